@@ -1,0 +1,82 @@
+//! The door: every column is checked here before a metric reads it, and errors name the row.
+
+use crate::EvalError;
+
+/// Same length as the lists or the other columns.
+pub(crate) fn length(what: &'static str, given: usize, expected: usize) -> Result<(), EvalError> {
+    if given == expected {
+        Ok(())
+    } else {
+        Err(EvalError::Length {
+            what,
+            given,
+            expected,
+        })
+    }
+}
+
+/// At least one row, `expected` of them, all finite.
+pub(crate) fn scores(scores: &[f64], expected: usize) -> Result<(), EvalError> {
+    length("scores", scores.len(), expected)?;
+    if scores.is_empty() {
+        return Err(EvalError::NoRows);
+    }
+    finite("scores", scores)
+}
+
+/// No NaN, no infinity.
+pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<(), EvalError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(row) => Err(EvalError::NotFinite {
+            what,
+            row,
+            value: values[row],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// At least one row, `expected` of them, all from 0 to 1.
+pub(crate) fn probabilities(probabilities: &[f64], expected: usize) -> Result<(), EvalError> {
+    length("probabilities", probabilities.len(), expected)?;
+    if probabilities.is_empty() {
+        return Err(EvalError::NoRows);
+    }
+    match probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {
+        Some(row) => Err(EvalError::Probability {
+            row,
+            value: probabilities[row],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// `expected` rows, each 0 or 1.
+pub(crate) fn labels(labels: &[u8], expected: usize) -> Result<(), EvalError> {
+    length("labels", labels.len(), expected)?;
+    match labels.iter().position(|&label| label > 1) {
+        Some(row) => Err(EvalError::Label {
+            row,
+            value: labels[row],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// `expected` rows, each finite and not negative.
+pub(crate) fn weights(weights: Option<&[f64]>, expected: usize) -> Result<(), EvalError> {
+    let Some(weights) = weights else {
+        return Ok(());
+    };
+    length("weights", weights.len(), expected)?;
+    match weights
+        .iter()
+        .position(|weight| !weight.is_finite() || *weight < 0.0)
+    {
+        Some(row) => Err(EvalError::Weight {
+            row,
+            value: weights[row],
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! Metrics of one sample, each with its interval.
+
+use crate::statistic::{Form, Statistic};
+use crate::{Bootstrap, Convention, EvalError, Metric, MetricName, Sample};
+
+/// Computes `metrics` of `sample`, in the order asked for, with bootstrap intervals clustered by
+/// list.
+///
+/// Intervals are percentile intervals. `ece` is the exception: resampling inflates it, so its
+/// draws are mirrored at the value ("basic" interval) and cut at 0. Every interval is widened to
+/// hold its value. Draws in which a metric does not exist are left out. With fewer than two
+/// contributing lists the ends are NaN.
+///
+/// # Errors
+/// The errors of the columns; [`EvalError::Missing`] for a column a metric needs;
+/// [`EvalError::NothingToMeasure`], for instance when no label is 1; [`EvalError::Level`].
+pub fn evaluate(
+    sample: &Sample<'_>,
+    metrics: &[MetricName],
+    convention: &Convention,
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Metric>, EvalError> {
+    sample.check()?;
+    bootstrap.check()?;
+    let mut statistics = Vec::with_capacity(metrics.len());
+    let mut values = Vec::with_capacity(metrics.len());
+    for &name in metrics {
+        let statistic = Statistic::new(name, sample, *convention)?;
+        values.push(statistic.value(sample)?);
+        statistics.push(statistic);
+    }
+    let lists = sample.lists.len();
+    let draws: Vec<Vec<Option<f64>>> = bootstrap.run(lists, |counts| {
+        statistics
+            .iter()
+            .map(|s| s.resampled(|list| f64::from(counts[list])))
+            .collect()
+    });
+    Ok(statistics
+        .iter()
+        .zip(values)
+        .enumerate()
+        .map(|(i, (statistic, value))| {
+            let drawn: Vec<f64> = draws.iter().filter_map(|draw| draw[i]).collect();
+            let (low, high) = if statistic.contributing(lists) < 2 {
+                (f64::NAN, f64::NAN)
+            } else {
+                match (bootstrap.middle(drawn), &statistic.form) {
+                    (None, _) => (f64::NAN, f64::NAN),
+                    (Some((low, high)), Form::Ece(_)) => {
+                        let basic = ((2.0 * value - high).max(0.0), 2.0 * value - low);
+                        (basic.0.min(value), basic.1.max(value))
+                    }
+                    (Some((low, high)), _) => (low.min(value), high.max(value)),
+                }
+            };
+            Metric {
+                name: statistic.name.to_string(),
+                value,
+                low,
+                high,
+                n: statistic.n,
+                unit: statistic.name.unit(convention).to_owned(),
+                convention: statistic.name.convention(convention),
+            }
+        })
+        .collect())
+}

@@ -1,0 +1,68 @@
+//! Numbers that judge a ranker: how well it orders, how well its probabilities are kept, and how
+//! far either could be off by chance.
+//!
+//! Input: lists of rows ([`slate_types::ListOffsets`]), one finite score per row (larger is
+//! shown earlier) and, as the metric needs, grades (0, 1, 2, …), labels (0 or 1), probabilities
+//! (0 to 1) and weights (0 or more). Output: a [`Metric`] with value, interval, count and the
+//! convention it was computed under. NaN and mismatched lengths are errors that name the row.
+//!
+//! | name | what | better | unit |
+//! |---|---|---|---|
+//! | `ndcg`, `ndcg@k` | [`ndcg()`] by grade | larger | list |
+//! | `ptr@k` | [`ptr()`]: positives among the first k ÷ placements there | larger | row |
+//! | `hit@k` | [`hit()`]: a positive among the first k | larger | list |
+//! | `mrr`, `mrr@k` | [`mrr()`]: 1 ÷ rank of the first positive | larger | list |
+//! | `auc` | [`auc()`] over all rows | larger | row |
+//! | `logloss` | [`log_loss()`] in nats | smaller | row |
+//! | `brier` | [`brier()`] | smaller | row |
+//! | `pcoc` | [`pcoc()`]: predicted ÷ observed | near 1 | row |
+//! | `ece` | [`ece_equal_mass()`] | smaller | row |
+//!
+//! All of it is *replay*: logged labels, re-ordered by the new score. A label exists only where
+//! the logger showed the row, so replay favours the logger.
+//!
+//! ```
+//! use slate_eval::{Bootstrap, Convention, Sample, evaluate};
+//! use slate_types::ListOffsets;
+//!
+//! let lists = ListOffsets::from_lengths([3, 2])?;
+//! let mut sample = Sample::new(&lists, &[0.9, 0.5, 0.1, 0.2, 0.8]);
+//! sample.grades = Some(&[4, 0, 1, 1, 0]);
+//! let names = ["ndcg@10".parse()?];
+//! let metrics = evaluate(&sample, &names, &Convention::default(), &Bootstrap::default())?;
+//! assert!(metrics[0].value > 0.7 && metrics[0].value < 1.0);
+//! assert_eq!(metrics[0].convention, "gain=exp;ties=mean;empty=skip");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod auc;
+mod bins;
+mod bootstrap;
+mod check;
+mod compare;
+mod convention;
+mod error;
+mod evaluate;
+mod metric;
+mod ndcg;
+mod proper;
+mod ranking;
+mod reliability;
+mod sample;
+mod sign_flip;
+mod statistic;
+mod top;
+
+pub use auc::auc;
+pub use bootstrap::Bootstrap;
+pub use compare::{Difference, compare};
+pub use convention::{Convention, Empty, Gain, Per, Ties};
+pub use error::EvalError;
+pub use evaluate::evaluate;
+pub use metric::{Metric, MetricName};
+pub use ndcg::ndcg;
+pub use proper::{LOG_LOSS_CLIP, brier, log_loss, pcoc};
+pub use reliability::{Bin, ECE_BINS, ece_equal_mass, reliability};
+pub use sample::Sample;
+pub use sign_flip::sign_flip;
+pub use top::{TopCount, hit, mrr, ptr};

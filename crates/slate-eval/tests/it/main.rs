@@ -1,0 +1,8 @@
+//! Behaviour of the whole crate: laws that hold for any data, intervals, comparisons.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod compare;
+mod evaluate;
+mod laws;
+mod market;

@@ -1,0 +1,359 @@
+//! From `examples.parquet` to a dataset folder.
+//!
+//! The file is read a few times and never held: once for the lists' times and labels, which
+//! decides the split; once (twice with standardised rates) over the training window to fit the
+//! feature map; once to transform and write. Memory is a batch of rows, the vocabularies, and 40
+//! bytes for each distinct page time.
+//!
+//! A list with a row whose label can still change is in no part: its missing purchase is not a
+//! purchase that did not happen. Such lists are counted in the manifest.
+
+use std::{collections::BTreeMap, path::Path};
+
+use slate_types::{ListOffsets, Progress, Split};
+
+use crate::{
+    Applier, Block, DatasetSummary, FeatureError, FeatureMap, FeatureSpec, LeftOut, Manifest,
+    Origin, SplitCounts, SplitRule, SplitSpec, TimeSplit,
+    apply::Features,
+    data::SplitData,
+    dataset::sha256,
+    examples::Examples,
+    fit::{Fitted, fit, require_columns},
+    manifest::MANIFEST_FILE,
+    map::FEATURE_MAP_FILE,
+    split::{Moment, Rule},
+    writer::{SplitWriter, sync_folder},
+};
+
+/// Columns of the examples that every dataset needs.
+const REQUIRED: [&str; 10] = [
+    "list_id",
+    "page_id",
+    "impression_id",
+    "ts",
+    "slot",
+    "item_id",
+    "grade",
+    "click",
+    "purchase",
+    "matured",
+];
+/// Columns that become arrays where they are there, and NaN where they are not.
+const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
+
+/// Makes a dataset in `out`, a folder that exists and is empty.
+///
+/// With a `map` nothing is fitted: the examples are transformed as the map says, and of `spec`
+/// only the weights are used. Otherwise `spec` is fitted to the training window.
+///
+/// # Errors
+/// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
+/// [`FeatureError::Order`] for examples that are not sorted; [`FeatureError::TooFewLists`],
+/// [`FeatureError::EmptySplit`] and [`FeatureError::NoPositives`] for examples that cannot be
+/// divided or learned from.
+pub fn build(
+    examples: &Path,
+    spec: &FeatureSpec,
+    split: &SplitSpec,
+    map: Option<FeatureMap>,
+    out: &Path,
+    origin: Origin,
+    progress: &dyn Progress,
+) -> Result<DatasetSummary, FeatureError> {
+    if map.is_none() {
+        spec.check()?;
+    }
+    let rule = split.rule()?;
+    let source = Examples::open(examples)?;
+    for column in REQUIRED {
+        source.require(column, "every dataset")?;
+    }
+    match &map {
+        None => require_columns(&source, spec)?,
+        Some(map) => {
+            for column in map.columns() {
+                source.require(column, "the feature map")?;
+            }
+        }
+    }
+
+    let scan = in_stage(progress, "scan", source.rows, || scan(&source, progress))?;
+    let lists = scan.moments.iter().map(|moment| moment.lists).sum();
+    if lists < Split::ALL.len() as u64 {
+        let left_out = scan.left_out.immature_lists;
+        return Err(FeatureError::TooFewLists {
+            file: examples.to_path_buf(),
+            lists,
+            left_out,
+        });
+    }
+    let times = rule.resolve(&scan.moments)?;
+    let splits = counts(&scan.moments, times);
+    if splits[&Split::Train].clicks + splits[&Split::Train].purchases == 0 {
+        return Err(FeatureError::NoPositives {
+            lists: splits[&Split::Train].lists,
+        });
+    }
+
+    let Fitted { map, notes } = match map {
+        Some(map) => Fitted {
+            map,
+            notes: Vec::new(),
+        },
+        None => in_stage(progress, "fit", splits[&Split::Train].rows, || {
+            fit(&source, spec, times.valid_from, &|rows| {
+                progress.advance(rows);
+            })
+        })?,
+    };
+    let mut origin = origin;
+    if origin.label_as_of.is_none() {
+        origin.label_as_of.clone_from(&source.label_as_of);
+    }
+    if origin.examples_hash.is_none() {
+        origin.examples_hash = Some(sha256(examples)?);
+    }
+    let fractions = match rule {
+        Rule::Fractions(fractions) => Some(fractions),
+        Rule::Boundaries(_) => None,
+    };
+    let mut manifest = Manifest::new(
+        &map,
+        origin,
+        SplitRule::Time {
+            from: times,
+            fractions,
+        },
+    );
+    manifest.splits = splits;
+    manifest.left_out = scan.left_out;
+    manifest.notes = notes;
+    in_stage(progress, "write", source.rows, || {
+        write(
+            &source,
+            &map,
+            &spec.weights,
+            times,
+            out,
+            &mut manifest,
+            progress,
+        )
+    })?;
+    finish(&map, &manifest, out)?;
+    Ok(manifest.summary())
+}
+
+/// Runs one stage of the work under its name.
+pub(crate) fn in_stage<T>(
+    progress: &dyn Progress,
+    stage: &str,
+    rows: u64,
+    work: impl FnOnce() -> Result<T, FeatureError>,
+) -> Result<T, FeatureError> {
+    progress.begin(stage, Some(rows), "rows");
+    let result = work();
+    progress.end();
+    result
+}
+
+/// Writes what describes the arrays. The manifest comes last: a folder with one is whole.
+pub(crate) fn finish(
+    map: &FeatureMap,
+    manifest: &Manifest,
+    out: &Path,
+) -> Result<(), FeatureError> {
+    map.write(&out.join(FEATURE_MAP_FILE))?;
+    manifest.write(&out.join(MANIFEST_FILE))?;
+    sync_folder(out)
+}
+
+/// What the first reading finds.
+struct Scan {
+    moments: Vec<Moment>,
+    left_out: LeftOut,
+}
+
+fn scan(source: &Examples, progress: &dyn Progress) -> Result<Scan, FeatureError> {
+    let mut moments: Vec<Moment> = Vec::new();
+    let mut left_out = LeftOut::default();
+    for block in source.blocks(&["matured", "click", "purchase"])? {
+        let block = block?;
+        let ts = block.integers("ts")?.values();
+        let matured = flags(&block, "matured")?;
+        let click = flags(&block, "click")?;
+        let purchase = flags(&block, "purchase")?;
+        for rows in block.lists().iter() {
+            if !usable(&matured[rows.clone()]) {
+                left_out.immature_lists += 1;
+                left_out.immature_rows += rows.len() as u64;
+                continue;
+            }
+            let ts = ts[rows.start];
+            if moments.last().is_none_or(|moment| moment.ts != ts) {
+                moments.push(Moment {
+                    ts,
+                    ..Moment::default()
+                });
+            }
+            let moment = moments.last_mut().expect("one was pushed");
+            moment.lists += 1;
+            moment.rows += rows.len() as u64;
+            moment.clicks += click[rows.clone()]
+                .iter()
+                .map(|&label| u64::from(label))
+                .sum::<u64>();
+            moment.purchases += purchase[rows]
+                .iter()
+                .map(|&label| u64::from(label))
+                .sum::<u64>();
+        }
+        progress.advance(block.rows() as u64);
+    }
+    Ok(Scan { moments, left_out })
+}
+
+/// Whether no label of a list can change any more.
+fn usable(matured: &[u8]) -> bool {
+    matured.iter().all(|&matured| matured == 1)
+}
+
+fn counts(moments: &[Moment], times: TimeSplit) -> BTreeMap<Split, SplitCounts> {
+    let mut splits = BTreeMap::new();
+    for moment in moments {
+        let split: &mut SplitCounts = splits.entry(times.part(moment.ts)).or_default();
+        split.lists += moment.lists;
+        split.rows += moment.rows;
+        split.clicks += moment.clicks;
+        split.purchases += moment.purchases;
+        split.first_ts = split.first_ts.or(Some(moment.ts));
+        split.last_ts = Some(moment.ts);
+    }
+    splits
+}
+
+fn write(
+    source: &Examples,
+    map: &FeatureMap,
+    weights: &[f64],
+    times: TimeSplit,
+    out: &Path,
+    manifest: &mut Manifest,
+    progress: &dyn Progress,
+) -> Result<(), FeatureError> {
+    let applier = Applier::new(map);
+    let shape = map.shape();
+    let mut columns = map.columns();
+    columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
+    let open = |split: Split| {
+        let counts = manifest.splits.get(&split).copied().unwrap_or_default();
+        SplitWriter::create(out, split, &shape, counts.lists, counts.rows)
+    };
+    let mut writers = Split::ALL.map(|split| (split, None::<SplitWriter>));
+    for block in source.blocks(&columns)? {
+        let block = block?;
+        let features = applier.apply(&block)?;
+        let matured = flags(&block, "matured")?;
+        let data = rows(&block, features, weights)?;
+        let part = |list: usize| {
+            let fits = usable(&matured[data.lists.range(list)]);
+            fits.then(|| times.part(data.list_ts[list]))
+        };
+        let mut begin = 0;
+        while begin < data.lists.len() {
+            let split = part(begin);
+            let end = (begin..data.lists.len())
+                .find(|&list| part(list) != split)
+                .unwrap_or(data.lists.len());
+            if let Some((split, writer)) = writers.iter_mut().find(|(s, _)| Some(*s) == split) {
+                let writer = match writer {
+                    Some(writer) => writer,
+                    None => writer.insert(open(*split)?),
+                };
+                writer.write(&data, begin..end)?;
+            }
+            begin = end;
+        }
+        progress.advance(block.rows() as u64);
+    }
+    for (_, writer) in writers {
+        if let Some(writer) = writer {
+            writer.finish(&mut manifest.files)?;
+        }
+    }
+    Ok(())
+}
+
+/// The arrays of one block.
+fn rows(block: &Block, features: Features, weights: &[f64]) -> Result<SplitData, FeatureError> {
+    let lists: ListOffsets = block.lists().clone();
+    let firsts: Vec<usize> = lists.iter().map(|rows| rows.start).collect();
+    let each_list = |column: &str| -> Result<Vec<i64>, FeatureError> {
+        let values = block.integers(column)?.values();
+        Ok(firsts.iter().map(|&row| values[row]).collect())
+    };
+    let known_or_nan = |column: &str| {
+        if block.has(column) {
+            block.numbers(column)
+        } else {
+            Ok(vec![f64::NAN; block.rows()])
+        }
+    };
+    let grade: Vec<u8> = whole(block, "grade", "a whole number from 0 to 255")?;
+    Ok(SplitData {
+        weight: weight(block, &grade, weights)?,
+        grade,
+        click: flags(block, "click")?,
+        purchase: flags(block, "purchase")?,
+        slot: whole(block, "slot", "a whole number from 0 to 4294967295")?,
+        propensity: known_or_nan("propensity")?,
+        price: known_or_nan("price")?,
+        ad_rate: known_or_nan("ad_rate")?,
+        raw_score: known_or_nan("raw_score")?,
+        item: block.integers("item_id")?.values().to_vec(),
+        impression: block.integers("impression_id")?.values().to_vec(),
+        list_id: each_list("list_id")?,
+        list_ts: each_list("ts")?,
+        dense: features.dense,
+        categorical: features.categorical,
+        lists,
+    })
+}
+
+fn weight(block: &Block, grade: &[u8], weights: &[f64]) -> Result<Vec<f32>, FeatureError> {
+    if weights.is_empty() {
+        return Ok(vec![1.0; grade.len()]);
+    }
+    let each = |(row, &grade): (usize, &u8)| {
+        let weight = weights.get(usize::from(grade)).ok_or_else(|| {
+            let known = weights.len();
+            let expected = format!("a grade with a weight (`features.weights` has {known})");
+            block.bad_value("grade", row, grade, expected)
+        })?;
+        Ok(*weight as f32)
+    };
+    grade.iter().enumerate().map(each).collect()
+}
+
+/// A column of 0 and 1.
+fn flags(block: &Block, column: &str) -> Result<Vec<u8>, FeatureError> {
+    let values = block.integers(column)?.values();
+    let flag = |(row, &value): (usize, &i64)| match value {
+        0 | 1 => Ok(value as u8),
+        _ => Err(block.bad_value(column, row, value, "0 or 1")),
+    };
+    values.iter().enumerate().map(flag).collect()
+}
+
+/// A column of whole numbers as a smaller type.
+fn whole<T: TryFrom<i64>>(
+    block: &Block,
+    column: &str,
+    expected: &str,
+) -> Result<Vec<T>, FeatureError> {
+    let values = block.integers(column)?.values();
+    let small = |(row, &value): (usize, &i64)| {
+        T::try_from(value).map_err(|_| block.bad_value(column, row, value, expected))
+    };
+    values.iter().enumerate().map(small).collect()
+}

@@ -1,0 +1,55 @@
+//! One part of a dataset in memory: ragged lists and everything known about their rows.
+
+use slate_types::{FeatureShape, ListOffsets};
+
+/// Rows of whole lists, list after list, as plain arrays.
+///
+/// Arrays of rows have [`SplitData::rows`] entries, `dense` and `categorical` that many times
+/// their width, `list_id` and `list_ts` one entry per list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitData {
+    /// Where each list begins and ends.
+    pub lists: ListOffsets,
+    /// `[rows, d]`, row-major, transformed by the feature map, finite.
+    pub dense: Vec<f32>,
+    /// `[rows, c]`, row-major, ids below their column's cardinality; 0 is unknown.
+    pub categorical: Vec<u32>,
+    /// Relevance grade.
+    pub grade: Vec<u8>,
+    /// 0 or 1.
+    pub click: Vec<u8>,
+    /// 0 or 1.
+    pub purchase: Vec<u8>,
+    /// Sample weight, above 0.
+    pub weight: Vec<f32>,
+    /// Logged slot, from 0.
+    pub slot: Vec<u32>,
+    /// Probability that the logging policy put this item here; NaN where unknown.
+    pub propensity: Vec<f64>,
+    /// Price in minor units; NaN where unknown.
+    pub price: Vec<f64>,
+    /// Share of the sale paid for promotion; NaN where unknown.
+    pub ad_rate: Vec<f64>,
+    /// Score the logging system gave; NaN where unknown.
+    pub raw_score: Vec<f64>,
+    /// Item shown.
+    pub item: Vec<i64>,
+    /// Placement.
+    pub impression: Vec<i64>,
+    /// Id of each list.
+    pub list_id: Vec<i64>,
+    /// Time of each list, UTC microseconds; 0 where lists have no time.
+    pub list_ts: Vec<i64>,
+}
+
+impl SplitData {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.lists.rows()
+    }
+
+    /// Widths `d` and `c` of a row.
+    pub(crate) fn widths(shape: &FeatureShape) -> (usize, usize) {
+        (shape.dense, shape.categorical.len())
+    }
+}

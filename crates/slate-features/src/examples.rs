@@ -1,0 +1,217 @@
+//! Reading `examples.parquet` list by list, in bounded memory.
+//!
+//! The file has one row per placement, sorted by page time, page, list and slot. It is read in
+//! batches of rows and cut where a list ends, so memory holds a batch and its longest list,
+//! whatever the size of the file. Only the columns that are asked for are decoded. Rows out of
+//! order are an error, since a list met twice would be two lists and a later row could be trained
+//! on before an earlier one.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
+use parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+};
+use slate_types::{FormatVersion, ListOffsets};
+
+use crate::{Block, FeatureError};
+
+/// Newest layout of `examples.parquet` this crate reads.
+pub const EXAMPLES_FORMAT: FormatVersion = FormatVersion(1);
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 8192;
+/// The columns that say where a list begins and ends.
+const KEYS: [&str; 3] = ["ts", "page_id", "list_id"];
+
+/// An `examples.parquet`, opened and its footer read.
+pub(crate) struct Examples {
+    path: PathBuf,
+    schema: SchemaRef,
+    /// `slate.label_as_of` of the footer.
+    pub(crate) label_as_of: Option<String>,
+    /// Rows of the whole file.
+    pub(crate) rows: u64,
+}
+
+impl Examples {
+    pub(crate) fn open(path: &Path) -> Result<Self, FeatureError> {
+        let builder = builder(path)?;
+        let file = builder.metadata().file_metadata();
+        let value = |key: &str| {
+            let pairs = file.key_value_metadata()?;
+            pairs.iter().find(|pair| pair.key == key)?.value.clone()
+        };
+        if let Some(format) = value("slate.format") {
+            // A version that is no number is as unknown as one from the future.
+            FormatVersion(format.parse().unwrap_or(0))
+                .check("examples", EXAMPLES_FORMAT)
+                .map_err(|source| FeatureError::Version {
+                    file: path.to_path_buf(),
+                    source,
+                })?;
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            label_as_of: value("slate.label_as_of"),
+            rows: file.num_rows().max(0) as u64,
+            schema: builder.schema().clone(),
+        })
+    }
+
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.schema.index_of(column).is_ok()
+    }
+
+    /// An error unless the column is there. `wanted_by` names who needs it.
+    pub(crate) fn require(&self, column: &str, wanted_by: &str) -> Result<(), FeatureError> {
+        if self.has(column) {
+            return Ok(());
+        }
+        Err(FeatureError::MissingColumn {
+            file: self.path.clone(),
+            column: column.to_owned(),
+            wanted_by: wanted_by.to_owned(),
+            available: self
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
+        })
+    }
+
+    /// Reads these columns and the three that name the list, from the first row on. Columns that
+    /// are not in the file are left out.
+    pub(crate) fn blocks(&self, columns: &[&str]) -> Result<Blocks, FeatureError> {
+        for key in KEYS {
+            self.require(key, "every dataset")?;
+        }
+        let builder = builder(&self.path)?;
+        // Names are those of top-level columns, and their order in the file is kept.
+        let wanted = (0..self.schema.fields().len()).filter(|&index| {
+            let name = self.schema.field(index).name().as_str();
+            KEYS.contains(&name) || columns.contains(&name)
+        });
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let reader = builder
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(FeatureError::parquet(&self.path))?;
+        Ok(Blocks {
+            path: self.path.clone(),
+            reader,
+            rest: None,
+            first_row: 0,
+            last_key: None,
+        })
+    }
+}
+
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, FeatureError> {
+    let file = File::open(path).map_err(FeatureError::io("open", path))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(FeatureError::parquet(path))
+}
+
+/// The blocks of a file, from front to back.
+pub(crate) struct Blocks {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    /// The last list of the batch before, which may go on.
+    rest: Option<RecordBatch>,
+    first_row: u64,
+    /// Time, page and list of the last list given out.
+    last_key: Option<[i64; 3]>,
+}
+
+impl Iterator for Blocks {
+    type Item = Result<Block, FeatureError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_block().transpose()
+    }
+}
+
+impl Blocks {
+    fn next_block(&mut self) -> Result<Option<Block>, FeatureError> {
+        loop {
+            let Some(batch) = self.reader.next() else {
+                let Some(rest) = self.rest.take() else {
+                    return Ok(None);
+                };
+                let rows = rest.num_rows();
+                return self.give(&rest, rows).map(Some);
+            };
+            let batch = batch.map_err(FeatureError::arrow(&self.path))?;
+            let batch = match self.rest.take() {
+                None => batch,
+                Some(rest) => concat_batches(&batch.schema(), [&rest, &batch])
+                    .map_err(FeatureError::arrow(&self.path))?,
+            };
+            let ids = keys(&batch, &self.path, self.first_row)?;
+            let Some(last) = ids.last() else { continue };
+            let end = ids
+                .iter()
+                .rposition(|id| id != last)
+                .map_or(0, |row| row + 1);
+            self.rest = Some(batch.slice(end, batch.num_rows() - end));
+            if end > 0 {
+                return self.give(&batch, end).map(Some);
+            }
+        }
+    }
+
+    /// The first `rows` rows as a block, their order checked.
+    fn give(&mut self, batch: &RecordBatch, rows: usize) -> Result<Block, FeatureError> {
+        let batch = batch.slice(0, rows);
+        let keys = keys(&batch, &self.path, self.first_row)?;
+        let lists = ListOffsets::from_runs(&keys);
+        for range in lists.iter() {
+            let key = keys[range.start];
+            if let Some(last) = self.last_key
+                && key <= last
+            {
+                return Err(FeatureError::Order {
+                    file: self.path.clone(),
+                    row: self.first_row + range.start as u64,
+                    problem: format!(
+                        "list {} at {} follows list {} at {}",
+                        key[2], key[0], last[2], last[0]
+                    ),
+                });
+            }
+            if let Some(last) = self.last_key
+                && key[2] == last[2]
+            {
+                return Err(FeatureError::Order {
+                    file: self.path.clone(),
+                    row: self.first_row + range.start as u64,
+                    problem: format!("list {} is on two pages or at two times", key[2]),
+                });
+            }
+            self.last_key = Some(key);
+        }
+        let block = Block::new(&batch, lists, self.path.clone(), self.first_row)?;
+        self.first_row += rows as u64;
+        Ok(block)
+    }
+}
+
+/// Time, page and list of each row.
+fn keys(batch: &RecordBatch, path: &Path, first_row: u64) -> Result<Vec<[i64; 3]>, FeatureError> {
+    let indices = KEYS.map(|key| batch.schema().index_of(key).expect("keys are always read"));
+    let only_keys = batch.project(&indices).map_err(FeatureError::arrow(path))?;
+    // One list per row: this block is looked at and thrown away.
+    let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
+        .expect("a length of 1 is a list");
+    let block = Block::new(&only_keys, lists, path.to_path_buf(), first_row)?;
+    let [ts, page, list] = KEYS.map(|key| block.integers(key));
+    let (ts, page, list) = (ts?.values(), page?.values(), list?.values());
+    Ok((0..batch.num_rows())
+        .map(|row| [ts[row], page[row], list[row]])
+        .collect())
+}

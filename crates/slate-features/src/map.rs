@@ -1,0 +1,376 @@
+//! The feature map: how each input of a network is made, with every fitted number in it.
+//!
+//! `feature_map.json` is all that is needed to turn new examples into the numbers a model was
+//! trained on. It can be read by eye; numbers keep every bit; lists of values are in the order
+//! of their ids. Its SHA-256 names it in manifests, so a model is never fed by another map.
+//!
+//! Formulas. A numeric feature is clipped, then `ln(1 + x)`, then `(x - mean) / sd`, each step
+//! where it is set; `fill` stands for a missing value, after all steps. A rate is
+//! `(n + s·prior) / (d + s)`. In a vocabulary the first value has id 1; values that are not in it,
+//! and null, are id 0. A hashed id is `1 + (h xor h >> 32) mod buckets`, `h` being FNV-1a (64 bit)
+//! over the UTF-8 text. A bin is `1 +` the number of edges at or below the value; null is id 0.
+
+use std::{fs::File, io::Write, path::Path};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use slate_types::{FeatureShape, FormatVersion};
+
+use crate::{FeatureError, npy::hex, spec::Comparison};
+
+/// Newest layout of `feature_map.json`, and the one written.
+pub const FEATURE_MAP_FORMAT: FormatVersion = FormatVersion(1);
+/// Name of the file in datasets and runs.
+pub const FEATURE_MAP_FILE: &str = "feature_map.json";
+
+/// A fitted spec.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureMap {
+    /// Layout of this file.
+    pub format: FormatVersion,
+    /// What it was fitted on.
+    pub fitted_on: FittedOn,
+    /// One entry for each dense input, in order.
+    pub dense: Vec<DenseFeature>,
+    /// One entry for each categorical input, in order.
+    pub categorical: Vec<CategoricalFeature>,
+}
+
+/// The training window of a map.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedOn {
+    /// Lists seen.
+    pub lists: u64,
+    /// Rows seen.
+    pub rows: u64,
+    /// Time of the first list, UTC microseconds; none where lists have no time.
+    pub first_ts: Option<i64>,
+    /// Time of the last list.
+    pub last_ts: Option<i64>,
+}
+
+/// Mean and standard deviation of the training window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// Subtracted.
+    pub mean: f64,
+    /// Divided by (the population's); where it is 0 the result is 0.
+    pub sd: f64,
+}
+
+impl Scale {
+    pub(crate) fn apply(self, value: f64) -> f64 {
+        if self.sd > 0.0 {
+            (value - self.mean) / self.sd
+        } else {
+            0.0
+        }
+    }
+}
+
+/// How one dense input is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DenseFeature {
+    /// A number.
+    Numeric {
+        /// Name of the input.
+        name: String,
+        /// Column of the examples.
+        column: String,
+        /// Range values are brought into first.
+        clip: Option<[f64; 2]>,
+        /// Whether `ln(1 + x)` follows.
+        log1p: bool,
+        /// What is subtracted and divided by after that.
+        scale: Option<Scale>,
+        /// The result for a missing value.
+        fill: f64,
+    },
+    /// 1 where the column is missing, else 0.
+    Missing {
+        /// Name of the input.
+        name: String,
+        /// Column of the examples.
+        column: String,
+    },
+    /// A smoothed rate.
+    Rate {
+        /// Name of the input.
+        name: String,
+        /// Column of counts above the line.
+        numerator: String,
+        /// Column of counts below the line.
+        denominator: String,
+        /// Rows the prior is worth.
+        smoothing: f64,
+        /// Rate of the training window. Where it has no success, half a success is assumed, so
+        /// that the logarithm exists.
+        prior: f64,
+        /// Whether the natural logarithm is taken.
+        log: bool,
+        /// What is subtracted and divided by after that.
+        scale: Option<Scale>,
+    },
+    /// A number compared with those of its list.
+    Relative {
+        /// Name of the input.
+        name: String,
+        /// Column of the examples.
+        column: String,
+        /// How it is compared.
+        to: Comparison,
+    },
+}
+
+/// How one categorical input is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CategoricalFeature {
+    /// Known values.
+    Vocabulary {
+        /// Name of the input.
+        name: String,
+        /// Column of the examples.
+        column: String,
+        /// Values of ids 1, 2, …: most frequent first, equals in growing order.
+        values: Vec<String>,
+    },
+    /// Hashed values.
+    Hashed {
+        /// Name of the input.
+        name: String,
+        /// Column of the examples.
+        column: String,
+        /// Number of ids beside 0.
+        buckets: u32,
+    },
+    /// Quantile bins of a number.
+    Bins {
+        /// Name of the input.
+        name: String,
+        /// Column of the examples.
+        column: String,
+        /// Where the bins after the first begin, growing.
+        edges: Vec<f64>,
+    },
+}
+
+impl DenseFeature {
+    /// Name of the input.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Numeric { name, .. }
+            | Self::Missing { name, .. }
+            | Self::Rate { name, .. }
+            | Self::Relative { name, .. } => name,
+        }
+    }
+
+    /// Columns of the examples it reads.
+    pub fn columns(&self) -> Vec<&str> {
+        match self {
+            Self::Numeric { column, .. }
+            | Self::Missing { column, .. }
+            | Self::Relative { column, .. } => vec![column],
+            Self::Rate {
+                numerator,
+                denominator,
+                ..
+            } => vec![numerator, denominator],
+        }
+    }
+}
+
+impl CategoricalFeature {
+    /// Name of the input.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Vocabulary { name, .. } | Self::Hashed { name, .. } | Self::Bins { name, .. } => {
+                name
+            }
+        }
+    }
+
+    /// Column of the examples it reads.
+    pub fn column(&self) -> &str {
+        match self {
+            Self::Vocabulary { column, .. }
+            | Self::Hashed { column, .. }
+            | Self::Bins { column, .. } => column,
+        }
+    }
+
+    /// Number of ids, the unknown id 0 included.
+    pub fn cardinality(&self) -> u32 {
+        match self {
+            Self::Vocabulary { values, .. } => values.len() as u32 + 1,
+            Self::Hashed { buckets, .. } => buckets + 1,
+            Self::Bins { edges, .. } => edges.len() as u32 + 2,
+        }
+    }
+}
+
+impl FeatureMap {
+    /// Widths of the inputs a network needs.
+    pub fn shape(&self) -> FeatureShape {
+        FeatureShape {
+            dense: self.dense.len(),
+            categorical: self
+                .categorical
+                .iter()
+                .map(CategoricalFeature::cardinality)
+                .collect(),
+        }
+    }
+
+    /// Columns of the examples it reads, each once.
+    pub fn columns(&self) -> Vec<&str> {
+        let dense = self.dense.iter().flat_map(DenseFeature::columns);
+        let mut columns: Vec<&str> = dense
+            .chain(self.categorical.iter().map(CategoricalFeature::column))
+            .collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// The text of `feature_map.json`.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self)
+            .expect("a map has text keys and finite numbers only");
+        text.push('\n');
+        text
+    }
+
+    /// SHA-256 of [`FeatureMap::to_json`], lower-case hex.
+    pub fn hash(&self) -> String {
+        hex(&Sha256::digest(self.to_json()))
+    }
+
+    /// Reads a map.
+    ///
+    /// # Errors
+    /// [`FeatureError::Version`] for a map of a newer version, [`FeatureError::Json`] for
+    /// anything that is not a map.
+    pub fn read(path: &Path) -> Result<Self, FeatureError> {
+        let text = std::fs::read_to_string(path).map_err(FeatureError::io("read", path))?;
+        check_format(&text, "feature map", FEATURE_MAP_FORMAT, path)?;
+        serde_json::from_str(&text).map_err(FeatureError::json(path))
+    }
+
+    /// Writes the map to a new file and makes it durable.
+    pub fn write(&self, path: &Path) -> Result<(), FeatureError> {
+        write_text(path, &self.to_json())
+    }
+}
+
+/// Refuses a JSON file of a version this build does not know, before the rest is looked at.
+pub(crate) fn check_format(
+    text: &str,
+    what: &'static str,
+    newest: FormatVersion,
+    path: &Path,
+) -> Result<(), FeatureError> {
+    #[derive(Deserialize)]
+    struct OnlyFormat {
+        format: FormatVersion,
+    }
+    let file: OnlyFormat = serde_json::from_str(text).map_err(FeatureError::json(path))?;
+    file.format
+        .check(what, newest)
+        .map_err(|source| FeatureError::Version {
+            file: path.to_path_buf(),
+            source,
+        })
+}
+
+/// Writes a new file and makes it durable.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), FeatureError> {
+    let mut file = File::create_new(path).map_err(FeatureError::io("create", path))?;
+    file.write_all(text.as_bytes())
+        .map_err(FeatureError::io("write", path))?;
+    file.sync_all().map_err(FeatureError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(numbers: [f64; 3]) -> FeatureMap {
+        FeatureMap {
+            format: FEATURE_MAP_FORMAT,
+            fitted_on: FittedOn {
+                lists: 1,
+                rows: 2,
+                first_ts: Some(-3),
+                last_ts: None,
+            },
+            dense: vec![DenseFeature::Numeric {
+                name: "a".into(),
+                column: "b".into(),
+                clip: None,
+                log1p: true,
+                scale: Some(Scale {
+                    mean: numbers[0],
+                    sd: numbers[1],
+                }),
+                fill: numbers[2],
+            }],
+            categorical: vec![CategoricalFeature::Vocabulary {
+                name: "c".into(),
+                column: "d".into(),
+                values: vec!["1".into(), "\"ü\n".into()],
+            }],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_keeps_its_bits(
+            a in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL,
+            b in proptest::num::f64::NORMAL,
+            c in proptest::num::f64::ZERO,
+        ) {
+            let map = map([a, b, c]);
+            let read: FeatureMap = serde_json::from_str(&map.to_json()).unwrap();
+            prop_assert_eq!(read.hash(), map.hash());
+            let DenseFeature::Numeric { scale: Some(scale), .. } = &read.dense[0] else {
+                panic!("another kind came back")
+            };
+            prop_assert_eq!(scale.mean.to_bits(), a.to_bits());
+            prop_assert_eq!(scale.sd.to_bits(), b.to_bits());
+        }
+    }
+
+    #[test]
+    fn shape_counts_the_unknown_id() {
+        let shape = map([0.0; 3]).shape();
+        assert_eq!(
+            shape,
+            FeatureShape {
+                dense: 1,
+                categorical: vec![3]
+            }
+        );
+        let bins = CategoricalFeature::Bins {
+            name: "b".into(),
+            column: "b".into(),
+            edges: vec![1.0],
+        };
+        assert_eq!(bins.cardinality(), 3);
+    }
+
+    #[test]
+    fn a_newer_map_is_refused_by_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FEATURE_MAP_FILE);
+        std::fs::write(&path, r#"{"format": 2, "something": "new"}"#).unwrap();
+        let error = FeatureMap::read(&path).unwrap_err();
+        assert!(matches!(error, FeatureError::Version { .. }), "{error}");
+    }
+}

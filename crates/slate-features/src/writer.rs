@@ -1,0 +1,161 @@
+//! Writing the arrays of one part, in one pass, with numbers of rows and lists known before.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use slate_types::{FeatureShape, Split};
+
+use crate::{
+    ArrayFile, FeatureError,
+    data::SplitData,
+    npy::{Element, Writer},
+};
+
+/// The open arrays of one part.
+pub(crate) struct SplitWriter {
+    split: Split,
+    folder: PathBuf,
+    widths: (usize, usize),
+    rows: u64,
+    dense: Writer<f32>,
+    categorical: Writer<u32>,
+    grade: Writer<u8>,
+    click: Writer<u8>,
+    purchase: Writer<u8>,
+    weight: Writer<f32>,
+    slot: Writer<u32>,
+    propensity: Writer<f64>,
+    price: Writer<f64>,
+    ad_rate: Writer<f64>,
+    raw_score: Writer<f64>,
+    item: Writer<i64>,
+    impression: Writer<i64>,
+    list_id: Writer<i64>,
+    list_ts: Writer<i64>,
+    list_offsets: Writer<u64>,
+}
+
+/// Name of the file that holds an array.
+pub(crate) fn file_name(split: Split, array: &str) -> String {
+    format!("{}/{array}.npy", split.name())
+}
+
+impl SplitWriter {
+    /// Opens all files of `split` under `out`.
+    pub(crate) fn create(
+        out: &Path,
+        split: Split,
+        shape: &FeatureShape,
+        lists: u64,
+        rows: u64,
+    ) -> Result<Self, FeatureError> {
+        let folder = out.join(split.name());
+        std::fs::create_dir(&folder).map_err(FeatureError::io("create", &folder))?;
+        let (d, c) = SplitData::widths(shape);
+        let mut writer = Self {
+            split,
+            widths: (d, c),
+            rows: 0,
+            dense: open(&folder, "dense", &[rows, d as u64])?,
+            categorical: open(&folder, "categorical", &[rows, c as u64])?,
+            grade: open(&folder, "grade", &[rows])?,
+            click: open(&folder, "click", &[rows])?,
+            purchase: open(&folder, "purchase", &[rows])?,
+            weight: open(&folder, "weight", &[rows])?,
+            slot: open(&folder, "slot", &[rows])?,
+            propensity: open(&folder, "propensity", &[rows])?,
+            price: open(&folder, "price", &[rows])?,
+            ad_rate: open(&folder, "ad_rate", &[rows])?,
+            raw_score: open(&folder, "raw_score", &[rows])?,
+            item: open(&folder, "item", &[rows])?,
+            impression: open(&folder, "impression", &[rows])?,
+            list_id: open(&folder, "list_id", &[lists])?,
+            list_ts: open(&folder, "list_ts", &[lists])?,
+            list_offsets: open(&folder, "list_offsets", &[lists + 1])?,
+            folder,
+        };
+        writer.list_offsets.write(&[0])?;
+        Ok(writer)
+    }
+
+    /// Appends lists `lists` of `data`.
+    pub(crate) fn write(
+        &mut self,
+        data: &SplitData,
+        lists: Range<usize>,
+    ) -> Result<(), FeatureError> {
+        if lists.is_empty() {
+            return Ok(());
+        }
+        let rows = data.lists.range(lists.start).start..data.lists.range(lists.end - 1).end;
+        let (d, c) = self.widths;
+        self.dense
+            .write(&data.dense[rows.start * d..rows.end * d])?;
+        self.categorical
+            .write(&data.categorical[rows.start * c..rows.end * c])?;
+        self.grade.write(&data.grade[rows.clone()])?;
+        self.click.write(&data.click[rows.clone()])?;
+        self.purchase.write(&data.purchase[rows.clone()])?;
+        self.weight.write(&data.weight[rows.clone()])?;
+        self.slot.write(&data.slot[rows.clone()])?;
+        self.propensity.write(&data.propensity[rows.clone()])?;
+        self.price.write(&data.price[rows.clone()])?;
+        self.ad_rate.write(&data.ad_rate[rows.clone()])?;
+        self.raw_score.write(&data.raw_score[rows.clone()])?;
+        self.item.write(&data.item[rows.clone()])?;
+        self.impression.write(&data.impression[rows.clone()])?;
+        self.list_id.write(&data.list_id[lists.clone()])?;
+        self.list_ts.write(&data.list_ts[lists.clone()])?;
+        let moved = |list| self.rows + (data.lists.range(list).end - rows.start) as u64;
+        let ends: Vec<u64> = lists.map(moved).collect();
+        self.list_offsets.write(&ends)?;
+        self.rows += rows.len() as u64;
+        Ok(())
+    }
+
+    /// Makes all files durable and adds them to `files`.
+    pub(crate) fn finish(
+        self,
+        files: &mut BTreeMap<String, ArrayFile>,
+    ) -> Result<(), FeatureError> {
+        let split = self.split;
+        let mut add = |array: &str, file: ArrayFile| {
+            files.insert(file_name(split, array), file);
+        };
+        add("dense", self.dense.finish()?);
+        add("categorical", self.categorical.finish()?);
+        add("grade", self.grade.finish()?);
+        add("click", self.click.finish()?);
+        add("purchase", self.purchase.finish()?);
+        add("weight", self.weight.finish()?);
+        add("slot", self.slot.finish()?);
+        add("propensity", self.propensity.finish()?);
+        add("price", self.price.finish()?);
+        add("ad_rate", self.ad_rate.finish()?);
+        add("raw_score", self.raw_score.finish()?);
+        add("item", self.item.finish()?);
+        add("impression", self.impression.finish()?);
+        add("list_id", self.list_id.finish()?);
+        add("list_ts", self.list_ts.finish()?);
+        add("list_offsets", self.list_offsets.finish()?);
+        sync_folder(&self.folder)
+    }
+}
+
+fn open<T: Element>(folder: &Path, array: &str, shape: &[u64]) -> Result<Writer<T>, FeatureError> {
+    Writer::create(&folder.join(format!("{array}.npy")), shape)
+}
+
+/// Makes the names of a folder's files durable, where the system can.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), FeatureError> {
+    if cfg!(unix) {
+        let opened = std::fs::File::open(folder).map_err(FeatureError::io("open", folder))?;
+        opened
+            .sync_all()
+            .map_err(FeatureError::io("write", folder))?;
+    }
+    Ok(())
+}

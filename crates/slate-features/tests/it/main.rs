@@ -1,0 +1,10 @@
+//! The crate from outside: examples and LETOR files in, dataset folders out and back in.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod bad_input;
+mod dataset;
+mod fixture;
+mod golden;
+mod letor;
+mod properties;

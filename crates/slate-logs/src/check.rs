@@ -1,0 +1,459 @@
+//! Sets unusable rows of a log aside and says why, table by table.
+//!
+//! A row is unusable when a required value is null, a value is outside what its column allows, its
+//! page is unknown, or its id was seen already (the first row by the order of all its columns is
+//! kept). If every time of a table is far off, that is no bad row but a wrong unit, and an error.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use serde::Serialize;
+use slate_types::log::{ColumnKind, EVENT, ITEM, PAGE_IMPRESSION, SLOT_IMPRESSION, Table};
+
+use crate::engine::Engine;
+use crate::source::{LogSource, TableSource};
+use crate::tables::{self, Check, EARLIEST, Extra, LATEST};
+use crate::{Attribution, LogError};
+
+const STAGE: &str = "check the rows of the log";
+
+/// Rows of one table set aside for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RejectCount {
+    /// The table.
+    pub table: String,
+    /// The column the reason is about.
+    pub column: String,
+    /// Completes "the value …", as in "is negative".
+    pub reason: String,
+    /// How many rows.
+    pub rows: u64,
+}
+
+/// A log whose good rows are known to the engine as `page_kept`, `slot_kept`, `event_good` (with
+/// duplicates) and `item_kept`.
+pub(crate) struct CheckedLog {
+    pub(crate) rejects: Vec<RejectCount>,
+    /// Queries for the rows set aside, one for each table that has some.
+    pub(crate) reject_queries: Vec<String>,
+    pub(crate) slot_extras: Vec<Extra>,
+    pub(crate) item_extras: Vec<Extra>,
+    /// Columns that are neither in the schema nor numbers nor text: table, column.
+    pub(crate) ignored: Vec<(&'static str, String)>,
+    /// Good events, duplicates included.
+    pub(crate) events: u64,
+    /// Largest time of a good page or event.
+    pub(crate) last_ts: i64,
+}
+
+/// What checking one table found.
+pub(crate) struct TableCheck {
+    pub(crate) rejects: Vec<RejectCount>,
+    reject_queries: Vec<String>,
+    good: u64,
+    last_ts: Option<i64>,
+}
+
+/// Checks all tables, in the order in which they depend on each other.
+pub(crate) fn check_log(
+    engine: &Engine,
+    source: &LogSource,
+    attribution: &Attribution,
+) -> Result<CheckedLog, LogError> {
+    let mut ignored = Vec::new();
+    let mut extras_of = |source: Option<&TableSource>| match source {
+        None => Vec::new(),
+        Some(source) => {
+            let (extras, rest) = tables::extras(source);
+            ignored.extend(rest.into_iter().map(|name| (source.table.name, name)));
+            extras
+        }
+    };
+    let slot_extras = extras_of(Some(&source.slot));
+    let item_extras = extras_of(source.item.as_ref());
+
+    let page = check_table(engine, &PAGE_IMPRESSION, "page", Some(&source.page), &[])?;
+    let slot = check_table(
+        engine,
+        &SLOT_IMPRESSION,
+        "slot",
+        Some(&source.slot),
+        &slot_extras,
+    )?;
+    let event = check_table(engine, &EVENT, "event", source.event.as_ref(), &[])?;
+    let item = check_table(engine, &ITEM, "item", source.item.as_ref(), &item_extras)?;
+
+    for (table, checked) in [
+        (Some(&source.page), &page),
+        (Some(&source.slot), &slot),
+        (source.event.as_ref(), &event),
+        (source.item.as_ref(), &item),
+    ] {
+        if let Some(table) = table {
+            checked.limit(table, attribution.max_reject_share)?;
+        }
+    }
+    let nothing_left = |reason: &str| LogError::NothingLeft {
+        dir: source.dir.clone(),
+        reason: reason.to_owned(),
+    };
+    let last_page = page
+        .last_ts
+        .ok_or_else(|| nothing_left("every page was set aside as unusable"))?;
+    if slot.good == 0 {
+        return Err(nothing_left("every placement was set aside as unusable"));
+    }
+    let mut checked = CheckedLog {
+        rejects: Vec::new(),
+        reject_queries: Vec::new(),
+        slot_extras,
+        item_extras,
+        ignored,
+        events: event.good,
+        last_ts: event.last_ts.map_or(last_page, |last| last.max(last_page)),
+    };
+    for table in [page, slot, event, item] {
+        checked.rejects.extend(table.rejects);
+        checked.reject_queries.extend(table.reject_queries);
+    }
+    Ok(checked)
+}
+
+impl TableCheck {
+    /// Refuses a table of which more rows than allowed were set aside.
+    fn limit(&self, source: &TableSource, limit: f64) -> Result<(), LogError> {
+        let rejected: u64 = self.rejects.iter().map(|reject| reject.rows).sum();
+        if rejected as f64 <= limit * source.rows as f64 {
+            return Ok(());
+        }
+        let mut commonest = &self.rejects[0];
+        for reject in &self.rejects {
+            if reject.rows > commonest.rows {
+                commonest = reject;
+            }
+        }
+        Err(LogError::TooManyRejects {
+            file: source.path.clone(),
+            rejected,
+            rows: source.rows,
+            limit,
+            column: commonest.column.clone(),
+            reason: commonest.reason.clone(),
+            commonest_rows: commonest.rows,
+        })
+    }
+}
+
+/// Checks one table and makes its good rows known as `{short}_good` and, without repeated keys,
+/// `{short}_kept`. Slots need `page_kept`.
+pub(crate) fn check_table(
+    engine: &Engine,
+    table: &'static Table,
+    short: &str,
+    source: Option<&TableSource>,
+    extras: &[Extra],
+) -> Result<TableCheck, LogError> {
+    let mut checks = tables::checks(table, extras);
+    define_rows(engine, table, short, source, extras)?;
+    if table.name == SLOT_IMPRESSION.name {
+        checks.push(Check {
+            column: "page_id".to_owned(),
+            value: "page_id".to_owned(),
+            bad: "page_ts IS NULL".to_owned(),
+            reason: "is not among the usable rows of page_impression".to_owned(),
+        });
+    }
+    let code = tables::code(&checks);
+    engine.view(
+        &format!("{short}_coded"),
+        &format!("SELECT *, {code} AS bad FROM {short}_all"),
+    )?;
+    let mut found = TableCheck {
+        rejects: Vec::new(),
+        reject_queries: Vec::new(),
+        good: 0,
+        last_ts: None,
+    };
+    let Some(source) = source else {
+        // A table that is absent has no rows, good or bad.
+        for state in ["good", "kept"] {
+            engine.view(
+                &format!("{short}_{state}"),
+                &format!("SELECT * FROM {short}_all"),
+            )?;
+        }
+        return Ok(found);
+    };
+    let times: Vec<&'static str> = table
+        .columns
+        .iter()
+        .filter(|column| column.kind == ColumnKind::Timestamp)
+        .map(|column| column.name)
+        .collect();
+    let counts = count_codes(engine, short, &times)?;
+    check_units(source, &times, &counts)?;
+    if let Some(good) = counts.get(&0) {
+        found.good = good.rows;
+        if table.column("ts").is_some() {
+            found.last_ts = good.ranges[0].map(|(_, last)| last);
+        }
+    }
+    let key = table.key.unwrap_or("event_id");
+    let bad: Vec<(usize, u64)> = counts
+        .iter()
+        .filter(|(code, _)| **code > 0)
+        .map(|(&code, count)| (code as usize - 1, count.rows))
+        .collect();
+    // Where every row is good, later queries need not read every column to know it.
+    let good = if bad.is_empty() {
+        format!("SELECT * FROM {short}_all")
+    } else {
+        format!("SELECT * FROM {short}_coded WHERE bad = 0")
+    };
+    engine.view(&format!("{short}_good"), &good)?;
+    for &(check, rows) in &bad {
+        found.rejects.push(RejectCount {
+            table: table.name.to_owned(),
+            column: checks[check].column.clone(),
+            reason: checks[check].reason.clone(),
+            rows,
+        });
+    }
+    if !bad.is_empty() {
+        let bad: Vec<_> = bad
+            .iter()
+            .map(|&(check, _)| (check, &checks[check]))
+            .collect();
+        found
+            .reject_queries
+            .push(reject_query(table, short, key, &bad));
+    }
+    let repeated = match table.key {
+        Some(key) => keep_first(engine, table, short, key, extras)?,
+        None => 0,
+    };
+    if repeated > 0 {
+        let reason = "repeats the id of another row";
+        found.rejects.push(RejectCount {
+            table: table.name.to_owned(),
+            column: key.to_owned(),
+            reason: reason.to_owned(),
+            rows: repeated,
+        });
+        found.reject_queries.push(format!(
+            "SELECT '{}' AS \"table\", {key} AS key, '{key}' AS \"column\", \
+             CAST({key} AS VARCHAR) AS value, '{reason}' AS reason FROM {short}_ranked \
+             WHERE copy > 1",
+            table.name
+        ));
+        found.good -= repeated;
+    }
+    Ok(found)
+}
+
+/// Defines `{short}_all`: every row in canonical form, slots with the columns of their page.
+fn define_rows(
+    engine: &Engine,
+    table: &'static Table,
+    short: &str,
+    source: Option<&TableSource>,
+    extras: &[Extra],
+) -> Result<(), LogError> {
+    let list = tables::canonical(table, source, extras);
+    let from = match source {
+        Some(source) => {
+            let raw = format!("{short}_raw");
+            engine.register(&raw, &source.files, &source.schema)?;
+            raw
+        }
+        None => "(SELECT 1 AS none WHERE false)".to_owned(),
+    };
+    let rows = format!("SELECT {list} FROM {from}");
+    if table.name != SLOT_IMPRESSION.name {
+        return engine.view(&format!("{short}_all"), &rows);
+    }
+    let page: Vec<String> = tables::columns(&PAGE_IMPRESSION)
+        .filter(|column| column.name != "page_id")
+        .map(|column| format!("p.{0} AS page_{0}", column.name))
+        .collect();
+    engine.view(
+        &format!("{short}_all"),
+        &format!(
+            "SELECT s.*, {} FROM page_kept p RIGHT JOIN ({rows}) s ON p.page_id = s.page_id",
+            page.join(", ")
+        ),
+    )
+}
+
+/// Rows with one code, and the smallest and largest value of each time column among them.
+struct CodeCount {
+    rows: u64,
+    ranges: Vec<Option<(i64, i64)>>,
+}
+
+fn count_codes(
+    engine: &Engine,
+    short: &str,
+    times: &[&str],
+) -> Result<BTreeMap<i64, CodeCount>, LogError> {
+    let mut list = "CAST(bad AS BIGINT) AS bad, count(*) AS n".to_owned();
+    for time in times {
+        list.push_str(&format!(
+            ", min(\"{time}\") AS min_{time}, max(\"{time}\") AS max_{time}"
+        ));
+    }
+    let sql = format!("SELECT {list} FROM {short}_coded GROUP BY bad");
+    let mut counts = BTreeMap::new();
+    for batch in engine.collect(STAGE, &sql)? {
+        let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().clone();
+        let (codes, rows) = (column(0), column(1));
+        for row in 0..batch.num_rows() {
+            let mut ranges = Vec::new();
+            for time in 0..times.len() {
+                let (least, most) = (column(2 + 2 * time), column(3 + 2 * time));
+                ranges.push(first_of(&least, row).zip(first_of(&most, row)));
+            }
+            let count = CodeCount {
+                rows: rows.value(row) as u64,
+                ranges,
+            };
+            counts.insert(codes.value(row), count);
+        }
+    }
+    Ok(counts)
+}
+
+fn first_of(values: &arrow::array::Int64Array, row: usize) -> Option<i64> {
+    use arrow::array::Array;
+    (!values.is_null(row)).then(|| values.value(row))
+}
+
+/// Refuses a time column all of whose values are on one side of the possible years.
+fn check_units(
+    source: &TableSource,
+    times: &[&'static str],
+    counts: &BTreeMap<i64, CodeCount>,
+) -> Result<(), LogError> {
+    for (i, &column) in times.iter().enumerate() {
+        let ranges: Vec<(i64, i64)> = counts
+            .values()
+            .filter_map(|count| count.ranges[i])
+            .collect();
+        let least = ranges.iter().map(|range| range.0).min();
+        let most = ranges.iter().map(|range| range.1).max();
+        let (Some(least), Some(most)) = (least, most) else {
+            continue;
+        };
+        if most >= EARLIEST && least < LATEST {
+            continue;
+        }
+        let fits = |scale: fn(i64) -> Option<i64>| {
+            [least, most].into_iter().all(|value| {
+                scale(value).is_some_and(|micros| (EARLIEST..LATEST).contains(&micros))
+            })
+        };
+        let looks_like = if fits(|value| value.checked_mul(1_000_000)) {
+            Some("seconds")
+        } else if fits(|value| value.checked_mul(1000)) {
+            Some("milliseconds")
+        } else if fits(|value| Some(value / 1000)) {
+            Some("nanoseconds")
+        } else {
+            None
+        };
+        return Err(LogError::Unit {
+            file: source.path.clone(),
+            column,
+            example: least,
+            looks_like,
+        });
+    }
+    Ok(())
+}
+
+/// Defines `{short}_kept` with the first row of each key; returns how many rows that leaves out.
+/// `{short}_ranked` holds the rows of repeated keys where there are any.
+fn keep_first(
+    engine: &Engine,
+    table: &Table,
+    short: &str,
+    key: &str,
+    extras: &[Extra],
+) -> Result<u64, LogError> {
+    let repeats = format!("{short}_repeats");
+    let keys = engine.materialise(
+        STAGE,
+        &repeats,
+        &format!(
+            "SELECT {key}, count(*) AS n FROM {short}_good GROUP BY {key} HAVING count(*) > 1"
+        ),
+    )?;
+    let kept = format!("{short}_kept");
+    if keys == 0 {
+        engine.view(&kept, &format!("SELECT * FROM {short}_good"))?;
+        return Ok(0);
+    }
+    let own: Vec<String> = tables::columns(table)
+        .map(|column| tables::quote(column.name))
+        .chain(extras.iter().map(|extra| extra.alias.clone()))
+        .collect();
+    engine.view(
+        &format!("{short}_ranked"),
+        &format!(
+            "SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {}) AS copy FROM \
+             (SELECT g.* FROM {repeats} r RIGHT SEMI JOIN {short}_good g ON r.{key} = g.{key})",
+            own.join(", ")
+        ),
+    )?;
+    let mut names = own;
+    if table.name == SLOT_IMPRESSION.name {
+        names.extend(
+            tables::columns(&PAGE_IMPRESSION)
+                .filter(|column| column.name != "page_id")
+                .map(|column| format!("page_{}", column.name)),
+        );
+    }
+    let names = names.join(", ");
+    engine.view(
+        &kept,
+        &format!(
+            "SELECT {names} FROM (SELECT g.* FROM {repeats} r RIGHT ANTI JOIN {short}_good g \
+             ON r.{key} = g.{key}) UNION ALL SELECT {names} FROM {short}_ranked WHERE copy = 1"
+        ),
+    )?;
+    let batches = engine.collect(
+        STAGE,
+        &format!("SELECT CAST(sum(n - 1) AS BIGINT) FROM {repeats}"),
+    )?;
+    Ok(batches.first().map_or(0, first_number))
+}
+
+fn first_number(batch: &RecordBatch) -> u64 {
+    batch.column(0).as_primitive::<Int64Type>().value(0) as u64
+}
+
+/// The rows of a table that failed one of these checks, as rows of `rejects.parquet`.
+fn reject_query(table: &Table, short: &str, key: &str, bad: &[(usize, &Check)]) -> String {
+    let (mut column, mut value, mut reason) = (String::new(), String::new(), String::new());
+    for (i, check) in bad {
+        let code = i + 1;
+        column.push_str(&format!(" WHEN {code} THEN {}", text(&check.column)));
+        value.push_str(&format!(
+            " WHEN {code} THEN CAST({} AS VARCHAR)",
+            check.value
+        ));
+        reason.push_str(&format!(" WHEN {code} THEN {}", text(&check.reason)));
+    }
+    format!(
+        "SELECT '{}' AS \"table\", {key} AS key, CASE bad{column} END AS \"column\", \
+         CASE bad{value} END AS value, CASE bad{reason} END AS reason \
+         FROM {short}_coded WHERE bad > 0",
+        table.name
+    )
+}
+
+/// A text literal.
+fn text(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}

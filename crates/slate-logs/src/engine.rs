@@ -1,0 +1,253 @@
+//! The embedded query engine: DataFusion with the settings that were measured to be right.
+//!
+//! Join sides stay where the SQL writes them (the small one left, where it becomes the hash table)
+//! because the optimiser's own choice hashes the impressions, at several times the memory.
+//! Intermediate tables go to Parquet files in a work folder, which is removed in the end.
+
+use std::fs::{self, File};
+use std::future::poll_fn;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use crate::{EngineOptions, LogError};
+
+/// A session with a work folder.
+pub(crate) struct Engine {
+    runtime: tokio::runtime::Runtime,
+    context: SessionContext,
+    work: PathBuf,
+}
+
+impl Engine {
+    /// Starts threads and makes the work folder, which must not exist.
+    pub(crate) fn start(options: &EngineOptions, work: PathBuf) -> Result<Self, LogError> {
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        };
+        let io = |action, source| LogError::Io {
+            action,
+            path: work.clone(),
+            source,
+        };
+        fs::create_dir(&work).map_err(|source| io("create", source))?;
+        let started = || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(threads)
+                .enable_all()
+                .build()
+                .map_err(|source| io("start threads for", source))?;
+            let config = SessionConfig::new()
+                .with_target_partitions(threads)
+                .set_bool("datafusion.optimizer.join_reordering", false)
+                .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
+                .set_bool(
+                    "datafusion.execution.parquet.schema_force_view_types",
+                    false,
+                );
+            let mut environment = RuntimeEnvBuilder::new().with_disk_manager_builder(
+                DiskManagerBuilder::default()
+                    .with_mode(DiskManagerMode::Directories(vec![work.clone()])),
+            );
+            if let Some(bytes) = options.memory {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                environment = environment.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
+            }
+            let environment = environment
+                .build_arc()
+                .map_err(engine_error("start the engine"))?;
+            let context = SessionContext::new_with_config_rt(config, environment);
+            Ok((runtime, context))
+        };
+        match started() {
+            Ok((runtime, context)) => Ok(Self {
+                runtime,
+                context,
+                work,
+            }),
+            Err(error) => {
+                // Nothing half-made stays behind; the first error is the one to tell.
+                let _ = fs::remove_dir_all(&work);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes Parquet files of one schema known as the table `name`.
+    pub(crate) fn register(
+        &self,
+        name: &str,
+        files: &[PathBuf],
+        schema: &Schema,
+    ) -> Result<(), LogError> {
+        let mut urls = Vec::new();
+        for file in files {
+            urls.push(file_url(file)?);
+        }
+        let fail = engine_error("open the tables of the log");
+        self.runtime.block_on(async {
+            // Files can carry metadata that differs between parts and means nothing here.
+            let schema = schema
+                .clone()
+                .with_metadata(std::collections::HashMap::new());
+            let options = ParquetReadOptions::default().schema(&schema);
+            let frame = self
+                .context
+                .read_parquet(urls, options)
+                .await
+                .map_err(&fail)?;
+            self.context
+                .register_table(name, frame.into_view())
+                .map_err(&fail)?;
+            Ok(())
+        })
+    }
+
+    /// Names a query.
+    pub(crate) fn view(&self, name: &str, sql: &str) -> Result<(), LogError> {
+        let fail = engine_error("plan the queries");
+        self.runtime.block_on(async {
+            let frame = self.context.sql(sql).await.map_err(&fail)?;
+            self.context
+                .register_table(name, frame.into_view())
+                .map_err(&fail)?;
+            Ok(())
+        })
+    }
+
+    /// Runs a query into a file of the work folder and names it. Returns its rows.
+    pub(crate) fn materialise(
+        &self,
+        stage: &'static str,
+        name: &str,
+        sql: &str,
+    ) -> Result<u64, LogError> {
+        let path = self.work.join(format!("{name}.parquet"));
+        let mut stream = self.stream(stage, sql)?;
+        let schema = stream.schema();
+        let write = |source| LogError::Write {
+            path: path.clone(),
+            source,
+        };
+        let file = File::create(&path).map_err(|source| LogError::Io {
+            action: "create",
+            path: path.clone(),
+            source,
+        })?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .build();
+        let mut writer =
+            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(write)?;
+        let mut rows = 0;
+        while let Some(batch) = stream.next()? {
+            rows += batch.num_rows() as u64;
+            writer.write(&batch).map_err(write)?;
+        }
+        writer.close().map_err(write)?;
+        self.register(name, std::slice::from_ref(&path), &schema)?;
+        Ok(rows)
+    }
+
+    /// Runs a query whose result is small.
+    pub(crate) fn collect(
+        &self,
+        stage: &'static str,
+        sql: &str,
+    ) -> Result<Vec<RecordBatch>, LogError> {
+        let mut stream = self.stream(stage, sql)?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next()? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    /// Runs a query batch by batch.
+    pub(crate) fn stream(&self, stage: &'static str, sql: &str) -> Result<Batches<'_>, LogError> {
+        let stream = self
+            .runtime
+            .block_on(async { self.context.sql(sql).await?.execute_stream().await })
+            .map_err(engine_error(stage))?;
+        Ok(Batches {
+            runtime: &self.runtime,
+            stream,
+            stage,
+        })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // What cannot be removed lies inside the caller's staging folder and goes with it.
+        let _ = fs::remove_dir_all(&self.work);
+    }
+}
+
+/// The batches of a running query, in its order.
+pub(crate) struct Batches<'a> {
+    runtime: &'a tokio::runtime::Runtime,
+    stream: SendableRecordBatchStream,
+    stage: &'static str,
+}
+
+impl Batches<'_> {
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.stream.schema()
+    }
+
+    /// The next batch, none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
+        let stream = &mut self.stream;
+        self.runtime
+            .block_on(poll_fn(|context| stream.as_mut().poll_next(context)))
+            .transpose()
+            .map_err(engine_error(self.stage))
+    }
+}
+
+fn engine_error(stage: &'static str) -> impl Fn(DataFusionError) -> LogError {
+    move |source| LogError::Engine {
+        stage,
+        source: Box::new(source),
+    }
+}
+
+/// A `file:` URL, so that no character of a path is taken for a pattern.
+fn file_url(path: &Path) -> Result<String, LogError> {
+    let whole = fs::canonicalize(path).map_err(|source| LogError::Io {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut url = "file://".to_owned();
+    for &byte in whole.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Ok(url)
+}
+
+/// Puts values into the `{name}` places of a query.
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut sql = template.to_owned();
+    for (name, value) in values {
+        sql = sql.replace(&format!("{{{name}}}"), value);
+    }
+    sql
+}

@@ -1,0 +1,273 @@
+//! What can be wrong with a log, and what to do about it.
+
+use std::path::PathBuf;
+
+use slate_types::{FormatVersionError, Hint};
+
+/// A log could not be read, checked or turned into examples.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// Reading or writing a file failed.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// As in "open", "create".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A table that every log has is not there.
+    #[error("`{}` has no `{table}.parquet`, expected a file or a folder of parts of that name", dir.display())]
+    MissingTable {
+        /// The log.
+        dir: PathBuf,
+        /// The table.
+        table: &'static str,
+    },
+    /// A folder of parts without parts.
+    #[error("`{}` is a folder without `.parquet` files", dir.display())]
+    NoParts {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A file is no Parquet, is cut off or is damaged.
+    #[error("`{}` is not a whole Parquet file", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What the reader met.
+        source: parquet::errors::ParquetError,
+    },
+    /// A required column is not there.
+    #[error("`{}` has no column `{column}` ({doc})", file.display())]
+    MissingColumn {
+        /// The file.
+        file: PathBuf,
+        /// The column.
+        column: String,
+        /// What the column holds.
+        doc: &'static str,
+        /// A column of the file with a name much like it.
+        nearest: Option<String>,
+    },
+    /// A column holds another type of values.
+    #[error("column `{column}` of `{}` has type {given}, expected {expected}", file.display())]
+    ColumnType {
+        /// The file.
+        file: PathBuf,
+        /// The column.
+        column: String,
+        /// Types that are accepted.
+        expected: &'static str,
+        /// Type in the file.
+        given: String,
+    },
+    /// A part of a table does not look like its first part.
+    #[error("column `{column}` of `{}` is {given}, expected {expected} as in `{}`", file.display(), first.display())]
+    PartDiffers {
+        /// The part.
+        file: PathBuf,
+        /// The first part of the table.
+        first: PathBuf,
+        /// The column.
+        column: String,
+        /// What it is in the first part.
+        expected: String,
+        /// What it is here.
+        given: String,
+    },
+    /// A table has no rows.
+    #[error("`{}` has no rows", file.display())]
+    Empty {
+        /// The file or folder.
+        file: PathBuf,
+    },
+    /// The manifest beside the tables is not that of a log.
+    #[error("`{}` is not the manifest of a log: {reason}", file.display())]
+    Manifest {
+        /// The manifest.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The log is of a version this build cannot read.
+    #[error("cannot read the log in `{}`", dir.display())]
+    Format {
+        /// The log.
+        dir: PathBuf,
+        /// Which version it is.
+        source: FormatVersionError,
+    },
+    /// An option is out of range.
+    #[error("`{key}` is {given}, expected {expected}")]
+    Option {
+        /// The key in the config.
+        key: String,
+        /// Its value.
+        given: String,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// Every time of a column is far from today.
+    #[error(
+        "every `{column}` of `{}` is outside the years 2000 to 2100, for instance {example}{}, \
+         expected microseconds since 1970", file.display(), looks_like_clause(*looks_like)
+    )]
+    Unit {
+        /// The file or folder.
+        file: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// One of its values.
+        example: i64,
+        /// The unit in which the values would make sense.
+        looks_like: Option<&'static str>,
+    },
+    /// More rows were bad than the config allows.
+    #[error(
+        "{rejected} of {rows} rows of `{}` are unusable, more than the allowed share {limit}; the \
+         commonest reason, on {commonest_rows} rows: `{column}` {reason}", file.display()
+    )]
+    TooManyRejects {
+        /// The file or folder.
+        file: PathBuf,
+        /// Unusable rows.
+        rejected: u64,
+        /// All rows.
+        rows: u64,
+        /// Largest share allowed.
+        limit: f64,
+        /// Column of the commonest reason.
+        column: String,
+        /// The commonest reason.
+        reason: String,
+        /// Rows with it.
+        commonest_rows: u64,
+    },
+    /// No placement is left to learn from.
+    #[error("no usable row is left in `{}`: {reason}", dir.display())]
+    NothingLeft {
+        /// The log.
+        dir: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A ranked list that is on more than one page.
+    #[error(
+        "list {list_id} is on several pages, among them {first} and {second}, expected each list \
+         on one page"
+    )]
+    ListOnManyPages {
+        /// The list.
+        list_id: i64,
+        /// The smallest id of its pages.
+        first: i64,
+        /// The largest id of its pages.
+        second: i64,
+    },
+    /// The query engine failed.
+    #[error("cannot {stage}")]
+    Engine {
+        /// What was being done.
+        stage: &'static str,
+        /// What the engine says.
+        source: Box<datafusion::error::DataFusionError>,
+    },
+    /// Writing Parquet failed.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: parquet::errors::ParquetError,
+    },
+    /// The join report does not balance: our bug.
+    #[error("{input} `{event_type}` events went in and {counted} came out")]
+    Unbalanced {
+        /// Type of event, or `total`.
+        event_type: String,
+        /// Events read.
+        input: u64,
+        /// Attributed, late, orphan and duplicate events together.
+        counted: u64,
+    },
+}
+
+fn looks_like_clause(unit: Option<&'static str>) -> String {
+    unit.map(|unit| format!(" (looks like {unit})"))
+        .unwrap_or_default()
+}
+
+impl LogError {
+    /// The file or folder the error is about, where there is one.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Io { path, .. } | Self::Write { path, .. } => Some(path),
+            Self::MissingTable { dir, .. }
+            | Self::NoParts { dir }
+            | Self::Format { dir, .. }
+            | Self::NothingLeft { dir, .. } => Some(dir),
+            Self::Damaged { file, .. }
+            | Self::MissingColumn { file, .. }
+            | Self::ColumnType { file, .. }
+            | Self::PartDiffers { file, .. }
+            | Self::Empty { file }
+            | Self::Manifest { file, .. }
+            | Self::Unit { file, .. }
+            | Self::TooManyRejects { file, .. } => Some(file),
+            Self::Option { .. }
+            | Self::ListOnManyPages { .. }
+            | Self::Engine { .. }
+            | Self::Unbalanced { .. } => None,
+        }
+    }
+
+    /// The column the error is about, where there is one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::MissingColumn { column, .. }
+            | Self::ColumnType { column, .. }
+            | Self::PartDiffers { column, .. }
+            | Self::TooManyRejects { column, .. } => Some(column),
+            Self::Unit { column, .. } => Some(column),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for LogError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::MissingTable { .. } => Some(
+                "a log is a folder with page_impression.parquet and slot_impression.parquet; \
+                 `slate import` makes one from public formats"
+                    .to_owned(),
+            ),
+            Self::MissingColumn {
+                column,
+                nearest: Some(nearest),
+                ..
+            } => Some(format!("did you mean `{nearest}`? rename it to `{column}`")),
+            Self::Damaged { .. } => {
+                Some("the file may have been cut off while it was copied; copy it again".to_owned())
+            }
+            Self::Unit {
+                looks_like: Some(unit),
+                column,
+                ..
+            } => Some(format!("turn `{column}` from {unit} into microseconds")),
+            Self::TooManyRejects { .. } => Some(
+                "mend the column, or raise `max_reject_share` to leave such rows out".to_owned(),
+            ),
+            Self::ListOnManyPages { .. } => {
+                Some("give each page a `list_id` of its own for each of its lists".to_owned())
+            }
+            Self::Engine { .. } => {
+                Some("if memory or disk ran out, give more or raise `--memory`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The columns of `examples.parquet`: what was shown, extra columns, history, labels.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::check::CheckedLog;
+use crate::tables::Extra;
+use crate::{Attribution, plan};
+
+/// The columns of the output.
+pub(crate) struct Layout {
+    pub(crate) schema: SchemaRef,
+    pub(crate) slot_extras: Vec<Extra>,
+    pub(crate) item_extras: Vec<Extra>,
+    /// Columns of the log that are not passed on, as `table.column`.
+    pub(crate) ignored: Vec<String>,
+    /// Index of `grade`, the first of the labels.
+    pub(crate) labels_at: usize,
+}
+
+/// Columns before the extra ones: name, type, whether null is possible.
+const SHOWN: [(&str, DataType, bool); 23] = [
+    ("list_id", DataType::Int64, false),
+    ("page_id", DataType::Int64, false),
+    ("impression_id", DataType::Int64, false),
+    ("ts", DataType::Int64, false),
+    ("slot", DataType::Int32, false),
+    ("item_id", DataType::Int64, false),
+    ("seller_id", DataType::Int64, true),
+    ("user_id", DataType::Int64, true),
+    ("session_id", DataType::Int64, true),
+    ("kind", DataType::Utf8, true),
+    ("price", DataType::Int64, true),
+    ("shipping", DataType::Int64, true),
+    ("ad_rate", DataType::Float64, true),
+    ("raw_score", DataType::Float64, true),
+    ("propensity", DataType::Float64, true),
+    ("site", DataType::Utf8, true),
+    ("device", DataType::Utf8, true),
+    ("page_type", DataType::Utf8, true),
+    ("traffic_class", DataType::Utf8, true),
+    ("seed_item_id", DataType::Int64, true),
+    ("item_category", DataType::Utf8, true),
+    ("item_condition", DataType::Utf8, true),
+    ("item_price", DataType::Int64, true),
+];
+
+/// The last columns.
+const LABELS: [(&str, DataType, bool); 7] = [
+    ("grade", DataType::UInt8, false),
+    ("click", DataType::UInt8, false),
+    ("purchase", DataType::UInt8, false),
+    ("matured", DataType::Boolean, false),
+    ("attribution", DataType::Utf8, true),
+    ("click_lag", DataType::Int64, true),
+    ("purchase_lag", DataType::Int64, true),
+];
+
+impl Layout {
+    pub(crate) fn new(checked: &CheckedLog, attribution: &Attribution) -> Self {
+        let field = |(name, data_type, nullable): &(&str, DataType, bool)| {
+            Field::new(*name, data_type.clone(), *nullable)
+        };
+        let history = plan::history_columns(attribution);
+        let mut taken: BTreeSet<String> = history.iter().cloned().collect();
+        taken.extend(
+            SHOWN
+                .iter()
+                .chain(&LABELS)
+                .map(|column| column.0.to_owned()),
+        );
+        let mut ignored: Vec<String> = checked
+            .ignored
+            .iter()
+            .map(|(table, column)| format!("{table}.{column}"))
+            .collect();
+
+        let mut fields: Vec<Field> = SHOWN.iter().map(field).collect();
+        let mut choose = |extras: &[Extra], table: &str, name: fn(&str) -> String| {
+            let mut chosen = Vec::new();
+            for extra in extras {
+                let column = name(&extra.name);
+                if taken.insert(column.clone()) {
+                    let data_type = if extra.text {
+                        DataType::Utf8
+                    } else {
+                        DataType::Float64
+                    };
+                    fields.push(Field::new(column, data_type, true));
+                    chosen.push(extra.clone());
+                } else {
+                    ignored.push(format!("{table}.{}", extra.name));
+                }
+            }
+            chosen
+        };
+        let slot_extras = choose(&checked.slot_extras, "slot_impression", |name| {
+            name.to_owned()
+        });
+        let item_extras = choose(&checked.item_extras, "item", plan::item_column);
+        fields.extend(
+            history
+                .iter()
+                .map(|name| Field::new(name, DataType::Int64, false)),
+        );
+        let labels_at = fields.len();
+        fields.extend(LABELS.iter().map(field));
+        Self {
+            schema: Arc::new(Schema::new(fields)),
+            slot_extras,
+            item_extras,
+            ignored,
+            labels_at,
+        }
+    }
+}

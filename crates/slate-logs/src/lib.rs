@@ -1,0 +1,53 @@
+//! Raw logs to checked, attributed examples, in SQL; importers of public log formats.
+//!
+//! A log is a folder with the tables of [`slate_types::log`]. [`LogSource::open`] checks their
+//! columns, [`examples`] checks their rows, credits each event to at most one placement, counts what
+//! was known of items and users before each page, and writes one row for each placement.
+//! [`validate`] only looks, and lists every problem.
+//!
+//! What is decided here, once, for everything downstream:
+//!
+//! - An `impression_id` on an event beats the join by user (or session) and item; of several
+//!   placements the latest by `(ts, page_id, slot, impression_id)` gets the event. A purchase goes
+//!   to a clicked placement first. Cancelled purchases do not count.
+//! - Every event ends as attributed, late, orphan or duplicate, and [`JoinReport`] adds up.
+//! - A row whose label window had not closed by the date of the labels is not `matured`: its
+//!   missing outcome means nothing yet.
+//! - History counts what happened strictly before the page, to the microsecond.
+//!
+//! ```
+//! use slate_logs::{Grades, AttributionOptions};
+//!
+//! let options = AttributionOptions {
+//!     label_as_of: Some("2026-07-01".to_owned()),
+//!     grades: Grades { watch: 1, ..Grades::default() },
+//!     ..AttributionOptions::default()
+//! };
+//! let attribution = options.check()?;
+//! assert_eq!(attribution.longest_window(), 30 * 86_400_000_000);
+//! # Ok::<(), slate_logs::LogError>(())
+//! ```
+
+mod check;
+mod date;
+mod engine;
+mod error;
+mod examples;
+pub mod import;
+mod join_report;
+mod layout;
+mod options;
+mod plan;
+mod source;
+mod stream;
+mod tables;
+mod validate;
+mod writer;
+
+pub use check::RejectCount;
+pub use error::LogError;
+pub use examples::{EXAMPLES_FORMAT, ExamplesSummary, examples};
+pub use join_report::{JoinLine, JoinReport};
+pub use options::{Attribution, AttributionOptions, EngineOptions, Grades};
+pub use source::LogSource;
+pub use validate::{Problem, ValidationReport, validate};

@@ -1,0 +1,185 @@
+//! Checks of a batch at the door, so that no tensor operation meets a wrong shape or a NaN.
+
+use std::fmt::Display;
+
+use slate_types::{Batch, FeatureShape};
+
+use crate::ModelError;
+
+/// Checks the arrays that scoring reads.
+///
+/// # Errors
+/// [`ModelError::BatchShape`] for lengths and widths, [`ModelError::BatchValue`] for an input that
+/// is not finite and an id that is too large, with its place.
+pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelError> {
+    let places = batch.lists * batch.slots;
+    length("dense_width", batch.dense_width, shape.dense)?;
+    length(
+        "categorical_width",
+        batch.categorical_width,
+        shape.categorical.len(),
+    )?;
+    length("mask", batch.mask.len(), places)?;
+    length("dense", batch.dense.len(), places * batch.dense_width)?;
+    length(
+        "categorical",
+        batch.categorical.len(),
+        places * batch.categorical_width,
+    )?;
+    for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
+        let inputs = &batch.dense[place * shape.dense..(place + 1) * shape.dense];
+        if let Some(column) = inputs.iter().position(|input| !input.is_finite()) {
+            return Err(value(
+                batch,
+                "dense",
+                place,
+                column,
+                inputs[column],
+                "a finite number",
+            ));
+        }
+        let width = shape.categorical.len();
+        let ids = &batch.categorical[place * width..(place + 1) * width];
+        for (column, (id, ids)) in ids.iter().zip(&shape.categorical).enumerate() {
+            if id >= ids {
+                let allowed = format!("an id below {ids}");
+                return Err(value(batch, "categorical", place, column, id, &allowed));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks the arrays that training reads besides the features.
+///
+/// # Errors
+/// [`ModelError::BatchShape`] for lengths, [`ModelError::BatchValue`] for a label or weight that
+/// is negative or not finite, and for a click or purchase above 1.
+pub(crate) fn labels(batch: &Batch) -> Result<(), ModelError> {
+    let arrays = [
+        ("click", &batch.click, 1.0),
+        ("purchase", &batch.purchase, 1.0),
+        // 2^grade has to stay small against 2^53.
+        ("grade", &batch.grade, 31.0),
+        ("weight", &batch.weight, f32::MAX),
+    ];
+    for (name, values, most) in arrays {
+        length(name, values.len(), batch.mask.len())?;
+        let bad = |place: &usize| batch.mask[*place] && !(0.0..=most).contains(&values[*place]);
+        if let Some(place) = (0..values.len()).find(bad) {
+            let allowed = if most == f32::MAX {
+                "a finite number of 0 or more".to_owned()
+            } else {
+                format!("a number from 0 to {most}")
+            };
+            return Err(value(batch, name, place, 0, values[place], &allowed));
+        }
+    }
+    Ok(())
+}
+
+fn length(array: &'static str, given: usize, expected: usize) -> Result<(), ModelError> {
+    if given == expected {
+        Ok(())
+    } else {
+        Err(ModelError::BatchShape {
+            array,
+            given,
+            expected,
+        })
+    }
+}
+
+fn value(
+    batch: &Batch,
+    array: &'static str,
+    place: usize,
+    column: usize,
+    given: impl Display,
+    expected: &str,
+) -> ModelError {
+    ModelError::BatchValue {
+        array,
+        list: place / batch.slots,
+        slot: place % batch.slots,
+        column,
+        given: given.to_string(),
+        expected: expected.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape() -> FeatureShape {
+        FeatureShape {
+            dense: 2,
+            categorical: vec![3],
+        }
+    }
+
+    fn batch() -> Batch {
+        Batch {
+            lists: 2,
+            slots: 2,
+            dense_width: 2,
+            categorical_width: 1,
+            dense: vec![0.5; 8],
+            categorical: vec![2; 4],
+            mask: vec![true, true, true, false],
+            click: vec![0.0; 4],
+            purchase: vec![1.0; 4],
+            grade: vec![4.0; 4],
+            weight: vec![1.0; 4],
+            slot: vec![0; 4],
+        }
+    }
+
+    fn message(change: impl FnOnce(&mut Batch)) -> String {
+        let mut batch = batch();
+        change(&mut batch);
+        features(&batch, &shape())
+            .and_then(|()| labels(&batch))
+            .map_or_else(|error| error.to_string(), |()| "accepted".to_owned())
+    }
+
+    #[test]
+    fn good_batches_pass_and_padding_is_not_looked_at() {
+        assert_eq!(message(|_| ()), "accepted");
+        assert_eq!(message(|batch| batch.dense[7] = f32::NAN), "accepted");
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_their_place() {
+        assert_eq!(
+            message(|batch| batch.dense[5] = f32::NAN),
+            "`dense` of list 1, slot 0, column 1 of a batch is NaN, expected a finite number"
+        );
+        assert_eq!(
+            message(|batch| batch.categorical[1] = 3),
+            "`categorical` of list 0, slot 1, column 0 of a batch is 3, expected an id below 3"
+        );
+        assert_eq!(
+            message(|batch| batch.weight[0] = -1.0),
+            "`weight` of list 0, slot 0, column 0 of a batch is -1, expected a finite number of 0 \
+             or more"
+        );
+        assert_eq!(
+            message(|batch| batch.click[2] = 2.0),
+            "`click` of list 1, slot 0, column 0 of a batch is 2, expected a number from 0 to 1"
+        );
+    }
+
+    #[test]
+    fn wrong_lengths_are_refused() {
+        assert_eq!(
+            message(|batch| batch.dense_width = 3),
+            "`dense_width` of a batch is 3, expected 2"
+        );
+        assert_eq!(
+            message(|batch| batch.purchase.truncate(3)),
+            "`purchase` of a batch is 3, expected 4"
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! What can go wrong between a config and a saved ranker.
+//!
+//! A wrong option, batch, file or device is an error with its place, what was expected and what
+//! was given. A panic from this crate is our own bug.
+
+use std::path::PathBuf;
+
+use slate_types::{FormatVersionError, Hint};
+
+/// An error of the caller's own, from validation.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a network could not be built, trained, saved, loaded or asked for scores.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// An option is out of range or does not fit another one.
+    #[error("`train.{key}` is {given}, expected {expected}")]
+    Option {
+        /// Key below `[train]`, as in `network.heads`.
+        key: String,
+        /// What is allowed.
+        expected: String,
+        /// What the config says.
+        given: String,
+    },
+    /// A device this build has no support for.
+    #[error("device `{given}` is not available, expected one of {known}")]
+    Device {
+        /// The name asked for.
+        given: String,
+        /// Names this build can use.
+        known: String,
+    },
+    /// The feature shape has no inputs, or a categorical input without ids.
+    #[error("the feature shape has {given}, expected {expected}")]
+    Shape {
+        /// What is allowed.
+        expected: String,
+        /// What was given.
+        given: String,
+    },
+    /// There was no batch to train on.
+    #[error("the training data has no lists with slots, expected at least one in epoch {epoch}")]
+    EmptyData {
+        /// Epoch, counted from 1.
+        epoch: u32,
+    },
+    /// No label is positive, so a loss has nothing to learn.
+    #[error(
+        "no training list has a positive `{label}` label, so the {loss} loss of head `{head}` has nothing to learn"
+    )]
+    NoPositives {
+        /// Label the loss reads.
+        label: String,
+        /// Name of the loss.
+        loss: String,
+        /// Head the loss trains.
+        head: String,
+    },
+    /// An array of a batch has the wrong length or width for this network.
+    #[error("`{array}` of a batch is {given}, expected {expected}")]
+    BatchShape {
+        /// Field of the batch.
+        array: &'static str,
+        /// What the batch has.
+        given: usize,
+        /// What the network and the other fields ask for.
+        expected: usize,
+    },
+    /// A value of a batch is out of its range.
+    #[error(
+        "`{array}` of list {list}, slot {slot}, column {column} of a batch is {given}, expected {expected}"
+    )]
+    BatchValue {
+        /// Field of the batch.
+        array: &'static str,
+        /// List of the batch, counted from 0.
+        list: usize,
+        /// Slot of the list, counted from 0.
+        slot: usize,
+        /// Column of the field, counted from 0.
+        column: usize,
+        /// The value.
+        given: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// The loss, a gradient or a weight is no longer a finite number.
+    #[error("training diverged at step {step}: the {what} is {value}, expected a finite number")]
+    Diverged {
+        /// Optimiser step, counted from 1.
+        step: u64,
+        /// What is not finite.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// The caller's validation failed.
+    #[error("validation after epoch {epoch} failed")]
+    Validation {
+        /// Epoch, counted from 1.
+        epoch: u32,
+        /// The caller's error.
+        #[source]
+        source: BoxError,
+    },
+    /// The validation metric cannot be compared.
+    #[error("validation metric `{name}` after epoch {epoch} is {value}, expected a finite number")]
+    Metric {
+        /// Name of the metric.
+        name: String,
+        /// Epoch, counted from 1.
+        epoch: u32,
+        /// Its value.
+        value: f64,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// "read" or "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `model.json` is not what this crate writes.
+    #[error("`{path}` is not a model description")]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// Cause, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// `model.json` has a version this build does not read.
+    #[error("`{path}` cannot be read by this version of slate")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: FormatVersionError,
+    },
+    /// `model.safetensors` is broken.
+    #[error("`{path}` is not a readable weights file")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor of `model.safetensors` is missing, unknown, not finite or of another shape.
+    #[error("tensor `{tensor}` in `{path}` is {given}, expected {expected}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// What the network asks for.
+        expected: String,
+        /// What the file has.
+        given: String,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start worker threads")]
+    Threads {
+        /// Cause.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+impl Hint for ModelError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Diverged { .. } => Some(
+                "lower `train.learning_rate`, raise `train.warmup_steps`, or set \
+                 `train.gradient_clip = 1.0`"
+                    .to_owned(),
+            ),
+            Self::NoPositives { label, .. } => Some(format!(
+                "train on a longer window, or on a label that occurs (`{label}` never does)"
+            )),
+            Self::BatchValue { array: "dense", .. } => Some(
+                "give the feature a missing indicator or a clip, so that every input is finite"
+                    .to_owned(),
+            ),
+            Self::BatchShape { .. } => Some(
+                "score with the feature map the model was trained with (`feature_map.json` of the \
+                 run)"
+                    .to_owned(),
+            ),
+            Self::EmptyData { .. } => {
+                Some("widen the training window, or lower the minimum list length".to_owned())
+            }
+            Self::Weights { .. } | Self::Tensor { .. } => {
+                Some("take `model.safetensors` and `model.json` from the same run".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divergence_says_what_to_lower() {
+        let error = ModelError::Diverged {
+            step: 12,
+            what: "loss",
+            value: f64::NAN,
+        };
+        assert_eq!(
+            error.to_string(),
+            "training diverged at step 12: the loss is NaN, expected a finite number"
+        );
+        assert!(
+            error
+                .hint()
+                .is_some_and(|hint| hint.contains("train.learning_rate"))
+        );
+    }
+
+    #[test]
+    fn errors_cross_threads() {
+        fn check<T: Send + Sync + std::error::Error>() {}
+        check::<ModelError>();
+        assert!(
+            ModelError::EmptyData { epoch: 1 }
+                .to_string()
+                .contains("epoch 1")
+        );
+    }
+}

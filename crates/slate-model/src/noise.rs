@@ -1,0 +1,100 @@
+//! Dropout from a stream of our own.
+//!
+//! Burn draws dropout masks from one generator shared by all threads, so they depend on which
+//! thread came first. Here every shard of every step has its own stream, and the masks depend on
+//! the seed alone.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use slate_types::Seed;
+
+/// Dropout in training, nothing in inference.
+pub(crate) struct Noise {
+    stream: Option<ChaCha8Rng>,
+    /// A value is dropped where a random `u16` is below this.
+    threshold: u16,
+    device: Device,
+}
+
+impl Noise {
+    /// No noise: what inference uses.
+    pub(crate) fn none(device: &Device) -> Self {
+        Self {
+            stream: None,
+            threshold: 0,
+            device: device.clone(),
+        }
+    }
+
+    /// Dropout with probability `rate`, rounded to a multiple of 2⁻¹⁶.
+    pub(crate) fn dropout(rate: f64, seed: Seed, device: &Device) -> Self {
+        let threshold = (rate * 65_536.0).round().clamp(0.0, 65_535.0) as u16;
+        let stream = (threshold > 0).then(|| ChaCha8Rng::seed_from_u64(seed.0));
+        Self {
+            stream,
+            threshold,
+            device: device.clone(),
+        }
+    }
+
+    /// The device its masks and inputs are on.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Sets values to zero at random and scales the others up, so that the mean stays.
+    pub(crate) fn apply<const D: usize>(&mut self, input: Tensor<D>) -> Tensor<D> {
+        let Some(stream) = &mut self.stream else {
+            return input;
+        };
+        let shape = input.dims();
+        let mut bytes = vec![0_u8; 2 * shape.iter().product::<usize>()];
+        stream.fill_bytes(&mut bytes);
+        let scale = 65_536.0 / (65_536.0 - f32::from(self.threshold));
+        let factors: Vec<f32> = bytes
+            .chunks_exact(2)
+            .map(|pair| {
+                let kept = u16::from_le_bytes([pair[0], pair[1]]) >= self.threshold;
+                if kept { scale } else { 0.0 }
+            })
+            .collect();
+        input * Tensor::from_data(TensorData::new(factors, shape), &self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(noise: &mut Noise) -> Vec<f32> {
+        let ones = Tensor::<2>::ones([100, 100], &Device::flex());
+        noise.apply(ones).try_into_vec_as().unwrap()
+    }
+
+    #[test]
+    fn the_mean_stays_and_the_stream_depends_on_the_seed() {
+        let device = Device::flex();
+        let first = masked(&mut Noise::dropout(0.25, Seed(1), &device));
+        let dropped = first.iter().filter(|&&value| value == 0.0).count();
+        // 10,000 draws with probability 1/4: the standard deviation is 43.
+        assert!((2_300..2_700).contains(&dropped), "{dropped} of 10000");
+        assert!(
+            first
+                .iter()
+                .all(|&value| value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6)
+        );
+        assert_eq!(first, masked(&mut Noise::dropout(0.25, Seed(1), &device)));
+        assert_ne!(first, masked(&mut Noise::dropout(0.25, Seed(2), &device)));
+    }
+
+    #[test]
+    fn inference_and_rate_zero_change_nothing() {
+        let device = Device::flex();
+        assert_eq!(masked(&mut Noise::none(&device)), vec![1.0; 10_000]);
+        assert_eq!(
+            masked(&mut Noise::dropout(0.0, Seed(1), &device)),
+            vec![1.0; 10_000]
+        );
+    }
+}

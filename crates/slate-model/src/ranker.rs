@@ -1,0 +1,197 @@
+//! A ranker: a network with its weights, for inference.
+//!
+//! Input: a [`Batch`] of the shape it was trained for. Output: one score per slot and head. A
+//! score depends on its list alone, not on the batch around it nor on the number of threads,
+//! but for the last bit or two where another batch means another amount of padding.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use slate_types::{Batch, FeatureShape, Seed};
+
+use crate::network::Network;
+use crate::network_config::NetworkConfig;
+use crate::noise::Noise;
+use crate::weights::{self, Weight, host};
+use crate::workers::Workers;
+use crate::{DeviceSpec, Head, ModelError, TrainConfig, batch_check, shards};
+
+/// A network with its weights; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ranker {
+    network: Network,
+    description: Description,
+    device: DeviceSpec,
+    workers: Arc<Workers>,
+}
+
+/// What a network is besides its weights: `model.json`, less its version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Description {
+    pub(crate) network: NetworkConfig,
+    pub(crate) shape: FeatureShape,
+    pub(crate) score_head: Head,
+}
+
+/// Scores of a batch, `[B, L]` in the batch's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchScores {
+    /// Scores of the click head, larger = likelier; `NaN` on padding.
+    pub click: Vec<f32>,
+    /// Scores of the purchase head, larger = likelier; `NaN` on padding.
+    pub purchase: Vec<f32>,
+}
+
+impl BatchScores {
+    /// The scores of one head.
+    pub fn of(&self, head: Head) -> &[f32] {
+        match head {
+            Head::Click => &self.click,
+            Head::Purchase => &self.purchase,
+        }
+    }
+}
+
+impl Ranker {
+    /// A ranker with the initial weights that training starts from.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] where `shape` has no inputs, or a categorical input without ids.
+    pub fn untrained(
+        config: &TrainConfig,
+        shape: &FeatureShape,
+        seed: Seed,
+        device: DeviceSpec,
+    ) -> Result<Self, ModelError> {
+        let description = Description {
+            network: config.network().clone(),
+            shape: shape.clone(),
+            score_head: config.options().score_head,
+        };
+        Self::build(description, seed, device)
+    }
+
+    pub(crate) fn build(
+        description: Description,
+        seed: Seed,
+        device: DeviceSpec,
+    ) -> Result<Self, ModelError> {
+        let network = Network::new(
+            &description.network,
+            &description.shape,
+            seed,
+            &device.open(),
+        )?;
+        Ok(Self {
+            network,
+            description,
+            device,
+            workers: Arc::new(Workers::new()?),
+        })
+    }
+
+    /// Scores every slot of a batch. Labels and weights are not looked at.
+    ///
+    /// Scores are log-odds for a head trained with binary cross-entropy, and otherwise only
+    /// comparable inside a list. A batch without lists gives no scores.
+    ///
+    /// # Errors
+    /// [`ModelError::BatchShape`] and [`ModelError::BatchValue`] for a batch that does not fit
+    /// the feature shape of this ranker.
+    pub fn score(&self, batch: &Batch) -> Result<BatchScores, ModelError> {
+        batch_check::features(batch, self.shape())?;
+        let shards = shards::cut(batch);
+        let device = self.device();
+        let parts = self.workers.map(shards.len(), |place| {
+            let input = shards[place].input(batch, &device);
+            host(self.network.forward(&input, &mut Noise::none(&device)))
+        });
+        let mut scores = BatchScores {
+            click: vec![f32::NAN; batch.mask.len()],
+            purchase: vec![f32::NAN; batch.mask.len()],
+        };
+        for (shard, values) in shards.iter().zip(&parts) {
+            for (place, row) in shard
+                .places
+                .iter()
+                .zip(values.chunks_exact(Head::ALL.len()))
+            {
+                if let Some(place) = *place {
+                    scores.click[place] = row[Head::Click.column()];
+                    scores.purchase[place] = row[Head::Purchase.column()];
+                }
+            }
+        }
+        Ok(scores)
+    }
+
+    /// The head whose scores rank a list.
+    pub fn score_head(&self) -> Head {
+        self.description.score_head
+    }
+
+    /// The inputs this ranker takes.
+    pub fn shape(&self) -> &FeatureShape {
+        &self.description.shape
+    }
+
+    /// The shape of the network.
+    pub fn network_config(&self) -> &NetworkConfig {
+        &self.description.network
+    }
+
+    /// Number of weights, embeddings included.
+    pub fn parameters(&self) -> usize {
+        self.weights()
+            .values()
+            .map(|weight| weight.values.len())
+            .sum()
+    }
+
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.device.open()
+    }
+
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// The same ranker with other weights.
+    pub(crate) fn with_network(&self, network: Network) -> Self {
+        Self {
+            network,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn weights(&self) -> BTreeMap<String, Weight> {
+        weights::read(&self.network)
+    }
+
+    /// Largest weight by size; NaN where there is one.
+    pub(crate) fn largest_weight(&self) -> f64 {
+        let larger = |most: f64, weight: &f32| {
+            let size = f64::from(weight.abs());
+            if size > most || size.is_nan() {
+                size
+            } else {
+                most
+            }
+        };
+        self.weights()
+            .values()
+            .flat_map(|weight| &weight.values)
+            .fold(0.0, larger)
+    }
+}

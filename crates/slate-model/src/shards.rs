@@ -1,0 +1,143 @@
+//! A batch cut into pieces of similar lists, for workers.
+//!
+//! Lists are taken by length, so that a shard needs little padding, often none. How a batch is
+//! cut depends on the batch alone, never on the number of threads: sums over shards are the same
+//! everywhere.
+
+use burn::tensor::Device;
+use slate_types::Batch;
+
+use crate::network::Input;
+
+/// Most shards of a batch, and the rows below which cutting does not pay.
+const SHARDS: usize = 8;
+const MIN_ROWS: usize = 192;
+
+/// Some lists of a batch, padded to the longest of them.
+pub(crate) struct Shard {
+    /// Lists, `N`.
+    pub(crate) lists: usize,
+    /// Places per list, `L`.
+    pub(crate) slots: usize,
+    /// `[N, L]`: index of the slot in the batch's `[B, L]` arrays, or none on padding, which
+    /// stands behind the slots of its list.
+    pub(crate) places: Vec<Option<usize>>,
+}
+
+/// Cuts a batch; lists without slots are left out.
+pub(crate) fn cut(batch: &Batch) -> Vec<Shard> {
+    let mut lists: Vec<Vec<usize>> = (0..batch.lists)
+        .map(|list| {
+            let row = list * batch.slots..(list + 1) * batch.slots;
+            row.filter(|&place| batch.mask[place])
+                .collect::<Vec<usize>>()
+        })
+        .filter(|slots| !slots.is_empty())
+        .collect();
+    lists.sort_by_key(Vec::len);
+    let rows: usize = lists.iter().map(Vec::len).sum();
+    let target = rows.div_ceil((rows / MIN_ROWS).clamp(1, SHARDS));
+    let mut shards = Vec::new();
+    let mut start = 0;
+    let mut size = 0;
+    for (place, list) in lists.iter().enumerate() {
+        size += list.len();
+        if size >= target || place + 1 == lists.len() {
+            shards.push(pad(&lists[start..=place]));
+            (start, size) = (place + 1, 0);
+        }
+    }
+    shards
+}
+
+fn pad(lists: &[Vec<usize>]) -> Shard {
+    let slots = lists.iter().map(Vec::len).max().unwrap_or(0);
+    let places = lists
+        .iter()
+        .flat_map(|list| (0..slots).map(|slot| list.get(slot).copied()))
+        .collect();
+    Shard {
+        lists: lists.len(),
+        slots,
+        places,
+    }
+}
+
+impl Shard {
+    /// The shard's features as tensors.
+    pub(crate) fn input(&self, batch: &Batch, device: &Device) -> Input {
+        let mut dense = vec![0.0; self.places.len() * batch.dense_width];
+        if batch.dense_width > 0 {
+            for (row, place) in dense.chunks_exact_mut(batch.dense_width).zip(&self.places) {
+                if let Some(place) = place {
+                    let from = place * batch.dense_width;
+                    row.copy_from_slice(&batch.dense[from..from + batch.dense_width]);
+                }
+            }
+        }
+        let width = batch.categorical_width;
+        let ids = (0..width)
+            .map(|column| {
+                let id = |place: usize| i64::from(batch.categorical[place * width + column]);
+                self.places
+                    .iter()
+                    .map(|place| place.map_or(0, id))
+                    .collect()
+            })
+            .collect();
+        let padding = self.places.iter().map(Option::is_none).collect();
+        Input::new([self.lists, self.slots], dense, ids, padding, device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(lengths: &[usize]) -> Batch {
+        let slots = lengths.iter().copied().max().unwrap_or(0);
+        let mask = lengths
+            .iter()
+            .flat_map(|&length| (0..slots).map(move |slot| slot < length))
+            .collect();
+        Batch {
+            lists: lengths.len(),
+            slots,
+            mask,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn every_slot_is_in_one_shard_and_lists_stay_whole() {
+        let lengths: Vec<usize> = (0..300).map(|list| list * 7 % 12).collect();
+        let batch = batch(&lengths);
+        let shards = cut(&batch);
+        assert!(shards.len() > 1);
+        let mut seen: Vec<usize> = Vec::new();
+        for shard in &shards {
+            for row in shard.places.chunks_exact(shard.slots) {
+                let places: Vec<usize> = row.iter().flatten().copied().collect();
+                let list = places[0] / batch.slots;
+                assert_eq!(places.len(), lengths[list]);
+                assert!(row[..places.len()].iter().all(Option::is_some));
+                seen.extend(places);
+            }
+        }
+        seen.sort_unstable();
+        let expected: Vec<usize> = (0..batch.mask.len())
+            .filter(|&place| batch.mask[place])
+            .collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn lists_of_one_length_need_no_padding() {
+        assert!(
+            cut(&batch(&[5; 200]))
+                .iter()
+                .all(|shard| !shard.places.contains(&None))
+        );
+        assert!(cut(&batch(&[0, 0])).is_empty());
+    }
+}

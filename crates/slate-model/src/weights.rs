@@ -1,0 +1,149 @@
+//! A network's weights by name, out and in.
+//!
+//! Names are the path of the parameter in the network in lower case with dots, as in
+//! `body.transformer.layers.0.attention.query.weight`. Linear weights are `[inputs, outputs]`.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::network::Network;
+
+/// One parameter on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Weight {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+/// All parameters by name.
+pub(crate) fn read(network: &Network) -> BTreeMap<String, Weight> {
+    let mut reader = Reader {
+        path: Vec::new(),
+        weights: BTreeMap::new(),
+    };
+    network.visit(&mut reader);
+    reader.weights
+}
+
+/// Puts values in place of all parameters. The caller has checked that names and shapes are those
+/// of [`read`].
+pub(crate) fn replace(network: Network, weights: BTreeMap<String, Weight>) -> Network {
+    network.map(&mut Replacer {
+        path: Vec::new(),
+        weights,
+    })
+}
+
+struct Reader {
+    path: Vec<String>,
+    weights: BTreeMap<String, Weight>,
+}
+
+impl ModuleVisitor for Reader {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_lowercase());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let weight = Weight {
+            shape: tensor.dims().to_vec(),
+            values: host(tensor),
+        };
+        self.weights.insert(self.path.join("."), weight);
+    }
+}
+
+struct Replacer {
+    path: Vec<String>,
+    weights: BTreeMap<String, Weight>,
+}
+
+impl ModuleMapper for Replacer {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_lowercase());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(weight) = self.weights.remove(&self.path.join(".")) else {
+            return param;
+        };
+        param.map(|old| {
+            Tensor::from_data(TensorData::new(weight.values, weight.shape), &old.device())
+        })
+    }
+}
+
+/// Values of a tensor in row-major order.
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor
+        .try_into_vec_as()
+        .expect("all our tensors hold f32 and can be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use slate_types::{FeatureShape, Seed};
+
+    use super::*;
+    use crate::NetworkOptions;
+
+    #[test]
+    fn names_are_stable_and_replacing_gives_the_same_back() {
+        let options = NetworkOptions {
+            hidden: 4,
+            layers: 1,
+            ..Default::default()
+        };
+        let shape = FeatureShape {
+            dense: 2,
+            categorical: vec![3],
+        };
+        let config = options.check().unwrap();
+        let build = |seed| Network::new(&config, &shape, Seed(seed), &Device::flex()).unwrap();
+        let first = read(&build(1));
+        let names: Vec<&str> = first.keys().map(String::as_str).collect();
+        let layer = "body.transformer.layers.0";
+        let mut expected = vec![
+            "embeddings.0.weight".to_owned(),
+            "heads.bias".to_owned(),
+            "heads.weight".to_owned(),
+            "input.bias".to_owned(),
+            "input.weight".to_owned(),
+            "body.transformer.norm.beta".to_owned(),
+            "body.transformer.norm.gamma".to_owned(),
+        ];
+        for part in [
+            "attention.key",
+            "attention.output",
+            "attention.query",
+            "attention.value",
+        ] {
+            expected.push(format!("{layer}.{part}.bias"));
+            expected.push(format!("{layer}.{part}.weight"));
+        }
+        for part in ["inner", "outer"] {
+            expected.push(format!("{layer}.{part}.bias"));
+            expected.push(format!("{layer}.{part}.weight"));
+        }
+        for part in ["attention_norm", "feed_forward_norm"] {
+            expected.push(format!("{layer}.{part}.beta"));
+            expected.push(format!("{layer}.{part}.gamma"));
+        }
+        expected.sort();
+        assert_eq!(names, expected);
+        assert_ne!(read(&build(2)), first);
+        assert_eq!(read(&replace(build(2), first.clone())), first);
+    }
+}

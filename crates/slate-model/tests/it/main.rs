@@ -1,0 +1,10 @@
+//! Whole rankers, from batches to bytes, and losses against an independent program.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod formats;
+mod golden_losses;
+mod market;
+mod saving;
+mod scoring;
+mod training;

@@ -1,0 +1,328 @@
+//! What training does, end to end.
+
+use std::fs;
+
+use slate_model::{
+    BoxError, DeviceSpec, Head, ModelError, Ranker, StopReason, TrainEvent, Trained, Validation,
+    train,
+};
+use slate_types::{Batch, FeatureShape, Hint, Seed};
+use tempfile::TempDir;
+
+use crate::market::{Fixed, batch, config, hits, market, shape, validation};
+
+fn run(
+    text: &str,
+    seed: u64,
+    data: &mut Fixed,
+    validate: &mut dyn FnMut(&Ranker) -> Validation,
+) -> (Result<Trained, ModelError>, Vec<TrainEvent>) {
+    let mut events = Vec::new();
+    let mut validate = |ranker: &Ranker| Ok::<_, BoxError>(validate(ranker));
+    let trained = train(
+        &config(text),
+        &shape(),
+        Seed(seed),
+        DeviceSpec::Auto,
+        data,
+        &mut validate,
+        &mut |event| events.push(event.clone()),
+    );
+    (trained, events)
+}
+
+fn step_losses(events: &[TrainEvent]) -> Vec<f64> {
+    let loss = |event: &TrainEvent| match event {
+        TrainEvent::Step { loss, .. } => Some(*loss),
+        _ => None,
+    };
+    events.iter().filter_map(loss).collect()
+}
+
+/// `model.safetensors` after training on batches that are large enough to be cut for workers.
+fn bytes(text: &str, seed: u64) -> Vec<u8> {
+    let lengths: Vec<usize> = (0..160).map(|list| 1 + list * 5 % 8).collect();
+    let mut data = Fixed((0..3).map(|seed| batch(seed, &lengths)).collect());
+    let trained = run(text, seed, &mut data, &mut validation).0.unwrap();
+    let dir = TempDir::new().unwrap();
+    trained.ranker.save(dir.path()).unwrap();
+    fs::read(dir.path().join("model.safetensors")).unwrap()
+}
+
+const SMALL: &str = "
+    epochs = 2
+    losses = [{ head = \"purchase\", loss = \"softmax\" }, { head = \"click\", loss = \"bce\" }]
+    [network]
+    hidden = 16
+    layers = 1
+    dropout = 0.2
+";
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
+    let first = bytes(SMALL, 1);
+    assert!(first == bytes(SMALL, 1), "the same seed gave other weights");
+    assert!(
+        first != bytes(SMALL, 2),
+        "another seed gave the same weights"
+    );
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| bytes(SMALL, 1))
+    };
+    assert!(on(1) == on(3), "3 threads gave other weights than 1");
+}
+
+#[test]
+fn one_batch_is_learned_by_heart() {
+    let text = |network: &str| {
+        format!(
+            "
+            epochs = 150
+            learning_rate = 0.02
+            patience = 0
+            weight_decay = 0.0
+            losses = [
+                {{ head = \"purchase\", loss = \"softmax\" }},
+                {{ head = \"click\", loss = \"bce\" }},
+            ]
+            [network]
+            hidden = 24
+            dropout = 0.0
+            {network}
+            "
+        )
+    };
+    let lists = batch(4, &[4, 6, 2, 5, 1, 6]);
+    for network in ["kind = \"mlp\"", "layers = 1"] {
+        let mut data = Fixed(vec![lists.clone()]);
+        let mut metric = |ranker: &Ranker| Validation {
+            metric: hits(ranker, &lists),
+            name: "hits".to_owned(),
+        };
+        let (trained, events) = run(&text(network), 1, &mut data, &mut metric);
+        // The floor of both losses is 0.
+        let losses = step_losses(&events);
+        assert!(losses[0] > 1.0, "{network}: first loss {}", losses[0]);
+        let last = losses[losses.len() - 1];
+        assert!(last < 0.02, "{network}: last loss {last}");
+        assert_eq!(trained.unwrap().best_metric, 1.0);
+    }
+}
+
+#[test]
+fn held_out_lists_are_ranked_better_than_by_chance() {
+    let text = "
+        epochs = 20
+        learning_rate = 0.01
+        [network]
+        hidden = 16
+        layers = 1
+        dropout = 0.0
+    ";
+    let trained = run(text, 3, &mut market(), &mut validation).0.unwrap();
+    // One of eight slots by chance.
+    assert!(trained.best_metric > 0.6, "{}", trained.best_metric);
+    assert_eq!(trained.best_metric, validation(&trained.ranker).metric);
+}
+
+#[test]
+fn grades_train_the_purchase_head() {
+    let text = "
+        epochs = 12
+        learning_rate = 0.01
+        losses = [{ head = \"purchase\", loss = \"softmax\", label = \"grade\" }]
+        [network]
+        kind = \"mlp\"
+        hidden = 16
+    ";
+    let mut data = market();
+    for batch in &mut data.0 {
+        batch.purchase.fill(0.0);
+    }
+    let trained = run(text, 3, &mut data, &mut validation).0.unwrap();
+    assert_eq!(trained.ranker.score_head(), Head::Purchase);
+    assert!(trained.best_metric > 0.4, "{}", trained.best_metric);
+}
+
+#[test]
+fn early_stopping_gives_the_best_weights_and_not_the_last() {
+    let text = "
+        epochs = 9
+        patience = 2
+        [network]
+        kind = \"mlp\"
+        hidden = 8
+    ";
+    let lists = batch(9, &[5; 4]);
+    let mut metrics = [0.1, 0.5, 0.5, 0.4, 0.9].into_iter();
+    let mut seen = Vec::new();
+    let mut validate = |ranker: &Ranker| {
+        seen.push(ranker.score(&lists).unwrap().purchase);
+        Validation {
+            metric: metrics.next().unwrap(),
+            name: "made up".to_owned(),
+        }
+    };
+    let (trained, events) = run(text, 1, &mut market(), &mut validate);
+    let trained = trained.unwrap();
+    assert_eq!(
+        (trained.best_epoch, trained.best_metric, trained.epochs),
+        (2, 0.5, 4)
+    );
+    assert_eq!((trained.steps, trained.stopped), (24, StopReason::Patience));
+    assert_eq!(
+        events.last(),
+        Some(&TrainEvent::Stopped {
+            reason: StopReason::Patience
+        })
+    );
+    let kept = trained.ranker.score(&lists).unwrap().purchase;
+    assert_eq!(kept, seen[1]);
+    assert_ne!(kept, seen[3]);
+}
+
+#[test]
+fn a_wild_learning_rate_is_reported_as_divergence() {
+    let text = "
+        learning_rate = 1e30
+        schedule = \"constant\"
+        gradient_clip = 0.0
+        [network]
+        kind = \"mlp\"
+        hidden = 8
+    ";
+    let error = run(text, 1, &mut market(), &mut validation).0.unwrap_err();
+    assert!(matches!(error, ModelError::Diverged { .. }), "{error}");
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("lower `train.learning_rate`")
+    );
+}
+
+#[test]
+fn data_without_lists_or_positives_are_refused() {
+    let refused = |data: &mut Fixed| {
+        run(SMALL, 1, data, &mut validation)
+            .0
+            .unwrap_err()
+            .to_string()
+    };
+    let none = "the training data has no lists with slots, expected at least one in epoch 1";
+    assert_eq!(refused(&mut Fixed(vec![])), none);
+    let padding = Batch {
+        dense_width: 3,
+        categorical_width: 1,
+        ..batch(1, &[0, 0])
+    };
+    assert_eq!(refused(&mut Fixed(vec![padding])), none);
+    let mut data = market();
+    for batch in &mut data.0 {
+        batch.click.fill(0.0);
+    }
+    assert_eq!(
+        refused(&mut data),
+        "no training list has a positive `click` label, so the bce loss of head `click` has \
+         nothing to learn"
+    );
+    data.0[3].dense[31] = f32::INFINITY;
+    assert_eq!(
+        refused(&mut data),
+        "`dense` of list 1, slot 2, column 1 of a batch is inf, expected a finite number"
+    );
+}
+
+#[test]
+fn one_slot_lists_train_without_harm() {
+    // The softmax of one slot is 1: its loss and gradient are zero.
+    let text = "gradient_clip = 0.0\nepochs = 1\n[network]\nhidden = 8";
+    let mut data = Fixed(vec![batch(1, &[1; 20])]);
+    let (trained, events) = run(text, 1, &mut data, &mut validation);
+    assert!(trained.is_ok());
+    assert_eq!(step_losses(&events), [0.0]);
+}
+
+#[test]
+fn failed_validation_and_nan_metrics_are_errors() {
+    let mut data = market();
+    let error = train(
+        &config(SMALL),
+        &shape(),
+        Seed(1),
+        DeviceSpec::Auto,
+        &mut data,
+        &mut |_| Err("no such metric".into()),
+        &mut |_| (),
+    );
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "validation after epoch 1 failed"
+    );
+    let mut nan = |_: &Ranker| Validation {
+        metric: f64::NAN,
+        name: "ndcg@10".to_owned(),
+    };
+    let error = run(SMALL, 1, &mut market(), &mut nan).0.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "validation metric `ndcg@10` after epoch 1 is NaN, expected a finite number"
+    );
+}
+
+#[test]
+fn steps_report_progress() {
+    let (_, events) = run(SMALL, 1, &mut market(), &mut validation);
+    let steps: Vec<(u64, Option<u64>, usize)> = events
+        .iter()
+        .filter_map(|event| match event {
+            TrainEvent::Step {
+                step,
+                steps_total,
+                lists,
+                ..
+            } => Some((*step, *steps_total, *lists)),
+            _ => None,
+        })
+        .collect();
+    // 288 lists in batches of 64 are announced as 5 steps; the market cuts them into 6.
+    assert_eq!(steps[0], (1, Some(10), 48));
+    assert_eq!(steps[11], (12, Some(12), 288));
+}
+
+#[test]
+fn inputs_that_no_network_can_take_are_refused() {
+    let build = |dense, categorical: &[u32]| {
+        let shape = FeatureShape {
+            dense,
+            categorical: categorical.to_vec(),
+        };
+        Ranker::untrained(&config(SMALL), &shape, Seed(1), DeviceSpec::Auto)
+            .map(|ranker| ranker.parameters())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        build(0, &[]),
+        Err(
+            "the feature shape has no inputs, expected at least one dense or categorical input"
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        build(1, &[3, 0]),
+        Err(
+            "the feature shape has no ids for categorical input 1, expected at least the unknown \
+             id 0"
+                .to_owned()
+        )
+    );
+    assert!(build(0, &[3]).is_ok());
+}

@@ -1,0 +1,83 @@
+//! Manifests and other JSON files the program writes and reads.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use slate_types::FormatVersion;
+
+/// Version of run manifests, calibration comparisons, evaluations and truth summaries.
+pub(crate) const FORMAT: FormatVersion = FormatVersion(1);
+
+/// Writes indented JSON with a final newline and flushes it to disk.
+///
+/// # Errors
+/// Any failure of the file system.
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let text = format!("{}\n", serde_json::to_string_pretty(value)?);
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// A file that cannot be read or is no JSON, with the line of the mistake.
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("`{}` is no valid JSON", path.display()))
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn sha256(path: &Path) -> Result<String> {
+    let mut file =
+        fs::File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut HashWriter(&mut hasher))?;
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The `kind` of a manifest or JSON artefact, after checking its format.
+///
+/// # Errors
+/// No `kind` or `format`, or a format this build does not read.
+pub(crate) fn kind(value: &Value) -> Result<String> {
+    let format = value
+        .get("format")
+        .and_then(Value::as_u64)
+        .context("there is no key `format`")?;
+    FormatVersion(format as u32).check("file", FORMAT)?;
+    let kind = value
+        .get("kind")
+        .and_then(Value::as_str)
+        .context("there is no key `kind`")?;
+    Ok(kind.to_owned())
+}

@@ -1,0 +1,516 @@
+//! Score files: one row per scored slot, Parquet or CSV.
+//!
+//! Columns `list_id` and `score` are required; `item_id`, `impression`, `slot`, `grade`, `click`,
+//! `purchase`, `weight`, `price`, `ad_rate`, `propensity`, `probability`, `click_score` and `split`
+//! are read where they are there. Rows of one list must stand together. The Parquet footer says who
+//! scored the rows (`slate.scorer`) and the format (`slate.format`).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use slate_types::{FormatVersion, ListOffsets};
+
+use crate::console::Refusal;
+
+/// Version of the score file.
+pub(crate) const SCORES_FORMAT: FormatVersion = FormatVersion(1);
+
+/// Columns with a number in each row, in the order they are written after `score`.
+const NUMBERS: [&str; 9] = [
+    "probability",
+    "click_score",
+    "grade",
+    "click",
+    "purchase",
+    "weight",
+    "price",
+    "ad_rate",
+    "propensity",
+];
+/// Whole-number columns, in the order they are written.
+const INTEGERS: [&str; 3] = ["item_id", "impression", "slot"];
+
+/// A table of scored slots.
+#[derive(Debug, Clone)]
+pub(crate) struct ScoreTable {
+    /// Id of the list of each row.
+    pub(crate) list_id: Vec<i64>,
+    /// Where each list begins and ends.
+    pub(crate) lists: ListOffsets,
+    /// Finite, larger is better.
+    pub(crate) score: Vec<f64>,
+    /// Part of the dataset of each row, where known.
+    pub(crate) split: Option<Vec<String>>,
+    /// Who scored: `run:…`, `baseline:random`, …
+    pub(crate) scorer: String,
+    integers: BTreeMap<&'static str, Vec<i64>>,
+    numbers: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl ScoreTable {
+    /// A table of lists and scores alone. Rows of one list must stand together and scores must be
+    /// finite.
+    ///
+    /// # Errors
+    /// Columns of different lengths, no rows, a list in two places, a score that is no number.
+    pub(crate) fn new(list_id: Vec<i64>, score: Vec<f64>, scorer: &str) -> Result<Self> {
+        if list_id.is_empty() {
+            return Err(Refusal::new("there are no scores, expected at least one row").into());
+        }
+        anyhow::ensure!(
+            list_id.len() == score.len(),
+            "`list_id` has {} rows but `score` has {}",
+            list_id.len(),
+            score.len()
+        );
+        if let Some(row) = score.iter().position(|s| !s.is_finite()) {
+            return Err(Refusal::new(format!(
+                "`score` at row {row} is {}, expected a finite number",
+                score[row]
+            ))
+            .into());
+        }
+        let lists = ListOffsets::from_runs(&list_id);
+        let mut starts: Vec<(i64, usize)> = lists
+            .iter()
+            .map(|rows| (list_id[rows.start], rows.start))
+            .collect();
+        starts.sort_unstable();
+        if let Some(pair) = starts.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Refusal::new(format!(
+                "list {} stands at row {} and again at row {}, expected its rows together",
+                pair[0].0, pair[0].1, pair[1].1
+            ))
+            .hint("sort the file by list_id")
+            .into());
+        }
+        Ok(Self {
+            list_id,
+            lists,
+            score,
+            split: None,
+            scorer: scorer.to_owned(),
+            integers: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+        })
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.score.len()
+    }
+
+    /// Adds or replaces a number column. Panics for a name or length that is not of a score table:
+    /// both are fixed in the program.
+    pub(crate) fn set(&mut self, name: &str, values: Vec<f64>) {
+        assert_eq!(
+            values.len(),
+            self.rows(),
+            "column `{name}` has another length"
+        );
+        let known = NUMBERS.iter().find(|known| **known == name);
+        self.numbers
+            .insert(known.expect("a column of the score file"), values);
+    }
+
+    /// Adds or replaces a whole-number column, as [`ScoreTable::set`].
+    pub(crate) fn set_integers(&mut self, name: &str, values: Vec<i64>) {
+        assert_eq!(
+            values.len(),
+            self.rows(),
+            "column `{name}` has another length"
+        );
+        let known = INTEGERS.iter().find(|known| **known == name);
+        self.integers
+            .insert(known.expect("a column of the score file"), values);
+    }
+
+    /// A number column; NaN where the file has null.
+    pub(crate) fn get(&self, name: &str) -> Option<&[f64]> {
+        self.numbers.get(name).map(Vec::as_slice)
+    }
+
+    /// A whole-number column.
+    pub(crate) fn get_integers(&self, name: &str) -> Option<&[i64]> {
+        self.integers.get(name).map(Vec::as_slice)
+    }
+
+    /// A number column a command cannot do without, complete and finite.
+    ///
+    /// # Errors
+    /// An absent column or a null in it.
+    pub(crate) fn need(&self, name: &str) -> Result<&[f64]> {
+        let values = self.get(name).ok_or_else(|| {
+            Refusal::new(format!("the scores have no column `{name}`")).hint(format!(
+                "score a dataset whose log has it, or add `{name}` to the file; the file has: {}",
+                self.columns().join(", ")
+            ))
+        })?;
+        if let Some(row) = values.iter().position(|v| !v.is_finite()) {
+            let what = if values[row].is_nan() {
+                "missing".to_owned()
+            } else {
+                values[row].to_string()
+            };
+            return Err(Refusal::new(format!(
+                "`{name}` at row {row} is {what}, expected a finite number"
+            ))
+            .into());
+        }
+        Ok(values)
+    }
+
+    fn columns(&self) -> Vec<String> {
+        let mut names = vec!["list_id".to_owned(), "score".to_owned()];
+        names.extend(self.integers.keys().map(|&n| n.to_owned()));
+        names.extend(self.numbers.keys().map(|&n| n.to_owned()));
+        names.extend(self.split.iter().map(|_| "split".to_owned()));
+        names
+    }
+
+    /// Reads a `.csv` file as CSV and any other as Parquet.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a missing required column, a value of the wrong type, and what
+    /// [`ScoreTable::new`] refuses.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let csv = path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        let read = if csv {
+            read_csv(path)
+        } else {
+            read_parquet(path)
+        };
+        read.with_context(|| format!("cannot read the scores `{}`", path.display()))
+    }
+
+    /// Writes Parquet, or CSV where the name ends in `.csv`, to a path that is not there yet.
+    ///
+    /// # Errors
+    /// Any failure of the file system.
+    pub(crate) fn write(&self, file: &Path, csv: bool) -> Result<()> {
+        let batch = self.batch()?;
+        if csv {
+            write_csv(&batch, file)
+        } else {
+            self.write_parquet(&batch, file)
+        }
+    }
+
+    fn batch(&self) -> Result<RecordBatch> {
+        let mut fields: Vec<Field> = Vec::new();
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        let mut add = |name: &str, array: ArrayRef| {
+            fields.push(Field::new(
+                name,
+                array.data_type().clone(),
+                array.null_count() > 0,
+            ));
+            arrays.push(array);
+        };
+        add("list_id", Arc::new(Int64Array::from(self.list_id.clone())));
+        for name in INTEGERS {
+            if let Some(values) = self.integers.get(name) {
+                add(name, Arc::new(Int64Array::from(values.clone())));
+            }
+        }
+        add("score", Arc::new(Float64Array::from(self.score.clone())));
+        for name in NUMBERS {
+            if let Some(values) = self.numbers.get(name) {
+                let known = values.iter().map(|v| (!v.is_nan()).then_some(*v));
+                add(name, Arc::new(Float64Array::from_iter(known)));
+            }
+        }
+        if let Some(split) = &self.split {
+            add("split", Arc::new(StringArray::from_iter_values(split)));
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+    }
+
+    fn write_parquet(&self, batch: &RecordBatch, path: &Path) -> Result<()> {
+        let footer = vec![
+            KeyValue::new("slate.format".to_owned(), SCORES_FORMAT.0.to_string()),
+            KeyValue::new("slate.scorer".to_owned(), self.scorer.clone()),
+        ];
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            .set_key_value_metadata(Some(footer))
+            .build();
+        let file = File::create(path)?;
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
+        writer.write(batch)?;
+        writer.close()?;
+        Ok(())
+    }
+}
+
+fn read_parquet(path: &Path) -> Result<ScoreTable> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)
+        .context("this is not a whole Parquet file")?;
+    let footer = builder
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .cloned()
+        .unwrap_or_default();
+    let value = |key: &str| {
+        footer
+            .iter()
+            .find(|pair| pair.key == key)
+            .and_then(|pair| pair.value.clone())
+    };
+    if let Some(format) = value("slate.format") {
+        let format = format
+            .parse()
+            .context("`slate.format` in the footer is no number")?;
+        FormatVersion(format).check("score file", SCORES_FORMAT)?;
+    }
+    let schema = builder.schema().clone();
+    let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+    let batch = arrow::compute::concat_batches(&schema, &batches)?;
+
+    let column = |name: &str, to: DataType| -> Result<Option<ArrayRef>> {
+        let Some(array) = batch.column_by_name(name) else {
+            return Ok(None);
+        };
+        let given = array.data_type();
+        let fits = given.is_numeric() || *given == DataType::Boolean;
+        if !fits {
+            return Err(
+                Refusal::new(format!("column `{name}` is {given}, expected numbers")).into(),
+            );
+        }
+        Ok(Some(cast(array, &to)?))
+    };
+    let integers = |name: &str| -> Result<Option<Vec<i64>>> {
+        let Some(array) = column(name, DataType::Int64)? else {
+            return Ok(None);
+        };
+        if array.null_count() > 0 {
+            return Err(Refusal::new(format!(
+                "column `{name}` has {} nulls, expected none",
+                array.null_count()
+            ))
+            .into());
+        }
+        Ok(Some(array.as_primitive::<Int64Type>().values().to_vec()))
+    };
+    let numbers = |name: &str| -> Result<Option<Vec<f64>>> {
+        let Some(array) = column(name, DataType::Float64)? else {
+            return Ok(None);
+        };
+        let array = array.as_primitive::<Float64Type>().clone();
+        Ok(Some(array.iter().map(|v| v.unwrap_or(f64::NAN)).collect()))
+    };
+    let split = match batch.column_by_name("split") {
+        None => None,
+        Some(array) => {
+            let text = cast(array, &DataType::Utf8)?;
+            let text = text.as_string::<i32>();
+            Some(text.iter().map(|v| v.unwrap_or("").to_owned()).collect())
+        }
+    };
+    let found: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    assemble(
+        &found,
+        integers,
+        numbers,
+        split,
+        &value("slate.scorer").unwrap_or_default(),
+    )
+}
+
+fn read_csv(path: &Path) -> Result<ScoreTable> {
+    let mut reader = csv::Reader::from_path(path)?;
+    let header: Vec<String> = reader
+        .headers()?
+        .iter()
+        .map(|h| h.trim().to_owned())
+        .collect();
+    let mut columns: Vec<Vec<String>> = vec![Vec::new(); header.len()];
+    for record in reader.records() {
+        let record = record?;
+        for (column, cell) in columns.iter_mut().zip(&record) {
+            column.push(cell.trim().to_owned());
+        }
+    }
+    let cells = |name: &str| header.iter().position(|h| h == name).map(|i| &columns[i]);
+    let numbers = |name: &str| -> Result<Option<Vec<f64>>> {
+        let Some(cells) = cells(name) else {
+            return Ok(None);
+        };
+        let parse = |(row, cell): (usize, &String)| match cell.as_str() {
+            "" => Ok(f64::NAN),
+            text => text
+                .parse()
+                .map_err(|_| bad_cell(name, row, text, "a number")),
+        };
+        Ok(Some(
+            cells
+                .iter()
+                .enumerate()
+                .map(parse)
+                .collect::<Result<_, _>>()?,
+        ))
+    };
+    let integers = |name: &str| -> Result<Option<Vec<i64>>> {
+        let Some(cells) = cells(name) else {
+            return Ok(None);
+        };
+        let parse = |(row, cell): (usize, &String)| {
+            cell.parse()
+                .map_err(|_| bad_cell(name, row, cell, "a whole number"))
+        };
+        Ok(Some(
+            cells
+                .iter()
+                .enumerate()
+                .map(parse)
+                .collect::<Result<_, _>>()?,
+        ))
+    };
+    let split = cells("split").cloned();
+    assemble(&header, integers, numbers, split, "")
+}
+
+/// Line 1 of a CSV file is the header, so row 0 stands on line 2.
+fn bad_cell(column: &str, row: usize, cell: &str, expected: &str) -> Refusal {
+    Refusal::new(format!(
+        "`{column}` at line {} is `{cell}`, expected {expected}",
+        row + 2
+    ))
+}
+
+fn assemble(
+    found: &[String],
+    integers: impl Fn(&str) -> Result<Option<Vec<i64>>>,
+    numbers: impl Fn(&str) -> Result<Option<Vec<f64>>>,
+    split: Option<Vec<String>>,
+    scorer: &str,
+) -> Result<ScoreTable> {
+    let missing = |name: &str| {
+        Refusal::new(format!("required column `{name}` is missing"))
+            .hint(format!("the file has: {}", found.join(", ")))
+    };
+    let list_id = integers("list_id")?.ok_or_else(|| missing("list_id"))?;
+    let score = numbers("score")?.ok_or_else(|| missing("score"))?;
+    let mut table = ScoreTable::new(list_id, score, scorer)?;
+    for name in INTEGERS {
+        if let Some(values) = integers(name)? {
+            table.set_integers(name, values);
+        }
+    }
+    for name in NUMBERS {
+        if let Some(values) = numbers(name)? {
+            table.set(name, values);
+        }
+    }
+    table.split = split;
+    Ok(table)
+}
+
+fn write_csv(batch: &RecordBatch, path: &Path) -> Result<()> {
+    let mut writer = csv::Writer::from_path(path)?;
+    let schema = batch.schema();
+    writer.write_record(schema.fields().iter().map(|f| f.name().as_str()))?;
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|array| cast(array, &DataType::Utf8))
+        .collect::<Result<Vec<_>, _>>()?;
+    for row in 0..batch.num_rows() {
+        writer.write_record(columns.iter().map(|array| {
+            let text = array.as_string::<i32>();
+            if text.is_null(row) {
+                ""
+            } else {
+                text.value(row)
+            }
+        }))?;
+    }
+    writer.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> ScoreTable {
+        let mut table = ScoreTable::new(vec![7, 7, 9], vec![0.5, -1.25, 3.0], "run:x").unwrap();
+        table.set("purchase", vec![0.0, 1.0, 0.0]);
+        table.set("price", vec![100.0, f64::NAN, 300.0]);
+        table.set_integers("item_id", vec![1, 2, 3]);
+        table.split = Some(vec!["test".to_owned(); 3]);
+        table
+    }
+
+    #[test]
+    fn both_formats_keep_every_value() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["s.parquet", "s.csv"] {
+            let path = dir.path().join(name);
+            table().write(&path, name.ends_with("csv")).unwrap();
+            let back = ScoreTable::read(&path).unwrap();
+            assert_eq!(back.score, [0.5, -1.25, 3.0]);
+            assert_eq!(back.lists.as_slice(), [0, 2, 3]);
+            assert_eq!(back.get_integers("item_id").unwrap(), [1, 2, 3]);
+            assert!(back.get("price").unwrap()[1].is_nan());
+            assert_eq!(back.split.as_ref().unwrap()[0], "test");
+            assert!(back.get("ad_rate").is_none());
+        }
+    }
+
+    #[test]
+    fn bad_tables_are_refused_by_row() {
+        let text = |list: Vec<i64>, score: Vec<f64>| {
+            ScoreTable::new(list, score, "").unwrap_err().to_string()
+        };
+        assert!(text(vec![], vec![]).contains("no scores"));
+        assert!(text(vec![1, 1], vec![0.0, f64::NAN]).contains("row 1 is NaN"));
+        assert!(text(vec![1, 2, 1], vec![0.0; 3]).contains("list 1 stands at row 0 and again"));
+        let error = table().need("price").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`price` at row 1 is missing, expected a finite number"
+        );
+        assert!(
+            table()
+                .need("ad_rate")
+                .unwrap_err()
+                .to_string()
+                .contains("no column `ad_rate`")
+        );
+    }
+
+    #[test]
+    fn a_bad_csv_cell_is_named_by_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.csv");
+        std::fs::write(&path, "list_id,score\n1,0.5\n1,high\n").unwrap();
+        let error = format!("{:#}", ScoreTable::read(&path).unwrap_err());
+        assert!(
+            error.contains("`score` at line 3 is `high`, expected a number"),
+            "{error}"
+        );
+        std::fs::write(&path, "list,score\n1,0.5\n").unwrap();
+        let error = format!("{:#}", ScoreTable::read(&path).unwrap_err());
+        assert!(
+            error.contains("required column `list_id` is missing"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! Outputs that appear whole or not at all.
+//!
+//! A command writes into a hidden neighbour of its output, `.NAME.partial`, and renames it into
+//! place when everything is on disk. An error removes the neighbour; a kill leaves it, and the
+//! next run of the command removes it first.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::console::Refusal;
+
+/// An output folder or file under construction.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    target: PathBuf,
+    partial: PathBuf,
+    replace: bool,
+    committed: bool,
+}
+
+impl Staged {
+    /// Prepares an output folder.
+    ///
+    /// # Errors
+    /// An output that exists without `force`, and a parent that cannot be written.
+    pub(crate) fn folder(target: &Path, force: bool) -> Result<Self> {
+        let staged = Self::prepare(target, force)?;
+        fs::create_dir(&staged.partial)
+            .with_context(|| format!("cannot create `{}`", staged.partial.display()))?;
+        Ok(staged)
+    }
+
+    /// Prepares an output file; the caller creates [`Staged::path`].
+    ///
+    /// # Errors
+    /// As [`Staged::folder`].
+    pub(crate) fn file(target: &Path, force: bool) -> Result<Self> {
+        Self::prepare(target, force)
+    }
+
+    fn prepare(target: &Path, force: bool) -> Result<Self> {
+        let name = target.file_name().ok_or_else(|| {
+            Refusal::new(format!("`{}` does not name an output", target.display()))
+        })?;
+        if target.symlink_metadata().is_ok() && !force {
+            return Err(
+                Refusal::new(format!("output `{}` already exists", target.display()))
+                    .hint("choose another --out, or pass --force to replace it")
+                    .into(),
+            );
+        }
+        let parent = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
+        let partial = parent.join(format!(".{}.partial", name.to_string_lossy()));
+        remove(&partial)
+            .with_context(|| format!("cannot remove what is left in `{}`", partial.display()))?;
+        Ok(Self {
+            target: target.to_owned(),
+            partial,
+            replace: force,
+            committed: false,
+        })
+    }
+
+    /// Where to write.
+    pub(crate) fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Puts the finished output in place: fsync of every file and folder, then a rename.
+    ///
+    /// # Errors
+    /// Any failure of the file system; the output is then as it was before.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        sync(&self.partial)
+            .with_context(|| format!("cannot flush `{}` to disk", self.partial.display()))?;
+        let place = || -> std::io::Result<()> {
+            if self.replace && self.target.symlink_metadata().is_ok() {
+                // A folder cannot be renamed over a full one: step the old one aside first.
+                let aside = self.partial.with_extension("replaced");
+                remove(&aside)?;
+                fs::rename(&self.target, &aside)?;
+                if let Err(error) = fs::rename(&self.partial, &self.target) {
+                    fs::rename(&aside, &self.target)?;
+                    return Err(error);
+                }
+                remove(&aside)
+            } else {
+                fs::rename(&self.partial, &self.target)
+            }
+        };
+        place().with_context(|| format!("cannot put `{}` in place", self.target.display()))?;
+        self.committed = true;
+        if let Some(parent) = self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
+            sync(&parent.join(".")).ok();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Nothing more can be done about a failure to clean up.
+            let _ = remove(&self.partial);
+        }
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    }
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() && path.file_name().is_some() {
+        for entry in fs::read_dir(path)? {
+            sync(&entry?.path())?;
+        }
+    }
+    fs::File::open(path)?.sync_all()
+}
+
+/// Writes one whole file, beside and renamed.
+///
+/// # Errors
+/// As [`Staged::file`] and [`Staged::commit`].
+pub(crate) fn write_file(target: &Path, bytes: &[u8], force: bool) -> Result<()> {
+    let staged = Staged::file(target, force)?;
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(staged.path())?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write `{}`", target.display()))?;
+    staged.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_appears_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        {
+            let staged = Staged::folder(&target, false).unwrap();
+            fs::write(staged.path().join("a"), "1").unwrap();
+        }
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "an abandoned output is removed"
+        );
+
+        let staged = Staged::folder(&target, false).unwrap();
+        fs::write(staged.path().join("a"), "1").unwrap();
+        assert!(!target.exists());
+        staged.commit().unwrap();
+        assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "1");
+
+        let error = Staged::folder(&target, false).unwrap_err().to_string();
+        assert!(error.contains("already exists"), "{error}");
+    }
+
+    #[test]
+    fn force_replaces_the_old_output_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("old"), "1").unwrap();
+        let staged = Staged::folder(&target, true).unwrap();
+        fs::write(staged.path().join("new"), "2").unwrap();
+        staged.commit().unwrap();
+        assert!(!target.join("old").exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(".out.partial");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("half"), "1").unwrap();
+        let staged = Staged::folder(&dir.path().join("out"), false).unwrap();
+        staged.commit().unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,333 @@
+//! The command line: what may be typed, and nothing about what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Trains, calibrates and backtests ranking models for the pages of a marketplace.
+#[derive(Debug, Parser)]
+#[command(name = "slate", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a check failed, 2 wrong use or bad input.\n\
+    Start with `slate demo`: the whole chain on a simulated marketplace in under a minute."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration file (TOML, first key `format = 1`)
+    #[arg(
+        long,
+        short = 'c',
+        global = true,
+        value_name = "FILE",
+        help_heading = "Common"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Override one key of the configuration; may be repeated
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY.PATH=VALUE",
+        help_heading = "Common"
+    )]
+    pub(crate) set: Vec<String>,
+    /// Start of every random choice [default: the config's `seed`, or 1]
+    #[arg(long, global = true, value_name = "N", help_heading = "Common")]
+    pub(crate) seed: Option<u64>,
+    /// Threads to use [default: all cores]
+    #[arg(long, global = true, value_name = "N", help_heading = "Common")]
+    pub(crate) threads: Option<usize>,
+    /// Print one JSON object on stdout and nothing else there
+    #[arg(long, global = true, help_heading = "Common")]
+    pub(crate) json: bool,
+    /// Say nothing on stderr but errors
+    #[arg(long, short = 'q', global = true, help_heading = "Common")]
+    pub(crate) quiet: bool,
+    /// Replace an output that exists
+    #[arg(long, global = true, help_heading = "Common")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole chain on a simulated marketplace, ending in report.html
+    Demo(DemoArgs),
+    /// Write the logs of a seeded marketplace whose true probabilities are known
+    Simulate(SimulateArgs),
+    /// Turn a public data set into canonical logs, or into a dataset where it has features already
+    Import(ImportArgs),
+    /// Check configurations, logs, datasets, runs and score files; name every problem
+    Validate(ValidateArgs),
+    /// Attribute events to placements, add history, and write a dataset of numbers
+    Features(FeaturesArgs),
+    /// Train a page ranker on a dataset
+    Train(TrainArgs),
+    /// Score one split of a dataset with a trained run or a baseline
+    Score(ScoreArgs),
+    /// Fit calibrators on held-out scores and compare them, or apply one
+    Calibrate(CalibrateArgs),
+    /// Measure scores: NDCG, PTR, log loss, AUC, PCOC, with intervals
+    Evaluate(EvaluateArgs),
+    /// Put the folders of a chain into one self-contained HTML file
+    Report(ReportArgs),
+    /// Say what this machine has and what this build can do
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate demo\n  slate demo --out /tmp/demo --seed 7 --json")]
+pub(crate) struct DemoArgs {
+    /// Folder for everything the demo writes
+    #[arg(long, value_name = "DIR", default_value = "slate-demo")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate simulate --out logs\n  \
+    slate simulate --out logs --pages 100000 --months 6 --policy random --set simulate.curve=kinked")]
+pub(crate) struct SimulateArgs {
+    /// Folder for the logs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Pages to show
+    #[arg(long, value_name = "N")]
+    pub(crate) pages: Option<u64>,
+    /// Months they are spread over
+    #[arg(long, value_name = "M")]
+    pub(crate) months: Option<u32>,
+    /// Who chooses the order: random, popularity or ranker
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate import outbrain sample_train_dat.csv.gz --out logs\n  \
+    slate import open-bandit obd/ --out logs\n  slate import letor lightgbm_rank/ --out dataset"
+)]
+pub(crate) struct ImportArgs {
+    /// open-bandit, outbrain, expedia, diginetica or letor
+    #[arg(value_name = "FORMAT")]
+    pub(crate) format: String,
+    /// File or folder of the data set
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// Folder for the logs (for letor: the dataset)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// letor: share of the training queries set aside for validation
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.15,
+        help_heading = "letor"
+    )]
+    pub(crate) valid: f64,
+    /// letor: share of the training queries set aside for calibration
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.15,
+        help_heading = "letor"
+    )]
+    pub(crate) calibrate: f64,
+    /// letor: smallest grade that counts as a click
+    #[arg(
+        long,
+        value_name = "GRADE",
+        default_value_t = 1,
+        help_heading = "letor"
+    )]
+    pub(crate) click_grade: u8,
+    /// letor: smallest grade that counts as a purchase
+    #[arg(
+        long,
+        value_name = "GRADE",
+        default_value_t = 3,
+        help_heading = "letor"
+    )]
+    pub(crate) purchase_grade: u8,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate validate configs/demo.toml logs/ dataset/")]
+pub(crate) struct ValidateArgs {
+    /// Configurations (.toml), logs, datasets, runs, score files, calibrators
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate features --config configs/demo.toml --logs logs --out dataset\n  \
+    slate features -c my.toml --logs logs --out dataset --as-of 2026-05-01 --memory 2GiB"
+)]
+pub(crate) struct FeaturesArgs {
+    /// Folder of the logs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) logs: PathBuf,
+    /// Folder for the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) out: PathBuf,
+    /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) as_of: Option<String>,
+    /// Apply this feature map unchanged instead of fitting one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) feature_map: Option<PathBuf>,
+    /// Most memory the query engine may take, for instance 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate train --config configs/demo.toml --data dataset --out run\n  \
+    slate train -c my.toml --data dataset --out run --set train.epochs=3 --set train.network.kind=mlp"
+)]
+pub(crate) struct TrainArgs {
+    /// Folder of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) data: PathBuf,
+    /// Folder for the run
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Where to compute: auto or cpu
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate score --run run --data dataset --split test --out test.parquet\n  \
+    slate score --baseline random --data dataset --split test --out random.parquet\n  \
+    slate score --baseline feature:item_click_rate_30d --data dataset --split test --out popular.csv"
+)]
+pub(crate) struct ScoreArgs {
+    /// Folder of a trained run
+    #[arg(
+        long,
+        value_name = "RUN",
+        required_unless_present = "baseline",
+        conflicts_with = "baseline"
+    )]
+    pub(crate) run: Option<PathBuf>,
+    /// random (all scores equal, so that metrics with ties=mean are those of the average order),
+    /// logged, oracle:TRUTH.parquet, or feature:NAME of a dense feature
+    #[arg(long, value_name = "NAME")]
+    pub(crate) baseline: Option<String>,
+    /// Folder of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) data: PathBuf,
+    /// Which part of it: train, valid, calibrate or test
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    pub(crate) split: String,
+    /// Score file to write, .parquet or .csv
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Where to compute: auto or cpu
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+}
+
+/// Which outcome counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Label {
+    Purchase,
+    Click,
+    Grade,
+}
+
+impl Label {
+    /// The column of a score file.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Self::Purchase => "purchase",
+            Self::Click => "click",
+            Self::Grade => "grade",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate calibrate --scores calibrate.parquet --test test.parquet --out calibrators\n  \
+    slate calibrate --apply calibrators/isotonic.json --scores test.parquet --out calibrated.parquet"
+)]
+pub(crate) struct CalibrateArgs {
+    /// Held-out scores to fit on (with --apply: scores to map)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scores: PathBuf,
+    /// Folder for the calibrators (with --apply: the score file to write)
+    #[arg(long, value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// Scores to compare the calibrators on [default: out-of-fold over --scores, 5 folds by list]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) test: Option<PathBuf>,
+    /// Calibrators to fit, comma separated [default: the config's, or isotonic,sigmoid,exponential]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) methods: Vec<String>,
+    /// Outcome to predict [default: purchase where there is one, or else click]
+    #[arg(long, value_enum)]
+    pub(crate) label: Option<Label>,
+    /// Apply this calibrator instead of fitting
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["methods", "test", "label"])]
+    pub(crate) apply: Option<PathBuf>,
+    /// Accept scores the ranker was trained on; the result is then no honest calibration
+    #[arg(long)]
+    pub(crate) allow_in_sample: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate evaluate --scores test.parquet\n  \
+    slate evaluate --scores test.parquet -m ndcg@10,ptr@3,hit@1,mrr --against random.parquet\n  \
+    slate evaluate --scores test.parquet --convention lightgbm --label grade --json")]
+pub(crate) struct EvaluateArgs {
+    /// Scores to measure
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scores: PathBuf,
+    /// Metrics, comma separated [default: the config's, or ndcg@10,ptr@3,logloss,auc,pcoc]
+    #[arg(long, short = 'm', value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) metrics: Vec<String>,
+    /// Convention of the ranking metrics: slate, lightgbm, sklearn, or settings such as
+    /// gain=exp;ties=mean;empty=skip;ptr=placement
+    #[arg(long, value_name = "NAME", default_value = "slate")]
+    pub(crate) convention: String,
+    /// Compare with these scores of the same rows, paired by list
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
+    /// Also write the result here, for `slate report`
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) out: Option<PathBuf>,
+    /// Name of these scores in the report [default: their scorer]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Outcome that counts [default: purchase where there is one, or else click]
+    #[arg(long, value_enum)]
+    pub(crate) label: Option<Label>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate report logs dataset run calibrators model.json random.json --out report.html\n  \
+    slate report slate-demo --out again.html"
+)]
+pub(crate) struct ReportArgs {
+    /// Folders and files of a chain, in any order: logs, datasets, runs, calibrators, evaluations,
+    /// or a folder that holds them
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The HTML file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Title of the page
+    #[arg(long, value_name = "TEXT", default_value = "Slate report")]
+    pub(crate) title: String,
+}

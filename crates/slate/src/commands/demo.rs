@@ -1,0 +1,379 @@
+//! `slate demo`: the whole chain on a simulated marketplace, each step through the same functions
+//! as its command.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use slate_calibrate::Method;
+use slate_eval::Metric;
+use slate_features::Dataset;
+use slate_logs::EngineOptions;
+use slate_model::DeviceSpec;
+use slate_types::Split;
+
+use super::Context;
+use super::score::write_scores;
+use crate::artefacts::scores::ScoreTable;
+use crate::artefacts::{Staged, manifest, write_file};
+use crate::cli::{DemoArgs, Label};
+use crate::console::{Align, Outcome, Table};
+use crate::pipeline::calibration::{self, Comparison};
+use crate::pipeline::evaluation::{self, Labels, Measure};
+use crate::pipeline::featurise;
+use crate::pipeline::scoring::{self, Baseline};
+use crate::pipeline::training::{self, Setting};
+use crate::pipeline::truth::{self, Truth};
+use crate::report;
+
+/// The configuration of the demo, also in `configs/demo.toml`.
+pub(super) const CONFIG: &str = include_str!("../../../../configs/demo.toml");
+
+/// Orders compared, the trained one first in the list of scorers and third in tables.
+const ORDERS: [&str; 4] = ["logged", "random", "transformer", "oracle"];
+const MODEL: &str = "transformer";
+/// Bins of the chart of calibrated against true probabilities.
+const BINS: usize = 12;
+
+pub(super) fn run(context: &Context, args: &DemoArgs) -> Result<Outcome> {
+    let staged = Staged::folder(&args.out, context.force)?;
+    let out = staged.path();
+    simulate(context, &out.join("logs"))?;
+    features(context, &out.join("logs"), &out.join("dataset"))?;
+    train(context, &out.join("dataset"), &out.join("run"))?;
+
+    let dataset = Dataset::open(&out.join("dataset"))?;
+    let tables = score(context, &dataset, out)?;
+    let measure = Measure::new(&context.config.file.evaluate, &[], "slate", context.seed)?;
+    let orders = evaluate(&tables, &measure, out)?;
+    let comparison = calibrate(context, &tables, &measure, out)?;
+    let truth = Truth::read(&out.join("logs/truth.parquet"))?;
+    let told = tell_truth(&truth, &tables, &comparison, &measure)?;
+    manifest::write_json(&out.join("truth.json"), &told)?;
+
+    context.console.say("report");
+    let parts = report::collect(&[out.to_owned()])?;
+    let html = report::page("Slate demo: a simulated marketplace", &parts);
+    write_file(&out.join("report.html"), html.as_bytes(), false)?;
+    staged.commit()?;
+
+    let report = args.out.join("report.html");
+    let json = json!({
+        "orders": orders.iter().map(|(name, metrics)| ((*name).to_owned(), json!(metrics)))
+            .collect::<serde_json::Map<_, _>>(),
+        "calibration": comparison.methods.iter()
+            .map(|judged| (judged.name.clone(), json!(judged.metrics)))
+            .collect::<serde_json::Map<_, _>>(),
+        "verdict": comparison.verdict,
+        "truth": { "orders": told["orders"], "probabilities": told["probabilities"],
+                   "mean_distance": mean_distances(&told) },
+        "report": report,
+    });
+    let text = format!(
+        "{}\n{}\n{}\nreport: {}\n",
+        orders_table(&orders, &told),
+        probabilities_table(&comparison, &told)?,
+        comparison.verdict,
+        report.display()
+    );
+    Ok(Outcome::done(json, text))
+}
+
+fn simulate(context: &Context, logs: &Path) -> Result<()> {
+    let market = context
+        .config
+        .file
+        .simulate
+        .clone()
+        .unwrap_or_default()
+        .check()?;
+    let staged = Staged::folder(logs, false)?;
+    slate_sim::simulate(&market, context.seed, staged.path(), &context.console.bar())?;
+    staged.commit()
+}
+
+fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
+    let config = &context.config;
+    let staged = Staged::folder(dataset, false)?;
+    let bar = context.console.bar();
+    let job = featurise::Job {
+        attribution: config.file.attribution.clone().unwrap_or_default(),
+        features: config.need(&config.file.features, "features")?,
+        split: config.need(&config.file.split, "split")?,
+        feature_map: None,
+        engine: EngineOptions {
+            threads: context.threads,
+            memory: None,
+        },
+        seed: context.seed,
+        command: "slate features --config configs/demo.toml --logs logs --out dataset",
+        progress: &bar,
+    };
+    featurise::features(job, logs, staged.path())?;
+    staged.commit()
+}
+
+fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
+    let options = context.config.need(&context.config.file.train, "train")?;
+    let staged = Staged::folder(run, false)?;
+    let bar = context.console.bar();
+    let setting = Setting {
+        data: dataset,
+        device: DeviceSpec::Auto,
+        seed: context.seed,
+        command: "slate train --config configs/demo.toml --data dataset --out run",
+        progress: &bar,
+    };
+    training::train(options, &setting, staged.path())?;
+    staged.commit()
+}
+
+/// Score tables of the demo.
+struct Tables {
+    /// The model on the calibration split.
+    calibrate: ScoreTable,
+    /// Every order on the test split, as in [`ORDERS`].
+    test: Vec<(&'static str, ScoreTable)>,
+}
+
+impl Tables {
+    fn model(&self) -> Result<&ScoreTable> {
+        let found = self.test.iter().find(|(name, _)| *name == MODEL);
+        Ok(&found.context("the demo scores its model")?.1)
+    }
+}
+
+fn score(context: &Context, dataset: &Dataset, out: &Path) -> Result<Tables> {
+    let run = out.join("run");
+    let folder = out.join("scores");
+    let bar = context.console.bar();
+    let calibrate = scoring::by_run(&run, dataset, Split::Calibrate, DeviceSpec::Auto, &bar)?;
+    write_scores(
+        &calibrate,
+        &folder.join("transformer.calibrate.parquet"),
+        false,
+    )?;
+    let mut test = Vec::new();
+    for name in ORDERS {
+        let table = match name {
+            MODEL => scoring::by_run(&run, dataset, Split::Test, DeviceSpec::Auto, &bar)?,
+            "oracle" => {
+                let baseline = Baseline::Oracle(out.join("logs/truth.parquet"));
+                scoring::by_baseline(&baseline, dataset, Split::Test)?
+            }
+            other => scoring::by_baseline(&Baseline::parse(other)?, dataset, Split::Test)?,
+        };
+        write_scores(&table, &folder.join(format!("{name}.test.parquet")), false)?;
+        test.push((name, table));
+    }
+    Ok(Tables { calibrate, test })
+}
+
+type Orders = Vec<(&'static str, Vec<Metric>)>;
+
+fn evaluate(tables: &Tables, measure: &Measure, out: &Path) -> Result<Orders> {
+    let (measure, _) = measure.without_probabilities();
+    let folder = out.join("evaluations");
+    std::fs::create_dir(&folder).context("cannot create the folder of evaluations")?;
+    let mut orders = Vec::new();
+    for (at, (name, table)) in tables.test.iter().enumerate() {
+        let labels = Labels::of(table, Some(Label::Purchase))?;
+        let metrics = evaluation::evaluate(table, &labels, None, &measure)?;
+        let mut against = Vec::new();
+        if *name == MODEL {
+            for (other, scores) in &tables.test {
+                if *other != MODEL {
+                    let differences =
+                        evaluation::compare((table, None), (scores, None), &labels, &measure)?;
+                    against.push(((*other).to_owned(), differences));
+                }
+            }
+        }
+        let document = evaluation::document(name, table, &labels, &metrics, &against);
+        // Numbered, so that a report lists the orders as the table does.
+        manifest::write_json(&folder.join(format!("{}-{name}.json", at + 1)), &document)?;
+        orders.push((*name, metrics));
+    }
+    Ok(orders)
+}
+
+fn calibrate(
+    context: &Context,
+    tables: &Tables,
+    measure: &Measure,
+    out: &Path,
+) -> Result<Comparison> {
+    let methods: Vec<Method> = context
+        .config
+        .file
+        .calibrate
+        .methods
+        .iter()
+        .map(|name| calibration::method(name))
+        .collect::<Result<_>>()?;
+    let staged = Staged::folder(&out.join("calibrators"), false)?;
+    let job = calibration::Job {
+        fit: &tables.calibrate,
+        test: Some(tables.model()?),
+        methods: &methods,
+        label: Some(Label::Purchase),
+        measure,
+        seed: context.seed,
+        in_sample: false,
+        command: "slate calibrate --scores scores/transformer.calibrate.parquet \
+                  --test scores/transformer.test.parquet --out calibrators",
+    };
+    let comparison = calibration::calibrate(&job, staged.path())?;
+    staged.commit()?;
+    Ok(comparison)
+}
+
+/// What the simulator knows: what each order would earn, and how far each calibrator is from the
+/// true probabilities.
+fn tell_truth(
+    truth: &Truth,
+    tables: &Tables,
+    comparison: &Comparison,
+    measure: &Measure,
+) -> Result<Value> {
+    let model = tables.model()?;
+    let rows = truth.rows_of(model)?;
+    let probability: Vec<f64> = rows.iter().map(|&row| truth.purchase[row]).collect();
+    let mut orders = serde_json::Map::new();
+    for (name, table) in &tables.test {
+        let rows = truth.rows_of(table)?;
+        orders.insert(
+            (*name).to_owned(),
+            json!({ "ptr@3": truth::true_ptr(truth, &rows, table, 3) }),
+        );
+    }
+    let labels = Labels::of(model, Some(Label::Purchase))?;
+    let names: Vec<&str> = comparison.methods[0]
+        .metrics
+        .iter()
+        .map(|metric| metric.name.as_str())
+        .collect();
+    let known = evaluation::evaluate(model, &labels, Some(&probability), &measure.with(&names)?)?;
+    let mut calibration = serde_json::Map::new();
+    for judged in &comparison.methods {
+        let distance = judged
+            .probabilities
+            .iter()
+            .zip(&probability)
+            .map(|(p, q)| (p - q).abs());
+        calibration.insert(
+            judged.name.clone(),
+            json!({
+                "mean_distance": distance.sum::<f64>() / probability.len() as f64,
+                "bins": bins(&judged.probabilities, &probability),
+            }),
+        );
+    }
+    Ok(json!({
+        "format": manifest::FORMAT,
+        "kind": "truth",
+        "orders": orders,
+        "probabilities": { "metrics": known },
+        "calibration": calibration,
+    }))
+}
+
+/// Mean calibrated and mean true probability in bins of about equal size; equal probabilities
+/// share a bin.
+fn bins(calibrated: &[f64], truth: &[f64]) -> Vec<Value> {
+    let mut order: Vec<usize> = (0..calibrated.len()).collect();
+    order.sort_by(|&a, &b| calibrated[a].total_cmp(&calibrated[b]).then(a.cmp(&b)));
+    let size = calibrated.len().div_ceil(BINS).max(1);
+    let mut bins = Vec::new();
+    let mut start = 0;
+    while start < order.len() {
+        let mut end = (start + size).min(order.len());
+        while end < order.len() && calibrated[order[end]] == calibrated[order[end - 1]] {
+            end += 1;
+        }
+        let mean = |values: &[f64]| {
+            order[start..end]
+                .iter()
+                .map(|&row| values[row])
+                .sum::<f64>()
+                / (end - start) as f64
+        };
+        bins.push(json!({
+            "probability": mean(calibrated), "truth": mean(truth), "rows": end - start,
+        }));
+        start = end;
+    }
+    bins
+}
+
+fn mean_distances(told: &Value) -> Value {
+    let methods = told["calibration"].as_object().into_iter().flatten();
+    methods
+        .map(|(name, method)| (name.clone(), method["mean_distance"].clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn orders_table(orders: &Orders, told: &Value) -> String {
+    let names: Vec<&str> = orders[0]
+        .1
+        .iter()
+        .map(|metric| metric.name.as_str())
+        .collect();
+    let mut header = vec![("order of the page", Align::Left)];
+    header.extend(names.iter().map(|&name| (name, Align::Right)));
+    header.push(("true ptr@3", Align::Right));
+    let mut table = Table::new(&header);
+    for (name, metrics) in orders {
+        let mut cells = vec![(*name).to_owned()];
+        cells.extend(metrics.iter().map(evaluation::with_interval));
+        cells.push(
+            told["orders"][*name]["ptr@3"]
+                .as_f64()
+                .map_or(String::new(), |v| format!("{v:.5}")),
+        );
+        table.row(cells);
+    }
+    table.render()
+}
+
+fn probabilities_table(comparison: &Comparison, told: &Value) -> Result<String> {
+    let mut table = Table::new(&[
+        ("purchase probability", Align::Left),
+        ("log loss", Align::Right),
+        ("PCOC", Align::Right),
+        ("distance from the truth", Align::Right),
+    ]);
+    let pick = |metrics: &[Metric], name: &str| {
+        metrics
+            .iter()
+            .find(|m| m.name == name)
+            .map(evaluation::with_interval)
+            .unwrap_or_default()
+    };
+    for judged in &comparison.methods {
+        let distance = told["calibration"][&judged.name]["mean_distance"].as_f64();
+        table.row([
+            judged.name.clone(),
+            pick(&judged.metrics, "logloss"),
+            pick(&judged.metrics, "pcoc"),
+            distance.map_or(String::new(), |d| format!("{d:.5}")),
+        ]);
+    }
+    let known: Vec<Value> = serde_json::from_value(told["probabilities"]["metrics"].clone())?;
+    let cell = |name: &str| {
+        let found = known.iter().find(|metric| metric["name"] == name);
+        found.map_or(String::new(), |m| {
+            let v = |key: &str| m[key].as_f64().unwrap_or(f64::NAN);
+            let d = evaluation::decimals(v("value"));
+            format!("{:.d$} [{:.d$}, {:.d$}]", v("value"), v("low"), v("high"))
+        })
+    };
+    table.row([
+        "the truth itself".to_owned(),
+        cell("logloss"),
+        cell("pcoc"),
+        "0".to_owned(),
+    ]);
+    Ok(table.render())
+}

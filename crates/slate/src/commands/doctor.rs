@@ -1,0 +1,78 @@
+//! `slate doctor`: what this machine has and what this build can do.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::Context;
+use crate::console::{Align, Outcome, Table};
+
+pub(super) fn run(context: &Context) -> Result<Outcome> {
+    let memory = memory();
+    let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+    let devices = slate_model::DeviceSpec::KNOWN;
+    let temp = std::env::temp_dir();
+    let writable = tempfile_works(&temp);
+    let mut table = Table::new(&[("what", Align::Left), ("here", Align::Left)]);
+    table.row(["slate".to_owned(), env!("CARGO_PKG_VERSION").to_owned()]);
+    table.row([
+        "platform".to_owned(),
+        format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    ]);
+    table.row(["threads".to_owned(), context.threads.to_string()]);
+    table.row([
+        "memory".to_owned(),
+        memory.map_or("unknown".to_owned(), |(total, free)| {
+            format!("{} ({} available)", gib(total), gib(free))
+        }),
+    ]);
+    table.row([
+        "devices".to_owned(),
+        format!("{} (auto is cpu)", devices.join(", ")),
+    ]);
+    table.row(["engines".to_owned(), "embedded".to_owned()]);
+    table.row([
+        "log formats".to_owned(),
+        "parquet; import: open-bandit, outbrain, expedia, diginetica, letor".to_owned(),
+    ]);
+    table.row([
+        "temporary folder".to_owned(),
+        format!(
+            "{} ({})",
+            temp.display(),
+            if writable { "writable" } else { "NOT writable" }
+        ),
+    ]);
+    let json = json!({
+        "slate": env!("CARGO_PKG_VERSION"),
+        "os": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+        "threads": context.threads,
+        "memory": memory.map(|(total, available)| json!({ "total": total, "available": available })),
+        "devices": devices,
+        "engines": ["embedded"],
+        "temporary_folder": { "path": temp, "writable": writable },
+    });
+    let mut outcome = Outcome::done(json, table.render());
+    if !writable {
+        outcome.status = crate::console::ExitStatus::CheckFailed;
+    }
+    Ok(outcome)
+}
+
+/// Total and available bytes, where the system tells.
+fn memory() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let read = |key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024)
+    };
+    Some((read("MemTotal:")?, read("MemAvailable:")?))
+}
+
+fn tempfile_works(folder: &std::path::Path) -> bool {
+    let probe = folder.join(format!(".slate-doctor-{}", std::process::id()));
+    let works = std::fs::write(&probe, b"probe").is_ok();
+    let _ = std::fs::remove_file(&probe);
+    works
+}

@@ -1,0 +1,148 @@
+//! `slate features`: logs to a dataset of numbers.
+
+use anyhow::{Context as _, Result};
+use slate_features::{DatasetSummary, FeatureMap};
+use slate_logs::EngineOptions;
+
+use super::Context;
+use crate::artefacts::Staged;
+use crate::cli::FeaturesArgs;
+use crate::console::{Align, Outcome, Refusal, Table};
+use crate::pipeline::featurise::{self, Made};
+
+pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
+    let config = &context.config;
+    let mut attribution = config.file.attribution.clone().unwrap_or_default();
+    if args.as_of.is_some() {
+        attribution.label_as_of.clone_from(&args.as_of);
+    }
+    let feature_map = match &args.feature_map {
+        None => None,
+        Some(path) => Some(
+            FeatureMap::read(path)
+                .with_context(|| format!("cannot read the feature map `{}`", path.display()))?,
+        ),
+    };
+    let memory = args.memory.as_deref().map(bytes).transpose()?;
+    let staged = Staged::folder(&args.out, context.force)?;
+    let bar = context.console.bar();
+    let made = featurise::features(
+        featurise::Job {
+            attribution,
+            features: config.need(&config.file.features, "features")?,
+            split: config.need(&config.file.split, "split")?,
+            feature_map,
+            engine: EngineOptions {
+                threads: context.threads,
+                memory,
+            },
+            seed: context.seed,
+            command: &context.command,
+            progress: &bar,
+        },
+        &args.logs,
+        staged.path(),
+    )?;
+    staged.commit()?;
+    for note in &made.dataset.notes {
+        context.console.say(&format!("note: {note}"));
+    }
+    let text = format!("{}\n{}", join_table(&made), split_table(&made.dataset));
+    Ok(Outcome::done(made.json, text))
+}
+
+/// The join report for people.
+pub(super) fn join_table(made: &Made) -> String {
+    let mut table = Table::new(&[
+        ("events", Align::Left),
+        ("input", Align::Right),
+        ("attributed", Align::Right),
+        ("late", Align::Right),
+        ("orphan", Align::Right),
+        ("duplicate", Align::Right),
+    ]);
+    for line in &made.examples.join.lines {
+        table.row([
+            line.event_type.clone(),
+            line.input.to_string(),
+            line.attributed.to_string(),
+            line.late.to_string(),
+            line.orphan.to_string(),
+            line.duplicate.to_string(),
+        ]);
+    }
+    let mut text = table.render();
+    text.push_str(&format!(
+        "\n{} placements in {} lists, {} of them matured\n",
+        made.examples.rows, made.examples.lists, made.examples.matured_rows
+    ));
+    for reject in &made.examples.rejects {
+        text.push_str(&format!(
+            "kept aside in rejects.parquet: {} rows of `{}`: {}\n",
+            reject.rows, reject.table, reject.reason
+        ));
+    }
+    text
+}
+
+/// Sizes of the splits for people.
+pub(super) fn split_table(summary: &DatasetSummary) -> String {
+    let mut table = Table::new(&[
+        ("split", Align::Left),
+        ("lists", Align::Right),
+        ("rows", Align::Right),
+        ("clicks", Align::Right),
+        ("purchases", Align::Right),
+    ]);
+    for (split, counts) in &summary.splits {
+        table.row([
+            split.name().to_owned(),
+            counts.lists.to_string(),
+            counts.rows.to_string(),
+            counts.clicks.to_string(),
+            counts.purchases.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+/// A size such as `512MiB`, `2GiB`, `1GB` or plain bytes.
+fn bytes(text: &str) -> Result<u64> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kib" => 1024.0,
+        "mib" | "m" => 1024.0 * 1024.0,
+        "gib" | "g" => 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        _ => 0.0,
+    };
+    let size = text[..digits]
+        .parse::<f64>()
+        .map_or(0.0, |number| number * unit);
+    if size < 1.0 {
+        return Err(Refusal::new(format!(
+            "--memory is `{text}`, expected a size such as 2GiB"
+        ))
+        .into());
+    }
+    Ok(size as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(bytes("2GiB").unwrap(), 2 << 30);
+        assert_eq!(bytes("1.5 MiB").unwrap(), 3 << 19);
+        assert_eq!(bytes("1000").unwrap(), 1000);
+        assert!(bytes("many").unwrap_err().to_string().contains("`many`"));
+        assert!(bytes("3 parsecs").is_err());
+    }
+}

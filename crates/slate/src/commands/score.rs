@@ -1,0 +1,56 @@
+//! `slate score`: one split of a dataset to a score file.
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use slate_features::Dataset;
+use slate_types::Split;
+
+use super::Context;
+use crate::artefacts::Staged;
+use crate::artefacts::scores::ScoreTable;
+use crate::cli::ScoreArgs;
+use crate::console::{Outcome, Refusal};
+use crate::pipeline::scoring::{self, Baseline};
+
+pub(super) fn run(context: &Context, args: &ScoreArgs) -> Result<Outcome> {
+    let split = Split::from_name(&args.split).ok_or_else(|| {
+        Refusal::new(format!(
+            "unknown split `{}`, expected train, valid, calibrate or test",
+            args.split
+        ))
+    })?;
+    let device: slate_model::DeviceSpec = args.device.parse()?;
+    let dataset = Dataset::open(&args.data)
+        .with_context(|| format!("cannot open the dataset `{}`", args.data.display()))?;
+    let table = match (&args.run, &args.baseline) {
+        (Some(run), _) => scoring::by_run(run, &dataset, split, device, &context.console.bar())?,
+        (None, Some(name)) => scoring::by_baseline(&Baseline::parse(name)?, &dataset, split)?,
+        (None, None) => return Err(Refusal::new("pass --run or --baseline").into()),
+    };
+    write_scores(&table, &args.out, context.force)?;
+    let json = json!({
+        "out": args.out, "split": split, "scorer": table.scorer,
+        "lists": table.lists.len(), "rows": table.rows(),
+    });
+    let text = format!(
+        "{} rows in {} lists of the {} split, scored by {}, are in {}\n",
+        table.rows(),
+        table.lists.len(),
+        split.name(),
+        table.scorer,
+        args.out.display()
+    );
+    Ok(Outcome::done(json, text))
+}
+
+/// Writes a score file, whole or not at all.
+pub(crate) fn write_scores(table: &ScoreTable, out: &std::path::Path, force: bool) -> Result<()> {
+    let csv = out
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+    let staged = Staged::file(out, force)?;
+    table
+        .write(staged.path(), csv)
+        .with_context(|| format!("cannot write the scores `{}`", out.display()))?;
+    staged.commit()
+}

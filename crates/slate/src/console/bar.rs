@@ -1,0 +1,88 @@
+//! Progress bars on stderr: rate, count and time left; nothing where there is no terminal.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use slate_types::Progress;
+
+/// One bar at a time; a new stage replaces the last.
+pub(crate) struct Bar {
+    visible: bool,
+    current: Mutex<Option<ProgressBar>>,
+}
+
+impl Bar {
+    pub(super) fn new(visible: bool) -> Self {
+        Self {
+            visible,
+            current: Mutex::new(None),
+        }
+    }
+
+    fn with(&self, act: impl FnOnce(&ProgressBar)) {
+        if let Some(bar) = self
+            .current
+            .lock()
+            .expect("no thread panics while it holds the bar")
+            .as_ref()
+        {
+            act(bar);
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, stage: &str, total: Option<u64>, unit: &str) {
+        self.end();
+        if !self.visible {
+            return;
+        }
+        let template = match total {
+            Some(_) => {
+                format!(
+                    "{{prefix:<12}} {{bar:24}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}"
+                )
+            }
+            None => {
+                format!("{{prefix:<12}} {{spinner}} {{human_pos}} {unit}  {{elapsed}}  {{msg}}")
+            }
+        };
+        let style = ProgressStyle::with_template(&template)
+            .expect("the template is one of the two above, both valid");
+        // The stderr target draws nothing where stderr is no terminal.
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
+        bar.set_style(style);
+        bar.set_prefix(stage.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self
+            .current
+            .lock()
+            .expect("no thread panics while it holds the bar") = Some(bar);
+    }
+
+    fn advance(&self, by: u64) {
+        self.with(|bar| bar.inc(by));
+    }
+
+    fn note(&self, text: &str) {
+        self.with(|bar| bar.set_message(text.to_owned()));
+    }
+
+    fn end(&self) {
+        let ended = self
+            .current
+            .lock()
+            .expect("no thread panics while it holds the bar")
+            .take();
+        if let Some(bar) = ended {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,305 @@
+//! Score tables to metrics.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use slate_eval::{Bootstrap, Convention, Difference, Metric, MetricName, Sample};
+use slate_types::Seed;
+
+use crate::artefacts::manifest;
+use crate::artefacts::scores::ScoreTable;
+use crate::cli::Label;
+use crate::config::EvaluateSection;
+use crate::console::{Align, Refusal, Table};
+
+/// Outcomes of each row, as metrics want them.
+pub(crate) struct Labels {
+    /// Which outcome.
+    pub(crate) label: Label,
+    /// Grade of each row: 0 or 1 for clicks and purchases.
+    pub(crate) grades: Vec<u8>,
+    /// 0 or 1. For [`Label::Grade`] the purchases, or whatever is above grade 0 where the file has
+    /// none.
+    pub(crate) positives: Vec<u8>,
+}
+
+impl Labels {
+    /// Takes the outcome asked for, or else purchases where there is one and clicks where there is
+    /// none.
+    ///
+    /// # Errors
+    /// An outcome the file does not have, a value that is no outcome, no outcome at all.
+    pub(crate) fn of(table: &ScoreTable, asked: Option<Label>) -> Result<Self> {
+        let any = |name: &str| table.get(name).is_some_and(|values| values.contains(&1.0));
+        let label = match asked {
+            Some(label) => label,
+            None if any("purchase") => Label::Purchase,
+            None if any("click") => Label::Click,
+            None if table.get("grade").is_some() => Label::Grade,
+            None => {
+                return Err(Refusal::new(
+                    "the scores have no outcome: neither a purchase, nor a click, nor grades",
+                )
+                .hint("score a split whose lists have outcomes, or pass --label")
+                .into());
+            }
+        };
+        let grades = whole(
+            table,
+            label.column(),
+            if label == Label::Grade { 255.0 } else { 1.0 },
+        )?;
+        let positives = if label == Label::Grade {
+            if any("purchase") {
+                whole(table, "purchase", 1.0)?
+            } else {
+                grades.iter().map(|&grade| u8::from(grade > 0)).collect()
+            }
+        } else {
+            grades.clone()
+        };
+        Ok(Self {
+            label,
+            grades,
+            positives,
+        })
+    }
+}
+
+fn whole(table: &ScoreTable, name: &str, most: f64) -> Result<Vec<u8>> {
+    let values = table.need(name)?;
+    let bad = |v: &f64| v.fract() != 0.0 || !(0.0..=most).contains(v);
+    if let Some(row) = values.iter().position(bad) {
+        return Err(Refusal::new(format!(
+            "`{name}` at row {row} is {}, expected a whole number from 0 to {most}",
+            values[row]
+        ))
+        .into());
+    }
+    Ok(values.iter().map(|&v| v as u8).collect())
+}
+
+/// How metrics are computed.
+#[derive(Debug, Clone)]
+pub(crate) struct Measure {
+    pub(crate) metrics: Vec<MetricName>,
+    pub(crate) convention: Convention,
+    pub(crate) bootstrap: Bootstrap,
+}
+
+impl Measure {
+    /// From the configuration, with the names on the command line first.
+    ///
+    /// # Errors
+    /// An unknown metric or convention, a level outside (0, 1), too few draws.
+    pub(crate) fn new(
+        section: &EvaluateSection,
+        names: &[String],
+        convention: &str,
+        seed: Seed,
+    ) -> Result<Self> {
+        let names = if names.is_empty() {
+            &section.metrics
+        } else {
+            names
+        };
+        let metrics = names
+            .iter()
+            .map(|name| Ok(name.trim().parse()?))
+            .collect::<Result<Vec<_>>>()?;
+        anyhow::ensure!(
+            section.draws >= 20,
+            "evaluate.draws is {}, expected at least 20",
+            section.draws
+        );
+        Ok(Self {
+            metrics,
+            convention: convention.parse()?,
+            bootstrap: Bootstrap {
+                draws: section.draws,
+                seed: seed.derive("bootstrap"),
+                level: section.level,
+            },
+        })
+    }
+
+    /// The same with other metrics.
+    pub(crate) fn with(&self, names: &[&str]) -> Result<Self> {
+        let metrics = names
+            .iter()
+            .map(|name| Ok(name.parse()?))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            metrics,
+            ..self.clone()
+        })
+    }
+
+    /// The same without metrics of probabilities, and whether any was left out.
+    pub(crate) fn without_probabilities(&self) -> (Self, bool) {
+        let ranking = |name: &&MetricName| !name.reads_probabilities();
+        let metrics: Vec<MetricName> = self.metrics.iter().filter(ranking).copied().collect();
+        let fewer = metrics.len() < self.metrics.len();
+        (
+            Self {
+                metrics,
+                ..self.clone()
+            },
+            fewer,
+        )
+    }
+}
+
+fn sample<'a>(
+    table: &'a ScoreTable,
+    labels: &'a Labels,
+    probabilities: Option<&'a [f64]>,
+) -> Sample<'a> {
+    let mut sample = Sample::new(&table.lists, &table.score);
+    sample.grades = Some(&labels.grades);
+    sample.labels = Some(&labels.positives);
+    sample.probabilities = probabilities;
+    sample.weights = None;
+    sample
+}
+
+/// Metrics of a table. `probabilities` replaces the table's own column.
+///
+/// # Errors
+/// What the metrics refuse.
+pub(crate) fn evaluate(
+    table: &ScoreTable,
+    labels: &Labels,
+    probabilities: Option<&[f64]>,
+    measure: &Measure,
+) -> Result<Vec<Metric>> {
+    let probabilities = probabilities.or_else(|| table.get("probability"));
+    let mut metrics = slate_eval::evaluate(
+        &sample(table, labels, probabilities),
+        &measure.metrics,
+        &measure.convention,
+        &measure.bootstrap,
+    )?;
+    for metric in &mut metrics {
+        metric.convention = format!("{};label={}", metric.convention, labels.label.column());
+    }
+    Ok(metrics)
+}
+
+/// The first table minus the second, paired by list.
+///
+/// # Errors
+/// Tables of different rows, and what the metrics refuse.
+pub(crate) fn compare(
+    (a, a_probabilities): (&ScoreTable, Option<&[f64]>),
+    (b, b_probabilities): (&ScoreTable, Option<&[f64]>),
+    labels: &Labels,
+    measure: &Measure,
+) -> Result<Vec<Difference>> {
+    if a.list_id != b.list_id || a.get_integers("impression") != b.get_integers("impression") {
+        return Err(
+            Refusal::new("the two score files are not of the same rows in the same order")
+                .hint("score the same split of the same dataset with both")
+                .into(),
+        );
+    }
+    let a_probabilities = a_probabilities.or_else(|| a.get("probability"));
+    let b_probabilities = b_probabilities.or_else(|| b.get("probability"));
+    slate_eval::compare(
+        &sample(a, labels, a_probabilities),
+        &sample(b, labels, b_probabilities),
+        &measure.metrics,
+        &measure.convention,
+        &measure.bootstrap,
+    )
+    .context("cannot compare the two score files")
+}
+
+/// The file that `slate evaluate --out` writes and `slate report` reads.
+pub(crate) fn document(
+    name: &str,
+    table: &ScoreTable,
+    labels: &Labels,
+    metrics: &[Metric],
+    against: &[(String, Vec<Difference>)],
+) -> Value {
+    let against: Vec<Value> = against
+        .iter()
+        .map(|(name, differences)| json!({ "name": name, "differences": differences }))
+        .collect();
+    json!({
+        "format": manifest::FORMAT,
+        "kind": "evaluation",
+        "name": name,
+        "scorer": table.scorer,
+        "label": labels.label.column(),
+        "lists": table.lists.len(),
+        "rows": table.rows(),
+        "metrics": metrics,
+        "against": against,
+    })
+}
+
+/// A metric as people read it, with its interval.
+pub(crate) fn with_interval(metric: &Metric) -> String {
+    let d = decimals(metric.value);
+    format!(
+        "{:.d$} [{:.d$}, {:.d$}]",
+        metric.value, metric.low, metric.high
+    )
+}
+
+/// Decimals for three to four significant digits.
+pub(crate) fn decimals(value: f64) -> usize {
+    if value == 0.0 || !value.is_finite() {
+        return 4;
+    }
+    (3.0 - value.abs().log10().floor()).clamp(1.0, 6.0) as usize
+}
+
+/// A table of metrics.
+pub(crate) fn metric_table(metrics: &[Metric]) -> String {
+    let mut table = Table::new(&[
+        ("metric", Align::Left),
+        ("value", Align::Right),
+        ("low", Align::Right),
+        ("high", Align::Right),
+        ("n", Align::Right),
+        ("unit", Align::Left),
+        ("convention", Align::Left),
+    ]);
+    for m in metrics {
+        let d = decimals(m.value);
+        table.row([
+            m.name.clone(),
+            format!("{:.d$}", m.value),
+            format!("{:.d$}", m.low),
+            format!("{:.d$}", m.high),
+            m.n.to_string(),
+            m.unit.to_string(),
+            m.convention.clone(),
+        ]);
+    }
+    table.render()
+}
+
+/// A table of differences.
+pub(crate) fn difference_table(against: &str, differences: &[Difference]) -> String {
+    let mut table = Table::new(&[
+        ("difference", Align::Left),
+        ("value", Align::Right),
+        ("low", Align::Right),
+        ("high", Align::Right),
+        ("p", Align::Right),
+    ]);
+    for one in differences {
+        let d = decimals(one.difference);
+        table.row([
+            one.name.clone(),
+            format!("{:+.d$}", one.difference),
+            format!("{:+.d$}", one.low),
+            format!("{:+.d$}", one.high),
+            format!("{:.4}", one.p),
+        ]);
+    }
+    format!("against {against}, paired by list:\n{}", table.render())
+}

@@ -1,0 +1,103 @@
+//! Logs to dataset: attribution, history, feature map, tensors.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use slate_features::{FeatureMap, FeatureSpec, Origin, SplitSpec};
+use slate_logs::{AttributionOptions, EngineOptions, ExamplesSummary, LogSource};
+use slate_types::{Progress, Seed};
+
+use crate::artefacts::{Staged, manifest};
+
+/// What the step needs beside the paths.
+pub(crate) struct Job<'a> {
+    pub(crate) attribution: AttributionOptions,
+    pub(crate) features: &'a FeatureSpec,
+    pub(crate) split: &'a SplitSpec,
+    pub(crate) feature_map: Option<FeatureMap>,
+    pub(crate) engine: EngineOptions,
+    pub(crate) seed: Seed,
+    pub(crate) command: &'a str,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// What came out.
+pub(crate) struct Made {
+    pub(crate) examples: ExamplesSummary,
+    pub(crate) dataset: slate_features::DatasetSummary,
+    /// The `--json` object.
+    pub(crate) json: Value,
+}
+
+/// Writes a dataset into the empty folder `out`, which stands beside its final place. The examples
+/// between the two steps live in a hidden neighbour and are gone at the end.
+///
+/// # Errors
+/// Logs, configuration or disk that cannot be used.
+pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
+    let source = LogSource::open(logs)
+        .with_context(|| format!("cannot open the logs `{}`", logs.display()))?;
+    let attribution = job.attribution.check()?;
+    let examples_file = Staged::file(&out.with_extension("examples"), true)?;
+    let rejects_file = Staged::file(&out.with_extension("rejects"), true)?;
+    let examples = slate_logs::examples(
+        &source,
+        &attribution,
+        &job.engine,
+        examples_file.path(),
+        rejects_file.path(),
+        job.progress,
+    )
+    .with_context(|| format!("cannot attribute the logs `{}`", logs.display()))?;
+
+    let origin = Origin {
+        command: job.command.to_owned(),
+        label_as_of: Some(examples.label_as_of_text.clone()),
+        examples_hash: Some(examples.hash.clone()),
+        seed: Some(job.seed),
+    };
+    let dataset = slate_features::build(
+        examples_file.path(),
+        job.features,
+        job.split,
+        job.feature_map,
+        out,
+        origin,
+        job.progress,
+    )?;
+    if rejects_file.path().exists() {
+        std::fs::copy(rejects_file.path(), out.join("rejects.parquet"))
+            .context("cannot keep the rejected rows")?;
+    }
+    let json = summary(&examples)?;
+    let mut join = json.clone();
+    join["format"] = json!(manifest::FORMAT);
+    join["kind"] = json!("join");
+    manifest::write_json(&out.join("join.json"), &join)?;
+    Ok(Made {
+        examples,
+        dataset,
+        json,
+    })
+}
+
+fn summary(examples: &ExamplesSummary) -> Result<Value> {
+    let mut join = serde_json::Map::new();
+    for line in &examples.join.lines {
+        let mut fields = serde_json::to_value(line)?;
+        if let Some(fields) = fields.as_object_mut() {
+            fields.remove("event_type");
+        }
+        join.insert(line.event_type.clone(), fields);
+    }
+    Ok(json!({
+        "rows": examples.rows,
+        "lists": examples.lists,
+        "join": join,
+        "matured": examples.matured_rows,
+        "rejects": examples.rejects,
+        "label_as_of": examples.label_as_of_text,
+        "hash": examples.hash,
+    }))
+}

@@ -1,0 +1,8 @@
+//! The steps of the chain as functions over files; commands and the demo call the same ones.
+
+pub(crate) mod calibration;
+pub(crate) mod evaluation;
+pub(crate) mod featurise;
+pub(crate) mod scoring;
+pub(crate) mod training;
+pub(crate) mod truth;

@@ -1,0 +1,234 @@
+//! One split of a dataset to a score table: by a trained ranker or by a baseline.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use slate_features::{BatchOptions, Dataset, SplitData, batches};
+use slate_model::{DeviceSpec, Ranker};
+use slate_types::{FeatureShape, Progress, Split};
+
+use super::truth::Truth;
+use crate::artefacts::scores::ScoreTable;
+use crate::console::Refusal;
+
+/// Lists scored at once: enough to fill the cores, small enough to stay in cache.
+const LISTS_PER_BATCH: usize = 256;
+
+/// Scores of a split, in row order.
+pub(crate) struct Scored {
+    /// The head the ranker was told to rank by.
+    pub(crate) score: Vec<f64>,
+    /// Log-odds of a click, from the click head.
+    pub(crate) click: Vec<f64>,
+}
+
+/// Scores every row of a split, in order.
+///
+/// # Errors
+/// A ranker built for other features.
+pub(crate) fn score_split(
+    ranker: &Ranker,
+    data: &SplitData,
+    shape: &FeatureShape,
+    progress: &dyn Progress,
+) -> Result<Scored> {
+    let rows = data.lists.rows();
+    let mut scored = Scored {
+        score: Vec::with_capacity(rows),
+        click: Vec::with_capacity(rows),
+    };
+    let options = BatchOptions {
+        lists_per_batch: LISTS_PER_BATCH,
+        shuffle: None,
+        bucket_by_length: false,
+    };
+    for (lists, batch) in batches(data, shape, options) {
+        let scores = ranker.score(&batch)?;
+        let head = scores.of(ranker.score_head());
+        for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
+            scored.score.push(f64::from(head[place]));
+            scored.click.push(f64::from(scores.click[place]));
+        }
+        progress.advance(lists.len() as u64);
+    }
+    Ok(scored)
+}
+
+/// Scores a split with a run.
+///
+/// # Errors
+/// A run whose feature map is not the dataset's, and what reading them refuses.
+pub(crate) fn by_run(
+    run: &Path,
+    dataset: &Dataset,
+    split: Split,
+    device: DeviceSpec,
+    progress: &dyn Progress,
+) -> Result<ScoreTable> {
+    let ranker = Ranker::load(run, device)
+        .with_context(|| format!("cannot load the run `{}`", run.display()))?;
+    let manifest = crate::artefacts::manifest::read_json(&run.join("manifest.json"))?;
+    let trained_on = manifest["data"]["feature_map_sha256"]
+        .as_str()
+        .unwrap_or_default();
+    if trained_on != dataset.manifest().feature_map_sha256 {
+        return Err(Refusal::new(format!(
+            "run `{}` was trained with feature map {}, but the dataset was made with {}",
+            run.display(),
+            short_hash(trained_on),
+            short_hash(&dataset.manifest().feature_map_sha256)
+        ))
+        .hint("make the dataset with `slate features --feature-map RUN/feature_map.json`")
+        .into());
+    }
+    let data = dataset.split(split)?;
+    progress.begin("score", Some(data.lists.len() as u64), "lists");
+    let scored = score_split(&ranker, &data, &dataset.shape(), progress)?;
+    progress.end();
+    let weights = manifest["files"]["model.safetensors"]["sha256"]
+        .as_str()
+        .unwrap_or_default();
+    let mut table = with_labels(
+        &data,
+        split,
+        scored.score,
+        &format!("run:{}", short_hash(weights)),
+    )?;
+    table.set("click_score", scored.click);
+    Ok(table)
+}
+
+fn short_hash(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+/// A scorer that is not trained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Baseline {
+    /// Every order is as likely as any other: all scores are equal, and under `ties=mean` each
+    /// metric is its expected value over all orders, without the noise of one draw.
+    Random,
+    /// The order that was shown.
+    Logged,
+    /// A dense feature, larger first.
+    Feature(String),
+    /// The simulator's true probability of a purchase from a slot that is examined.
+    Oracle(std::path::PathBuf),
+}
+
+impl Baseline {
+    /// Reads `random`, `logged`, `feature:NAME` or `oracle:FILE`.
+    ///
+    /// # Errors
+    /// Any other name.
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        match name.split_once(':') {
+            None if name == "random" => Ok(Self::Random),
+            None if name == "logged" => Ok(Self::Logged),
+            Some(("feature", feature)) => Ok(Self::Feature(feature.to_owned())),
+            Some(("oracle", file)) => Ok(Self::Oracle(file.into())),
+            _ => Err(Refusal::new(format!(
+                "unknown baseline `{name}`, expected `random`, `logged`, `feature:NAME` or `oracle:TRUTH.parquet`"
+            ))
+            .into()),
+        }
+    }
+}
+
+/// Scores a split with a baseline.
+///
+/// # Errors
+/// A feature the dataset does not have, a truth file that lacks rows of the split.
+pub(crate) fn by_baseline(
+    baseline: &Baseline,
+    dataset: &Dataset,
+    split: Split,
+) -> Result<ScoreTable> {
+    let data = dataset.split(split)?;
+    let (score, name) = match baseline {
+        Baseline::Random => (vec![0.0; data.lists.rows()], "baseline:random".to_owned()),
+        Baseline::Logged => (
+            data.slot.iter().map(|&slot| -f64::from(slot)).collect(),
+            "baseline:logged".to_owned(),
+        ),
+        Baseline::Feature(name) => {
+            let names = &dataset.manifest().dense;
+            let at = names
+                .iter()
+                .position(|known| known == name)
+                .ok_or_else(|| {
+                    Refusal::new(format!("the dataset has no dense feature `{name}`"))
+                        .hint(format!("it has: {}", names.join(", ")))
+                })?;
+            let width = names.len();
+            let score = data
+                .dense
+                .chunks_exact(width)
+                .map(|row| f64::from(row[at]))
+                .collect();
+            (score, format!("baseline:feature:{name}"))
+        }
+        Baseline::Oracle(file) => {
+            let truth = Truth::read(file)?;
+            let at: HashMap<i64, usize> = truth
+                .impression
+                .iter()
+                .enumerate()
+                .map(|(row, &id)| (id, row))
+                .collect();
+            let score = data.impression.iter().map(|id| {
+                at.get(id)
+                    .map(|&row| truth.purchase_examined[row])
+                    .ok_or_else(|| {
+                        Refusal::new(format!("`{}` has no impression {id}", file.display()))
+                            .hint("pass the truth.parquet of the log the dataset was made from")
+                    })
+            });
+            (score.collect::<Result<_, _>>()?, "oracle".to_owned())
+        }
+    };
+    with_labels(&data, split, score, &name)
+}
+
+/// The scores with all that the dataset knows of each row.
+fn with_labels(
+    data: &SplitData,
+    split: Split,
+    score: Vec<f64>,
+    scorer: &str,
+) -> Result<ScoreTable> {
+    let mut list_id = Vec::with_capacity(data.lists.rows());
+    for (list, rows) in data.lists.iter().enumerate() {
+        list_id.extend(std::iter::repeat_n(data.list_id[list], rows.len()));
+    }
+    let rows = list_id.len();
+    let mut table = ScoreTable::new(list_id, score, scorer)?;
+    table.set_integers("item_id", data.item.clone());
+    table.set_integers("impression", data.impression.clone());
+    table.set_integers(
+        "slot",
+        data.slot.iter().map(|&slot| i64::from(slot)).collect(),
+    );
+    table.set("grade", data.grade.iter().map(|&v| f64::from(v)).collect());
+    table.set("click", data.click.iter().map(|&v| f64::from(v)).collect());
+    table.set(
+        "purchase",
+        data.purchase.iter().map(|&v| f64::from(v)).collect(),
+    );
+    table.set(
+        "weight",
+        data.weight.iter().map(|&v| f64::from(v)).collect(),
+    );
+    for (name, values) in [
+        ("price", &data.price),
+        ("ad_rate", &data.ad_rate),
+        ("propensity", &data.propensity),
+    ] {
+        if values.iter().any(|v| !v.is_nan()) {
+            table.set(name, values.clone());
+        }
+    }
+    table.split = Some(vec![split.name().to_owned(); rows]);
+    Ok(table)
+}

@@ -1,0 +1,299 @@
+//! One self-contained HTML page from the files of a chain.
+//!
+//! The page computes nothing: each number stands in a JSON file that a command wrote, and each
+//! section names that file. No network, no scripts; charts are inline SVG, readable in light and
+//! dark and on paper. The same files give the same page but for the line with the date.
+
+mod calibration;
+mod chart;
+mod data;
+mod learning;
+mod orders;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::artefacts::manifest;
+
+const STYLE: &str = include_str!("style.css");
+
+/// One artefact to show.
+pub(crate) struct Part {
+    kind: String,
+    /// The file the numbers come from, as the reader was given it.
+    source: String,
+    value: Value,
+    /// Lines of `metrics.jsonl` for a run, the join report for a dataset.
+    beside: Option<(String, Value)>,
+}
+
+impl Part {
+    /// `log`, `dataset`, `run`, `calibrators`, `evaluation` or `truth`.
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
+    }
+}
+
+/// Finds what can be shown under the paths: artefacts themselves, or folders that hold them.
+///
+/// # Errors
+/// A path that does not exist, a file that is no JSON, a format this build does not read.
+pub(crate) fn collect(paths: &[PathBuf]) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    for path in paths {
+        if !path.exists() {
+            anyhow::bail!("`{}` does not exist", path.display());
+        }
+        visit(path, path, &mut parts, 2)?;
+    }
+    Ok(parts)
+}
+
+fn visit(root: &Path, path: &Path, parts: &mut Vec<Part>, depth: usize) -> Result<()> {
+    if path.is_file() {
+        return take(root, path, parts);
+    }
+    for name in ["manifest.json", "comparison.json"] {
+        if path.join(name).is_file() {
+            return take(root, &path.join(name), parts);
+        }
+    }
+    if depth > 0 {
+        let mut children: Vec<PathBuf> = std::fs::read_dir(path)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<_>>()?;
+        children.sort();
+        for child in children {
+            let json = child.extension().is_some_and(|e| e == "json");
+            if child.is_dir() || json {
+                visit(root, &child, parts, depth - 1)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn take(root: &Path, file: &Path, parts: &mut Vec<Part>) -> Result<()> {
+    let value = manifest::read_json(file)?;
+    let kind = manifest::kind(&value)
+        .map_err(|error| error.context(format!("cannot use `{}`", file.display())))?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let beside = match kind.as_str() {
+        "run" => {
+            let file = folder.join("metrics.jsonl");
+            let text = std::fs::read_to_string(&file)?;
+            let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+            Some((told(root, &file), Value::Array(lines?)))
+        }
+        "dataset" if folder.join("join.json").is_file() => {
+            let file = folder.join("join.json");
+            Some((told(root, &file), manifest::read_json(&file)?))
+        }
+        _ => None,
+    };
+    parts.push(Part {
+        kind,
+        source: told(root, file),
+        value,
+        beside,
+    });
+    Ok(())
+}
+
+/// The file's path below the folder the reader named, so that a page does not depend on where
+/// the folder stands.
+fn told(root: &Path, file: &Path) -> String {
+    let below = file.strip_prefix(root).unwrap_or(file);
+    if below.as_os_str().is_empty() {
+        return file
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    }
+    // A run or dataset given for itself keeps its folder's name; a folder of folders needs none.
+    let of_a_folder = [
+        "manifest.json",
+        "comparison.json",
+        "metrics.jsonl",
+        "join.json",
+    ];
+    let own =
+        below.components().count() == 1 && of_a_folder.iter().any(|name| below.ends_with(name));
+    match root.file_name() {
+        Some(name) if own => format!("{}/{}", name.to_string_lossy(), below.display()),
+        _ => below.display().to_string(),
+    }
+}
+
+/// The page.
+pub(crate) fn page(title: &str, parts: &[Part]) -> String {
+    let of = |kind: &str| {
+        parts
+            .iter()
+            .filter(|part| part.kind == kind)
+            .collect::<Vec<_>>()
+    };
+    let truth = of("truth");
+    let mut body = String::new();
+    body.push_str(&orders::section(&of("evaluation"), truth.first().copied()));
+    for part in of("calibrators") {
+        body.push_str(&calibration::section(part, truth.first().copied()));
+    }
+    for part in of("run") {
+        body.push_str(&learning::section(part));
+    }
+    for part in of("dataset") {
+        body.push_str(&data::dataset(part));
+    }
+    for part in of("log") {
+        body.push_str(&data::log(part));
+    }
+    let date = today();
+    let title = escape(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n\
+         <p class=\"soft\">Made on {date}</p>\n\
+         <p class=\"soft\">Slate {}. Every number stands in the file named under its section. \
+         Intervals cover 95&nbsp;% unless the section says otherwise; they come from a bootstrap \
+         over whole lists.</p>\n{body}</body>\n</html>\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Today's date, UTC. It stands alone on its line, the only one that differs between two pages of
+/// the same files.
+fn today() -> String {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs());
+    date(i64::try_from(seconds).unwrap_or(0) * 1_000_000)
+}
+
+/// The day of a time in UTC microseconds.
+fn date(micros: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(micros).map_or_else(
+        || "–".to_owned(),
+        |time| time.format("%Y-%m-%d").to_string(),
+    )
+}
+
+/// Text made safe for HTML and attributes.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// A section: heading, content, and the files it comes from.
+fn section(heading: &str, content: &str, sources: &[&str]) -> String {
+    let files: Vec<String> = sources
+        .iter()
+        .map(|source| format!("<code>{}</code>", escape(source)))
+        .collect();
+    format!(
+        "<section>\n<h2>{}</h2>\n{content}\n<p class=\"source\">From {}</p>\n</section>\n",
+        escape(heading),
+        files.join(", ")
+    )
+}
+
+/// A table; on a phone each row becomes a block whose lines carry the column names. Cells are HTML,
+/// column names plain text made safe.
+fn table(header: &[String], rows: &[Vec<String>]) -> String {
+    let head: String = header
+        .iter()
+        .map(|cell| format!("<th scope=\"col\">{cell}</th>"))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let labelled = header.iter().zip(row);
+        let cells = labelled.map(|(name, cell)| format!("<td data-label=\"{name}\">{cell}</td>"));
+        format!("<tr>{}</tr>\n", cells.collect::<String>())
+    };
+    let body: String = rows.iter().map(line).collect();
+    format!(
+        "<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>"
+    )
+}
+
+/// A number of a JSON file, NaN where there is none.
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+/// The metric of this name in a list of metrics.
+fn metric<'a>(metrics: &'a Value, name: &str) -> Option<&'a Value> {
+    metrics
+        .as_array()?
+        .iter()
+        .find(|metric| metric["name"] == name)
+}
+
+/// A metric with its interval, as a table cell.
+fn cell(metric: Option<&Value>) -> String {
+    metric.map_or_else(String::new, |metric| {
+        let d = crate::pipeline::evaluation::decimals(number(&metric["value"]));
+        format!(
+            "{:.d$} <span class=\"ci\">[{:.d$}, {:.d$}]</span>",
+            number(&metric["value"]),
+            number(&metric["low"]),
+            number(&metric["high"])
+        )
+    })
+}
+
+/// A whole number with thin spaces between thousands.
+fn count(value: &Value) -> String {
+    let digits = value
+        .as_u64()
+        .map_or_else(|| "–".to_owned(), |n| n.to_string());
+    let mut text = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push_str("&#8239;");
+        }
+        text.push(c);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn text_from_files_cannot_break_the_page() {
+        let value = json!({
+            "format": 1, "kind": "evaluation", "name": "<script>", "label": "purchase",
+            "lists": 10, "rows": 50,
+            "metrics": [{ "name": "ndcg@10", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10,
+                          "unit": "list", "convention": "gain=exp" }],
+            "against": [],
+        });
+        let part = Part {
+            kind: "evaluation".into(),
+            source: "a\"b.json".into(),
+            value,
+            beside: None,
+        };
+        let html = page("a & b", &[part]);
+        assert!(
+            !html.contains("<script>") && html.contains("&lt;script&gt;"),
+            "{html}"
+        );
+        assert!(html.contains("a &amp; b") && html.contains("a&quot;b.json"));
+        assert_eq!(html.matches("Made on ").count(), 1);
+    }
+
+    #[test]
+    fn counts_are_grouped() {
+        assert_eq!(count(&json!(1_234_567)), "1&#8239;234&#8239;567");
+        assert_eq!(count(&json!(12)), "12");
+        assert_eq!(count(&json!(null)), "–");
+    }
+}

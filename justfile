@@ -1,0 +1,25 @@
+# Names for the cargo lines of README.md and .ci/run; no logic lives here.
+
+# Run the whole chain on a simulated marketplace.
+demo:
+    cargo run --release -- demo
+
+# Run every test.
+test:
+    cargo test --workspace
+
+# Keep the walls and the habits.
+tidy:
+    cargo test -p slate-types --test tidy
+
+# Lint as CI does.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Format.
+format:
+    cargo fmt --all
+
+# All that CI does.
+ci:
+    .ci/run
