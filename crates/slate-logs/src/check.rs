@@ -5,6 +5,7 @@
 //! kept). If every time of a table is far off, that is no bad row but a wrong unit, and an error.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -299,9 +300,10 @@ fn count_codes(
 ) -> Result<BTreeMap<i64, CodeCount>, LogError> {
     let mut list = "CAST(bad AS BIGINT) AS bad, count(*) AS n".to_owned();
     for time in times {
-        list.push_str(&format!(
+        let _ = write!(
+            list,
             ", min(\"{time}\") AS min_{time}, max(\"{time}\") AS max_{time}"
-        ));
+        );
     }
     let sql = format!("SELECT {list} FROM {short}_coded GROUP BY bad");
     let mut counts = BTreeMap::new();
@@ -438,12 +440,9 @@ fn reject_query(table: &Table, short: &str, key: &str, bad: &[(usize, &Check)]) 
     let (mut column, mut value, mut reason) = (String::new(), String::new(), String::new());
     for (i, check) in bad {
         let code = i + 1;
-        column.push_str(&format!(" WHEN {code} THEN {}", text(&check.column)));
-        value.push_str(&format!(
-            " WHEN {code} THEN CAST({} AS VARCHAR)",
-            check.value
-        ));
-        reason.push_str(&format!(" WHEN {code} THEN {}", text(&check.reason)));
+        let _ = write!(column, " WHEN {code} THEN {}", text(&check.column));
+        let _ = write!(value, " WHEN {code} THEN CAST({} AS VARCHAR)", check.value);
+        let _ = write!(reason, " WHEN {code} THEN {}", text(&check.reason));
     }
     format!(
         "SELECT '{}' AS \"table\", {key} AS key, CASE bad{column} END AS \"column\", \

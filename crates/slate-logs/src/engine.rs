@@ -4,6 +4,7 @@
 //! because the optimiser's own choice hashes the impressions, at several times the memory.
 //! Intermediate tables go to Parquet files in a work folder, which is removed in the end.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -134,13 +135,17 @@ impl Engine {
         name: &str,
         sql: &str,
     ) -> Result<u64, LogError> {
-        let path = self.work.join(format!("{name}.parquet"));
         let mut stream = self.stream(stage, sql)?;
-        let schema = stream.schema();
-        let write = |source| LogError::Write {
-            path: path.clone(),
-            source,
-        };
+        let mut sink = self.sink(name, stream.schema())?;
+        while let Some(batch) = stream.next()? {
+            sink.write(&batch)?;
+        }
+        sink.finish(self)
+    }
+
+    /// Begins a file of the work folder that becomes the table `name`.
+    pub(crate) fn sink(&self, name: &str, schema: SchemaRef) -> Result<Sink, LogError> {
+        let path = self.work.join(format!("{name}.parquet"));
         let file = File::create(&path).map_err(|source| LogError::Io {
             action: "create",
             path: path.clone(),
@@ -149,16 +154,20 @@ impl Engine {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .build();
-        let mut writer =
-            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(write)?;
-        let mut rows = 0;
-        while let Some(batch) = stream.next()? {
-            rows += batch.num_rows() as u64;
-            writer.write(&batch).map_err(write)?;
-        }
-        writer.close().map_err(write)?;
-        self.register(name, std::slice::from_ref(&path), &schema)?;
-        Ok(rows)
+        let writer =
+            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|source| {
+                LogError::Write {
+                    path: path.clone(),
+                    source,
+                }
+            })?;
+        Ok(Sink {
+            name: name.to_owned(),
+            path,
+            schema,
+            writer,
+            rows: 0,
+        })
     }
 
     /// Runs a query whose result is small.
@@ -193,6 +202,36 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // What cannot be removed lies inside the caller's staging folder and goes with it.
         let _ = fs::remove_dir_all(&self.work);
+    }
+}
+
+/// An intermediate table being written.
+pub(crate) struct Sink {
+    name: String,
+    path: PathBuf,
+    schema: SchemaRef,
+    writer: ArrowWriter<File>,
+    rows: u64,
+}
+
+impl Sink {
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch).map_err(|source| LogError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Makes the table known to queries. Returns its rows.
+    pub(crate) fn finish(self, engine: &Engine) -> Result<u64, LogError> {
+        let path = self.path;
+        self.writer.close().map_err(|source| LogError::Write {
+            path: path.clone(),
+            source,
+        })?;
+        engine.register(&self.name, &[path], &self.schema)?;
+        Ok(self.rows)
     }
 }
 
@@ -237,7 +276,7 @@ fn file_url(path: &Path) -> Result<String, LogError> {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             url.push(char::from(byte));
         } else {
-            url.push_str(&format!("%{byte:02X}"));
+            let _ = write!(url, "%{byte:02X}");
         }
     }
     Ok(url)

@@ -2,8 +2,8 @@
 //! and what became of it.
 //!
 //! The rows leave the engine in one total order, `(page ts, page_id, list_id, slot,
-//! impression_id)`, as two streams that are laid side by side: what was shown, and history with
-//! labels. So no wide table is ever the hashed side of a join.
+//! impression_id)`, as streams that are laid side by side: what was shown, the history of items, that
+//! of users, and labels. So no wide table is ever the hashed side of a join.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::source::LogSource;
 use crate::stream::{SideBySide, Totals};
 use crate::tables::Extra;
 use crate::writer::TableWriter;
-use crate::{Attribution, EngineOptions, JoinLine, JoinReport, LogError, date, plan};
+use crate::{Attribution, EngineOptions, JoinLine, JoinReport, LogError, date, history, plan};
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.
 pub const EXAMPLES_FORMAT: u32 = 1;
@@ -108,6 +108,7 @@ impl Job<'_> {
         })?;
         let as_of = self.attribution.label_as_of.unwrap_or(checked.last_ts);
         let join = self.stage("attribute events", || self.attribute(&checked, as_of))?;
+        self.stage("count history", || self.count_history())?;
         if !checked.reject_queries.is_empty() {
             self.write_rejects(&checked, rejects)?;
         }
@@ -121,6 +122,9 @@ impl Job<'_> {
         if summary.is_err() {
             // Nothing half-written stays behind; the first error is the one to tell.
             let _ = fs::remove_file(out);
+            if !checked.reject_queries.is_empty() {
+                let _ = fs::remove_file(rejects);
+            }
         }
         summary
     }
@@ -136,7 +140,7 @@ impl Job<'_> {
         result
     }
 
-    /// Makes `placements`, `labels` and `marks` known and reports where the events went.
+    /// Makes `placements`, `cancels` and `labels` known and reports where the events went.
     fn attribute(&self, checked: &CheckedLog, as_of: i64) -> Result<JoinReport, LogError> {
         const STAGE: &str = "attribute events to placements";
         let (engine, attribution) = (self.engine, self.attribution);
@@ -162,10 +166,29 @@ impl Job<'_> {
         engine.materialise(STAGE, "credits", &plan::credits(attribution))?;
         engine.materialise(STAGE, "cancels", &plan::cancels())?;
         engine.materialise(STAGE, "labels", &plan::labels(attribution))?;
-        engine.materialise(STAGE, "marks", &plan::marks(attribution))?;
         let report = read_report(&engine.collect(STAGE, &plan::report())?);
         report.check(checked.events)?;
         Ok(report)
+    }
+
+    /// Makes `item_history` and `user_history` known.
+    fn count_history(&self) -> Result<(), LogError> {
+        let days = self.attribution.history_days();
+        let columns = plan::history_columns(self.attribution);
+        let (item, user) = columns.split_at(columns.len() / 2);
+        if columns.is_empty() {
+            return Ok(());
+        }
+        self.engine
+            .materialise("count history", "marks", &plan::marks(self.attribution))?;
+        for (key, table, columns) in [
+            ("item_id", "item_history", item),
+            ("user_id", "user_history", user),
+        ] {
+            let past = plan::past(self.attribution, key);
+            history::count(self.engine, &past, table, days, columns)?;
+        }
+        Ok(())
     }
 
     fn write_rejects(&self, checked: &CheckedLog, path: &Path) -> Result<(), LogError> {
@@ -201,6 +224,7 @@ impl Job<'_> {
         let item_extras: Vec<&Extra> = layout.item_extras.iter().collect();
         let rows = plan::rows(as_of, &slot_extras, &item_extras);
         let labels = plan::labelled(self.attribution, as_of);
+        let history = plan::history_columns(self.attribution);
 
         let usable: u64 = self.source.slot.rows
             - checked
@@ -211,11 +235,20 @@ impl Job<'_> {
                 .sum::<u64>();
         self.progress.begin("write examples", Some(usable), "rows");
         let mut totals = Totals::new(&layout.schema);
-        let mut pair = SideBySide::new(
-            self.engine.stream("read what was shown", &rows)?,
-            self.engine.stream("count history", &labels)?,
-        );
-        while let Some(columns) = pair.next()? {
+        let mut others = Vec::new();
+        if !history.is_empty() {
+            let (item, user) = history.split_at(history.len() / 2);
+            for (table, columns) in [("item_history", item), ("user_history", user)] {
+                others.push(
+                    self.engine
+                        .stream("read history", &plan::history(table, columns))?,
+                );
+            }
+        }
+        others.push(self.engine.stream("read labels", &labels)?);
+        let shown = self.engine.stream("read what was shown", &rows)?;
+        let mut streams = SideBySide::new(shown, others);
+        while let Some(columns) = streams.next()? {
             let rows = writer.write(&columns)?;
             totals.add(rows.columns(), layout.labels_at);
             self.progress.advance(rows.num_rows() as u64);

@@ -33,6 +33,7 @@ mod date;
 mod engine;
 mod error;
 mod examples;
+mod history;
 pub mod import;
 mod join_report;
 mod layout;

@@ -1,5 +1,7 @@
 //! What a user may choose about labels, history and the engine, and what of it is accepted.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use slate_types::log::EVENT_TYPES;
 
@@ -251,7 +253,7 @@ pub struct EngineOptions {
     pub memory: Option<u64>,
 }
 
-fn refuse(key: &str, given: impl ToString, expected: &'static str) -> LogError {
+fn refuse(key: &str, given: impl Display, expected: &'static str) -> LogError {
     LogError::Option {
         key: key.to_owned(),
         given: given.to_string(),

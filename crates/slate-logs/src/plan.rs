@@ -132,107 +132,47 @@ pub(crate) fn marks(attribution: &Attribution) -> String {
     sql
 }
 
-/// Placements with their history and labels, in the order of the output.
-///
-/// The history of an item (then of a user) is a sum over the placements and marks of that item in
-/// `[ts - window, ts - 1]`: strictly before the page, to the microsecond.
-pub(crate) fn labelled(attribution: &Attribution, as_of: i64) -> String {
-    let days = attribution.history_days();
-    let columns = history_columns(attribution);
-    let (item_columns, user_columns) = columns.split_at(columns.len() / 2);
-    let none = |value: &str, names: &[String]| {
-        let list: Vec<_> = names
-            .iter()
-            .map(|name| format!(", {value} AS {name}"))
-            .collect();
-        list.concat()
-    };
-    let undo: Vec<String> = days.iter().map(|days| format!("undo_{days}")).collect();
-    let (no_undo, all_undo) = (
-        none("0", &undo),
-        undo.iter()
-            .map(|name| format!(", {name}"))
-            .collect::<String>(),
-    );
-    let names = |names: &[String]| {
-        names
-            .iter()
-            .map(|name| format!(", {name}"))
-            .collect::<String>()
-    };
-
-    let mut sql = format!(
-        "WITH item_past AS (\n\
-           SELECT item_id, user_id, impression_id, page_id, list_id, slot, ts, \
-             1 AS shown, 0 AS click, 0 AS purchase{no_undo} FROM placements\n\
-           UNION ALL\n\
-           SELECT item_id, user_id, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), \
-             CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), ts, 0, click, purchase{all_undo} FROM marks\n\
-         ),\nby_item AS (\n\
-           SELECT user_id, impression_id, page_id, list_id, slot, ts, shown{}\n  FROM item_past\n\
-         ),\n",
-        sums("item_id", days, item_columns)
-    );
-    let _ = write!(
-        sql,
-        "user_past AS (\n\
-           SELECT user_id, impression_id, page_id, list_id, slot, ts, \
-             1 AS shown, 0 AS click, 0 AS purchase{no_undo}{} FROM by_item WHERE shown = 1\n\
-           UNION ALL\n\
-           SELECT user_id, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), \
-             CAST(NULL AS BIGINT), ts, 0, click, purchase{all_undo}{} \
-             FROM marks WHERE user_id IS NOT NULL\n\
-         ),\nby_user AS (\n\
-           SELECT user_id, impression_id, page_id, list_id, slot, ts, shown{}{}\n  FROM user_past\n\
-         )\n",
-        names(item_columns),
-        none("CAST(NULL AS BIGINT)", item_columns),
-        names(item_columns),
-        sums("user_id", days, user_columns)
-    );
-    let user_or_zero: String = user_columns
-        .iter()
-        .map(|name| format!(", CASE WHEN h.user_id IS NULL THEN 0 ELSE h.{name} END AS {name}"))
-        .collect();
-    let item: String = item_columns
-        .iter()
-        .map(|name| format!(", h.{name}"))
-        .collect();
-    let _ = write!(
-        sql,
-        "SELECT h.impression_id{item}{user_or_zero}, coalesce(l.grade, 0) AS grade, \
-         coalesce(l.click, 0) AS click, coalesce(l.purchase, 0) AS purchase, \
-         h.ts <= {} AS matured, l.attribution, l.click_lag, l.purchase_lag\n\
-         FROM labels l RIGHT JOIN (SELECT * FROM by_user WHERE shown = 1) h \
-         ON l.impression_id = h.impression_id\n\
-         ORDER BY h.ts, h.page_id, h.list_id, h.slot, h.impression_id",
-        as_of.saturating_sub(attribution.longest_window())
-    );
-    sql
-}
-
-/// The windowed sums over one key.
-fn sums(key: &str, days: &[u32], columns: &[String]) -> String {
-    let mut list = String::new();
-    for (days, columns) in days.iter().zip(columns.chunks(COUNTS.len())) {
-        let window = format!(
-            "OVER (PARTITION BY {key} ORDER BY ts RANGE BETWEEN {} PRECEDING AND 1 PRECEDING)",
-            i64::from(*days) * DAY
-        );
-        for (count, column) in ["shown", "click"].iter().zip(columns) {
-            let _ = write!(list, ",\n  coalesce(sum({count}) {window}, 0) AS {column}");
-        }
-        let past = format!(
-            "OVER (PARTITION BY {key} ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-        );
-        let _ = write!(
-            list,
-            ",\n  coalesce(sum(purchase) {window}, 0) + coalesce(sum(undo_{days}) {past}, 0) AS {}",
-            columns[2]
-        );
+/// What a key (`item_id` or `user_id`) went through: its placements and its marks, by key and time.
+/// Placements of an unknown user come with a null key.
+pub(crate) fn past(attribution: &Attribution, key: &str) -> String {
+    let (mut none, mut own) = (String::new(), String::new());
+    for days in attribution.history_days() {
+        let _ = write!(none, ", 0 AS undo_{days}");
+        let _ = write!(own, ", undo_{days}");
     }
-    list
+    format!(
+        "SELECT {key} AS past_key, ts, 1 AS shown, 0 AS click, 0 AS purchase{none}, \
+         impression_id, page_id, list_id, slot FROM placements\n\
+         UNION ALL\n\
+         SELECT {key}, ts, 0, click, purchase{own}, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), \
+         CAST(NULL AS BIGINT), CAST(NULL AS BIGINT) FROM marks WHERE {key} IS NOT NULL\n\
+         ORDER BY past_key, ts"
+    )
 }
+
+/// The counts of each placement from a table that [`crate::history`] wrote, in the order of the
+/// output.
+pub(crate) fn history(table: &str, columns: &[String]) -> String {
+    let columns = columns.join(", ");
+    format!("SELECT impression_id, {columns} FROM {table} {OUTPUT_ORDER}")
+}
+
+/// The labels of each placement, in the order of the output.
+pub(crate) fn labelled(attribution: &Attribution, as_of: i64) -> String {
+    format!(
+        "SELECT impression_id, grade, click, purchase, matured, attribution, click_lag, \
+         purchase_lag FROM (\n\
+           SELECT p.*, coalesce(l.grade, 0) AS grade, coalesce(l.click, 0) AS click, \
+             coalesce(l.purchase, 0) AS purchase, p.ts <= {} AS matured, \
+             l.attribution, l.click_lag, l.purchase_lag\n\
+           FROM labels l RIGHT JOIN placements p ON l.impression_id = p.impression_id\n\
+         ) {OUTPUT_ORDER}",
+        as_of.saturating_sub(attribution.longest_window())
+    )
+}
+
+/// The one order in which placements are laid side by side and written.
+const OUTPUT_ORDER: &str = "ORDER BY ts, page_id, list_id, slot, impression_id";
 
 /// Everything known of a placement when it was shown, in the order of the output.
 pub(crate) fn rows(as_of: i64, slot_extras: &[&Extra], item_extras: &[&Extra]) -> String {

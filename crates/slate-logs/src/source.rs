@@ -86,7 +86,7 @@ impl LogSource {
                     })
                     .and_then(|file| {
                         ParquetRecordBatchReaderBuilder::try_new(file)
-                            .and_then(|builder| builder.build())
+                            .and_then(ParquetRecordBatchReaderBuilder::build)
                             .map_err(damaged)
                     });
                 match reader {

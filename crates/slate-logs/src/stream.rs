@@ -1,5 +1,5 @@
-//! Rows on their way from the engine to the file: two streams laid side by side, and the totals of
-//! what passes by.
+//! Rows on their way from the engine to the file: streams laid side by side, and the totals of what
+//! passes by.
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt8Type};
@@ -8,46 +8,49 @@ use crate::LogError;
 use crate::engine::Batches;
 use crate::writer::RowHash;
 
-/// Two streams of the same placements in the same order.
+/// Streams of the same placements in the same order.
 pub(crate) struct SideBySide<'a> {
     /// With `impression_id` as its third column.
-    left: Cursor<'a>,
-    /// With `impression_id` as its first column, which is dropped.
-    right: Cursor<'a>,
+    rows: Cursor<'a>,
+    /// With `impression_id` as their first column, which is dropped.
+    others: Vec<Cursor<'a>>,
 }
 
 impl<'a> SideBySide<'a> {
-    pub(crate) fn new(left: Batches<'a>, right: Batches<'a>) -> Self {
+    pub(crate) fn new(rows: Batches<'a>, others: Vec<Batches<'a>>) -> Self {
         Self {
-            left: Cursor::new(left),
-            right: Cursor::new(right),
+            rows: Cursor::new(rows),
+            others: others.into_iter().map(Cursor::new).collect(),
         }
     }
 
-    /// The next rows, at least one, the columns of the right after those of the left.
+    /// The next rows, at least one, the columns of the others after the first ones.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<ArrayRef>>, LogError> {
-        let rows = self.left.available()?.min(self.right.available()?);
-        if rows == 0 {
-            assert_eq!(
-                self.left.available()? + self.right.available()?,
-                0,
-                "both sides come from the same placements, so they end together"
+        let mut available = vec![self.rows.available()?];
+        for other in &mut self.others {
+            available.push(other.available()?);
+        }
+        let least = available.iter().copied().min().unwrap_or(0);
+        if least == 0 {
+            assert!(
+                available.iter().all(|&rows| rows == 0),
+                "all streams come from the same placements, so they end together"
             );
             return Ok(None);
         }
-        let (left, right) = (self.left.take(rows), self.right.take(rows));
-        assert_eq!(
-            left.column(2).as_primitive::<Int64Type>().values(),
-            right.column(0).as_primitive::<Int64Type>().values(),
-            "both sides have one total order"
-        );
-        Ok(Some(
-            left.columns()
-                .iter()
-                .chain(&right.columns()[1..])
-                .cloned()
-                .collect(),
-        ))
+        let rows = self.rows.take(least);
+        let ids = rows.column(2).as_primitive::<Int64Type>().values();
+        let mut columns = rows.columns().to_vec();
+        for other in &mut self.others {
+            let batch = other.take(least);
+            assert_eq!(
+                batch.column(0).as_primitive::<Int64Type>().values(),
+                ids,
+                "all streams have one total order"
+            );
+            columns.extend_from_slice(&batch.columns()[1..]);
+        }
+        Ok(Some(columns))
     }
 }
 

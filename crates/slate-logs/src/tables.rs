@@ -5,6 +5,8 @@
 //! `x0`, `x1`, … inside the queries, so that no name can clash with one of ours; the output gives
 //! them their names back.
 
+use std::fmt::Write;
+
 use arrow::datatypes::{DataType, TimeUnit};
 use slate_types::log::{Column, ColumnKind, Table};
 
@@ -189,7 +191,7 @@ fn not_finite(name: &str) -> String {
 pub(crate) fn code(checks: &[Check]) -> String {
     let mut cases = String::new();
     for (i, check) in checks.iter().enumerate() {
-        cases.push_str(&format!(" WHEN {} THEN {}", check.bad, i + 1));
+        let _ = write!(cases, " WHEN {} THEN {}", check.bad, i + 1);
     }
     format!("CASE{cases} ELSE 0 END")
 }

@@ -1,5 +1,14 @@
 //! Integration tests of slate-logs, one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot lay out its log stops there"
+)]
+#![expect(
+    clippy::struct_field_names,
+    reason = "columns keep the names of the schema"
+)]
+
 mod attribution;
 mod bad_input;
 mod determinism;

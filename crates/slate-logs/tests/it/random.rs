@@ -93,13 +93,16 @@ fn event() -> impl Strategy<Value = Event> {
     )
 }
 
+/// Pages with their slots, and events.
+type Market = ((Vec<Page>, Vec<Slot>), Vec<Event>);
+
 /// Many small markets with users, items, sessions and orders of their own, in one log: planning the
 /// queries costs far more than running them.
 fn log() -> impl Strategy<Value = Log> {
     prop::collection::vec((pages(), prop::collection::vec(event(), 0..60)), 16..40).prop_map(merged)
 }
 
-fn merged(markets: Vec<((Vec<Page>, Vec<Slot>), Vec<Event>)>) -> Log {
+fn merged(markets: Vec<Market>) -> Log {
     let mut log = Log::default();
     for (market, ((pages, slots), events)) in markets.into_iter().enumerate() {
         let own = move |id: i64| id + 10 * market as i64;
@@ -226,37 +229,5 @@ proptest! {
         let (part, expected) = examples(&cut, &options);
         prop_assert_eq!(rows, expected);
         prop_assert_eq!(whole.hash, part.hash);
-    }
-}
-
-#[test]
-fn zz_probe() {
-    for n in [20_000_i64, 80_000] {
-        let mut log = Log::default();
-        for p in 0..n / 4 {
-            let items: Vec<i64> = (0..4)
-                .map(|s| (p * 31 + s * 77 + p * p) % (n / 10))
-                .collect();
-            log.page(START + p * 90 * DAY / (n / 4), p % (n / 20), &items);
-            if p % 3 == 0 {
-                log.event(
-                    "click",
-                    START + p * 90 * DAY / (n / 4) + 5,
-                    p % (n / 20),
-                    items[0],
-                );
-            }
-            if p % 9 == 0 {
-                log.event(
-                    "purchase",
-                    START + p * 90 * DAY / (n / 4) + 50,
-                    p % (n / 20),
-                    items[0],
-                );
-            }
-        }
-        let t = std::time::Instant::now();
-        let (s, _) = examples(&log, &AttributionOptions::default());
-        eprintln!("PROBE {n} rows {:?} {:?}", t.elapsed(), s.purchases);
     }
 }

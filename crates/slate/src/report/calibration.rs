@@ -66,7 +66,7 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
         count(&value["judged_on"]["rows"]),
         escape(value["judged_on"]["how"].as_str().unwrap_or("–")),
         table(&header, &rows),
-        escape(value["verdict"].as_str().unwrap_or_default())
+        code(value["verdict"].as_str().unwrap_or_default())
     );
     if value["in_sample"] == true {
         content.push_str(
@@ -94,6 +94,15 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
     let mut sources = vec![part.source.as_str()];
     sources.extend(truth.map(|truth| truth.source.as_str()));
     super::section("Calibration", &content, &sources)
+}
+
+/// Text whose words in backticks are set as code.
+fn code(text: &str) -> String {
+    let parts = text.split('`').enumerate().map(|(i, part)| match i % 2 {
+        0 => escape(part),
+        _ => format!("<code>{}</code>", escape(part)),
+    });
+    parts.collect()
 }
 
 fn difference(one: &Value) -> String {
