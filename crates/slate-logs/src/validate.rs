@@ -95,7 +95,12 @@ fn problem(error: &LogError, dir: &Path) -> Problem {
 }
 
 fn look_at_rows(source: &LogSource, problems: &mut Vec<Problem>) -> Result<(), LogError> {
-    let engine = Engine::start(&EngineOptions::default(), work_folder())?;
+    // One thread reads a file from its first row to its last, so that rows can be numbered.
+    let options = EngineOptions {
+        threads: 1,
+        memory: None,
+    };
+    let engine = Engine::start(&options, work_folder())?;
     let tables: [(&'static Table, &str, Option<&TableSource>); 4] = [
         (&PAGE_IMPRESSION, "page", Some(&source.page)),
         (&SLOT_IMPRESSION, "slot", Some(&source.slot)),
@@ -177,7 +182,7 @@ fn bad_values(
         let sql = format!(
             "SELECT bad, count(*), min(place) FROM \
              (SELECT CAST({code} AS BIGINT) AS bad, place FROM \
-              (SELECT {list}, file_row_index() AS place FROM {name})) \
+              (SELECT {list}, CAST(row_number() OVER () AS BIGINT) - 1 AS place FROM {name})) \
              WHERE bad > 0 GROUP BY bad ORDER BY bad"
         );
         for batch in engine.collect("look at the rows of the log", &sql)? {

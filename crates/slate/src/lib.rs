@@ -24,6 +24,7 @@ pub use console::ExitStatus;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs the program with the arguments of this process.
+#[must_use]
 pub fn run() -> ExitStatus {
     run_with(std::env::args_os())
 }

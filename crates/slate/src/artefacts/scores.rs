@@ -231,7 +231,7 @@ impl ScoreTable {
         for name in NUMBERS {
             if let Some(values) = self.numbers.get(name) {
                 let known = values.iter().map(|v| (!v.is_nan()).then_some(*v));
-                add(name, Arc::new(Float64Array::from_iter(known)));
+                add(name, Arc::new(known.collect::<Float64Array>()));
             }
         }
         if let Some(split) = &self.split {

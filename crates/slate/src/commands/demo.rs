@@ -98,8 +98,8 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
     let bar = context.console.bar();
     let job = featurise::Job {
         attribution: config.file.attribution.clone().unwrap_or_default(),
-        features: config.need(&config.file.features, "features")?,
-        split: config.need(&config.file.split, "split")?,
+        features: config.need(config.file.features.as_ref(), "features")?,
+        split: config.need(config.file.split.as_ref(), "split")?,
         feature_map: None,
         engine: EngineOptions {
             threads: context.threads,
@@ -114,7 +114,9 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
 }
 
 fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
-    let options = context.config.need(&context.config.file.train, "train")?;
+    let options = context
+        .config
+        .need(context.config.file.train.as_ref(), "train")?;
     let staged = Staged::folder(run, false)?;
     let bar = context.console.bar();
     let setting = Setting {

@@ -1,12 +1,11 @@
 //! `slate doctor`: what this machine has and what this build can do.
 
-use anyhow::Result;
 use serde_json::json;
 
 use super::Context;
 use crate::console::{Align, Outcome, Table};
 
-pub(super) fn run(context: &Context) -> Result<Outcome> {
+pub(super) fn run(context: &Context) -> Outcome {
     let memory = memory();
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
     let devices = slate_model::DeviceSpec::KNOWN;
@@ -56,7 +55,7 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
     if !writable {
         outcome.status = crate::console::ExitStatus::CheckFailed;
     }
-    Ok(outcome)
+    outcome
 }
 
 /// Total and available bytes, where the system tells.

@@ -29,8 +29,8 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     let made = featurise::features(
         featurise::Job {
             attribution,
-            features: config.need(&config.file.features, "features")?,
-            split: config.need(&config.file.split, "split")?,
+            features: config.need(config.file.features.as_ref(), "features")?,
+            split: config.need(config.file.split.as_ref(), "split")?,
             feature_map,
             engine: EngineOptions {
                 threads: context.threads,

@@ -68,7 +68,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Calibrate(args) => calibrate::run(&context, &args),
         Command::Evaluate(args) => evaluate::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
-        Command::Doctor => doctor::run(&context),
+        Command::Doctor => Ok(doctor::run(&context)),
     }?;
     Ok((console, outcome))
 }

@@ -10,7 +10,9 @@ use crate::console::Outcome;
 use crate::pipeline::training::{self, Setting};
 
 pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
-    let options = context.config.need(&context.config.file.train, "train")?;
+    let options = context
+        .config
+        .need(context.config.file.train.as_ref(), "train")?;
     let staged = Staged::folder(&args.out, context.force)?;
     let bar = context.console.bar();
     let setting = Setting {

@@ -139,8 +139,8 @@ impl Config {
     }
 
     /// A section a command cannot do without.
-    pub(crate) fn need<'a, T>(&self, section: &'a Option<T>, name: &str) -> Result<&'a T> {
-        section.as_ref().ok_or_else(|| {
+    pub(crate) fn need<'a, T>(&self, section: Option<&'a T>, name: &str) -> Result<&'a T> {
+        section.ok_or_else(|| {
             let place = match &self.path {
                 Some(path) => format!("`{}`", path.display()),
                 None => "no configuration was given and the default".to_owned(),

@@ -18,8 +18,8 @@ pub(super) fn refusal(error: &toml::de::Error, text: Option<&str>) -> Refusal {
     let message = error.message().trim().replace('\n', ", ");
     let line = match (error.span(), text) {
         (Some(span), Some(text)) => {
-            let before = &text.as_bytes()[..span.start.min(text.len())];
-            Some(before.iter().filter(|&&byte| byte == b'\n').count() + 1)
+            let before = text.get(..span.start).unwrap_or(text);
+            Some(before.split('\n').count())
         }
         _ => None,
     };

@@ -66,24 +66,24 @@ pub(crate) struct Console {
 impl Console {
     /// A remark on stderr, unless `--quiet`.
     #[expect(clippy::print_stderr, reason = "this is the one place that talks")]
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn say(self, text: &str) {
         if !self.quiet {
             eprintln!("{text}");
         }
     }
 
     /// A warning on stderr, unless `--quiet`.
-    pub(crate) fn warn(&self, text: &str) {
+    pub(crate) fn warn(self, text: &str) {
         self.say(&format!("warning: {text}"));
     }
 
     /// A progress bar, silent where stderr is no terminal or `--quiet` was given.
-    pub(crate) fn bar(&self) -> Bar {
+    pub(crate) fn bar(self) -> Bar {
         Bar::new(!self.quiet)
     }
 
     /// Prints the result on stdout. A reader that went away is not an error.
-    pub(crate) fn show(&self, outcome: &Outcome) {
+    pub(crate) fn show(self, outcome: &Outcome) {
         use std::io::Write;
         let text = if self.json {
             format!("{}\n", outcome.json)

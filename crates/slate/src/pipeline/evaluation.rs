@@ -275,7 +275,7 @@ pub(crate) fn metric_table(metrics: &[Metric]) -> String {
             format!("{:.d$}", m.low),
             format!("{:.d$}", m.high),
             m.n.to_string(),
-            m.unit.to_string(),
+            m.unit.clone(),
             m.convention.clone(),
         ]);
     }

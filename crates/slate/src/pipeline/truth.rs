@@ -161,7 +161,7 @@ mod tests {
         let best = table([3.0, 1.0, 2.0]);
         let rows = truth().rows_of(&best).unwrap();
         assert_eq!(rows, [2, 0, 1]);
-        let expected = (0.4 + 0.5 * 0.4) / 2.0;
+        let expected = f64::midpoint(0.4, 0.5 * 0.4);
         assert!((true_ptr(&truth(), &rows, &best, 2) - expected).abs() < 1e-12);
     }
 

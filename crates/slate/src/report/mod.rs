@@ -253,7 +253,7 @@ fn count(value: &Value) -> String {
         .map_or_else(|| "–".to_owned(), |n| n.to_string());
     let mut text = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push_str("&#8239;");
         }
         text.push(c);

@@ -72,7 +72,7 @@ fn spoil_number(table: &str, column: &str, value: f64) -> impl FnOnce(&Path) {
     move |logs| {
         rewrite(&logs.join(table), |batch| {
             first_number(&batch, &column, value)
-        })
+        });
     }
 }
 
@@ -114,7 +114,7 @@ fn seconds_for_microseconds_are_noticed() {
                     .as_primitive::<Int64Type>()
                     .iter()
                     .map(|v| v.map(|v| v / 1_000_000));
-                with(&batch, "ts", Arc::new(Int64Array::from_iter(seconds)))
+                with(&batch, "ts", Arc::new(seconds.collect::<Int64Array>()))
             });
         },
         &["page_impression", "`ts`", "seconds"],
@@ -172,7 +172,7 @@ fn an_empty_log_is_refused() {
         |logs| {
             rewrite(&logs.join("slot_impression.parquet"), |batch| {
                 batch.slice(0, 0)
-            })
+            });
         },
         &["slot_impression", "row"],
     );

@@ -1,5 +1,14 @@
 //! The program as its users run it: real processes, real files, exit codes and messages.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot lay out its files stops there"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test says what it skips where there is no data"
+)]
+
 mod bad_input;
 mod chain;
 mod config;
