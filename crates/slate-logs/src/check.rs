@@ -400,11 +400,18 @@ fn keep_first(
         .map(|column| tables::quote(column.name))
         .chain(extras.iter().map(|extra| extra.alias.clone()))
         .collect();
+    // Through a file: on one thread the planner drops absent columns, constant nulls to it, from the
+    // sort below a join, and then refuses its own plan.
+    let repeated = format!("{short}_repeated");
+    engine.materialise(
+        STAGE,
+        &repeated,
+        &format!("SELECT g.* FROM {repeats} r RIGHT SEMI JOIN {short}_good g ON r.{key} = g.{key}"),
+    )?;
     engine.view(
         &format!("{short}_ranked"),
         &format!(
-            "SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {}) AS copy FROM \
-             (SELECT g.* FROM {repeats} r RIGHT SEMI JOIN {short}_good g ON r.{key} = g.{key})",
+            "SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {}) AS copy FROM {repeated}",
             own.join(", ")
         ),
     )?;

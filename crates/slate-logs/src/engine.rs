@@ -50,7 +50,7 @@ impl Engine {
                 .enable_all()
                 .build()
                 .map_err(|source| io("start threads for", source))?;
-            let config = SessionConfig::new()
+            let mut config = SessionConfig::new()
                 .with_target_partitions(threads)
                 .set_bool("datafusion.optimizer.join_reordering", false)
                 .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
@@ -64,6 +64,10 @@ impl Engine {
             );
             if let Some(bytes) = options.memory {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                // Each sort keeps this back for its merge; several sorts run on each thread, and
+                // the default of 10 MiB each would fill a small pool with reserves alone.
+                let reserve = (bytes / (threads * 64)).clamp(64 << 10, 10 << 20);
+                config = config.with_sort_spill_reservation_bytes(reserve);
                 environment = environment.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
             }
             let environment = environment

@@ -370,10 +370,29 @@ fn column_errors(table: &'static Table, file: &Path, schema: &SchemaRef) -> Vec<
                 doc: column.doc,
                 nearest: nearest(column, table, schema),
             }),
-            Err(_) => {}
+            // An optional column may be absent, but `Price` beside no `price` is a slip.
+            Err(_) => {
+                if let Some(name) = same_but_for_spelling(column, schema) {
+                    errors.push(LogError::MissingColumn {
+                        file: file.to_owned(),
+                        column: column.name.to_owned(),
+                        doc: column.doc,
+                        nearest: Some(name),
+                    });
+                }
+            }
         }
     }
     errors
+}
+
+/// A column of the file with the same letters, but for case and underscores.
+fn same_but_for_spelling(column: &Column, schema: &SchemaRef) -> Option<String> {
+    let plain = |name: &str| name.replace(['_', '-', ' '], "").to_lowercase();
+    let mut names = schema.fields().iter().map(|field| field.name());
+    names
+        .find(|name| plain(name) == plain(column.name))
+        .cloned()
 }
 
 /// A column of the file that is not in the schema and is named much like the missing one.

@@ -22,7 +22,7 @@ const MIDDLE: [&str; 8] = [
 ];
 
 /// Dependencies that one crate alone may name.
-const ONLY: [(&str, &str); 14] = [
+const ONLY: [(&str, &str); 15] = [
     ("anyhow", "slate"),
     ("ballista", "slate-logs"),
     ("burn", "slate-model"),
@@ -35,6 +35,7 @@ const ONLY: [(&str, &str); 14] = [
     ("mimalloc", "slate"),
     ("rand_distr", "slate-sim"),
     ("safetensors", "slate-model"),
+    ("signal-hook", "slate"),
     ("tokenizers", "slate-embed"),
     ("tokio", "slate-logs"),
 ];

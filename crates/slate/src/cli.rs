@@ -50,7 +50,7 @@ pub(crate) struct Global {
     /// Say nothing on stderr but errors
     #[arg(long, short = 'q', global = true, help_heading = "Common")]
     pub(crate) quiet: bool,
-    /// Replace an output that exists
+    /// Replace an output that exists; a folder only if slate wrote it
     #[arg(long, global = true, help_heading = "Common")]
     pub(crate) force: bool,
 }
@@ -303,6 +303,9 @@ pub(crate) struct EvaluateArgs {
     /// Compare with these scores of the same rows, paired by list
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<PathBuf>,
+    /// Weigh rows by the column `weight` in AUC, log loss, Brier, PCOC and ECE
+    #[arg(long)]
+    pub(crate) weighted: bool,
     /// Also write the result here, for `slate report`
     #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,

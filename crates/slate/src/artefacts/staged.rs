@@ -1,8 +1,8 @@
 //! Outputs that appear whole or not at all.
 //!
 //! A command writes into a hidden neighbour of its output, `.NAME.partial`, and renames it into
-//! place when everything is on disk. An error removes the neighbour; a kill leaves it, and the
-//! next run of the command removes it first.
+//! place when everything is on disk. An error or an interrupt removes the neighbour; a kill leaves
+//! it, and the next run of the command removes it first.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::interrupted;
 use crate::console::Refusal;
+
+/// Files one of which every folder written by a command holds. Only such folders are replaced.
+const MARKS: [&str; 4] = [
+    "manifest.json",
+    "comparison.json",
+    "truth.json",
+    "join.json",
+];
 
 /// An output folder or file under construction.
 #[derive(Debug)]
@@ -52,6 +61,14 @@ impl Staged {
                     .into(),
             );
         }
+        if target.is_dir() && !replaceable(target)? {
+            return Err(Refusal::new(format!(
+                "`{}` is a folder that slate did not write, so --force does not replace it",
+                target.display()
+            ))
+            .hint("choose another --out, or remove the folder yourself")
+            .into());
+        }
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -61,6 +78,7 @@ impl Staged {
         let partial = parent.join(format!(".{}.partial", name.to_string_lossy()));
         remove(&partial)
             .with_context(|| format!("cannot remove what is left in `{}`", partial.display()))?;
+        interrupted::begin(&partial);
         Ok(Self {
             target: target.to_owned(),
             partial,
@@ -98,6 +116,7 @@ impl Staged {
         };
         place().with_context(|| format!("cannot put `{}` in place", self.target.display()))?;
         self.committed = true;
+        interrupted::end(&self.partial);
         if let Some(parent) = self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
             sync(&parent.join(".")).ok();
         }
@@ -110,8 +129,16 @@ impl Drop for Staged {
         if !self.committed {
             // Nothing more can be done about a failure to clean up.
             let _ = remove(&self.partial);
+            interrupted::end(&self.partial);
         }
     }
+}
+
+/// Whether a folder is empty or one of ours.
+fn replaceable(folder: &Path) -> Result<bool> {
+    let mut entries =
+        fs::read_dir(folder).with_context(|| format!("cannot look into `{}`", folder.display()))?;
+    Ok(entries.next().is_none() || MARKS.iter().any(|mark| folder.join(mark).is_file()))
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {
@@ -181,6 +208,9 @@ mod tests {
         let target = dir.path().join("out");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("old"), "1").unwrap();
+        let error = Staged::folder(&target, true).unwrap_err().to_string();
+        assert!(error.contains("slate did not write"), "{error}");
+        fs::write(target.join("manifest.json"), "{}").unwrap();
         let staged = Staged::folder(&target, true).unwrap();
         fs::write(staged.path().join("new"), "2").unwrap();
         staged.commit().unwrap();

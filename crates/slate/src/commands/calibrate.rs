@@ -39,6 +39,11 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
             .warn("fitting on scores of the training split; the files say so");
     }
     let test = args.test.as_deref().map(ScoreTable::read).transpose()?;
+    let shared = match &test {
+        Some(test) => calibration::refuse_overlap(&fit, test, args.allow_in_sample)?,
+        None => false,
+    };
+    let in_sample = in_sample || shared;
     let staged = Staged::folder(&args.out, context.force)?;
     let job = calibration::Job {
         fit: &fit,

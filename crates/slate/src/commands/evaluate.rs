@@ -6,13 +6,14 @@ use serde_json::json;
 use super::Context;
 use crate::artefacts::scores::ScoreTable;
 use crate::artefacts::write_file;
-use crate::cli::EvaluateArgs;
+use crate::cli::{EvaluateArgs, Label};
 use crate::console::Outcome;
 use crate::pipeline::evaluation::{self, Labels, Measure};
 
 pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
     let section = &context.config.file.evaluate;
     let mut measure = Measure::new(section, &args.metrics, &args.convention, context.seed)?;
+    measure.weighted = args.weighted;
     let table = ScoreTable::read(&args.scores)?;
     if args.metrics.is_empty() && table.get("probability").is_none() {
         let (fewer, left_out) = measure.without_probabilities();
@@ -25,6 +26,11 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
         }
     }
     let labels = Labels::of(&table, args.label)?;
+    if args.label.is_none() && labels.label == Label::Click && table.get("purchase").is_some() {
+        context
+            .console
+            .say("note: there is no purchase in the scores, so clicks are the outcome");
+    }
     let metrics = evaluation::evaluate(&table, &labels, None, &measure)?;
     let mut text = evaluation::metric_table(&metrics);
     let mut against = Vec::new();

@@ -46,6 +46,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         (None, Some(text)) => Config::parse(text, &global.set)?,
         (None, None) => Config::default_with(&global.set)?,
     };
+    crate::artefacts::clean_up_when_interrupted();
     let threads = threads(global.threads)?;
     let seed = global.seed.map_or(config.file.seed, Seed);
     let command = typed(arguments);

@@ -1,6 +1,6 @@
 //! `slate validate`: every problem of the files named, each with its place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -22,10 +22,14 @@ pub(super) fn run(_context: &Context, args: &ValidateArgs) -> Result<Outcome> {
     let mut text = String::new();
     let mut found = Vec::new();
     let mut problems = 0;
+    let mut paths = Vec::new();
     for path in &args.paths {
         if !path.exists() {
             return Err(Refusal::new(format!("`{}` does not exist", path.display())).into());
         }
+        paths.extend(artefacts(path)?);
+    }
+    for path in &paths {
         let verdict = judge(path);
         problems += verdict.problems.len();
         if verdict.problems.is_empty() {
@@ -48,6 +52,36 @@ pub(super) fn run(_context: &Context, args: &ValidateArgs) -> Result<Outcome> {
         outcome.status = ExitStatus::BadInput;
     }
     Ok(outcome)
+}
+
+/// The artefacts under a path: itself, or what a folder of a whole chain holds.
+fn artefacts(path: &Path) -> Result<Vec<PathBuf>> {
+    let own = ["manifest.json", "comparison.json"]
+        .iter()
+        .any(|name| path.join(name).exists());
+    let is_log = ["page_impression", "slot_impression"]
+        .iter()
+        .any(|table| path.join(table).exists() || path.join(format!("{table}.parquet")).exists());
+    if !path.is_dir() || own || is_log {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let child = entry?.path();
+        if child.is_dir()
+            && ["manifest.json", "comparison.json"]
+                .iter()
+                .any(|n| child.join(n).exists())
+        {
+            found.push(child);
+        }
+    }
+    found.sort();
+    Ok(if found.is_empty() {
+        vec![path.to_owned()]
+    } else {
+        found
+    })
 }
 
 fn judge(path: &Path) -> Verdict {

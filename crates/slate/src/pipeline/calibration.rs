@@ -88,6 +88,32 @@ pub(crate) fn refuse_in_sample(table: &ScoreTable, allowed: bool) -> Result<bool
     Ok(trained)
 }
 
+/// Refuses a test table that shares rows with the one that calibrators are fitted on.
+///
+/// # Errors
+/// Shared impressions, or, where there are none to compare, the same lists and scores.
+pub(crate) fn refuse_overlap(fit: &ScoreTable, test: &ScoreTable, allowed: bool) -> Result<bool> {
+    let shared = match (
+        fit.get_integers("impression"),
+        test.get_integers("impression"),
+    ) {
+        (Some(fit), Some(test)) => {
+            let fit: std::collections::HashSet<i64> = fit.iter().copied().collect();
+            test.iter().filter(|id| fit.contains(id)).count()
+        }
+        _ if fit.list_id == test.list_id && fit.score == test.score => fit.rows(),
+        _ => 0,
+    };
+    if shared > 0 && !allowed {
+        return Err(Refusal::new(format!(
+            "{shared} rows of --test are also in --scores, so the comparison would be in-sample"
+        ))
+        .hint("judge on another split, leave out --test for out-of-fold numbers, or pass --allow-in-sample")
+        .into());
+    }
+    Ok(shared > 0)
+}
+
 /// Fits every method, writes one JSON file each and `comparison.json` into the empty folder `out`.
 ///
 /// # Errors
@@ -100,6 +126,15 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         None => (job.fit, Labels::of(job.fit, Some(label))?),
     };
     let measure = job.measure.with(&METRICS)?;
+    // Before anything is measured: labels that cannot be fitted are the first thing to tell.
+    let mut fitted = Vec::with_capacity(job.methods.len());
+    for &method in job.methods {
+        let map = fit(method, job.fit, &fit_labels, None);
+        fitted.push((
+            method,
+            map.with_context(|| format!("cannot fit `{}`", method.name()))?,
+        ));
+    }
     let raw = Calibrator::Raw
         .apply_all(&Scores(judged_on.score.clone()))?
         .into_inner();
@@ -109,10 +144,8 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         probabilities: raw,
         against_raw: None,
     }];
-    for &method in job.methods {
+    for (method, fitted) in fitted {
         let name = method.name();
-        let fitted = fit(method, job.fit, &fit_labels, None)
-            .with_context(|| format!("cannot fit `{name}`"))?;
         let probabilities = match job.test {
             Some(test) => fitted.apply_all(&Scores(test.score.clone()))?.into_inner(),
             None => out_of_fold(method, job.fit, &fit_labels, job.seed)

@@ -20,6 +20,8 @@ pub(crate) struct Labels {
     /// 0 or 1. For [`Label::Grade`] the purchases, or whatever is above grade 0 where the file has
     /// none.
     pub(crate) positives: Vec<u8>,
+    /// What a positive is, for conventions.
+    positive: &'static str,
 }
 
 impl Labels {
@@ -29,11 +31,13 @@ impl Labels {
     /// # Errors
     /// An outcome the file does not have, a value that is no outcome, no outcome at all.
     pub(crate) fn of(table: &ScoreTable, asked: Option<Label>) -> Result<Self> {
-        let any = |name: &str| table.get(name).is_some_and(|values| values.contains(&1.0));
+        let some = |name: &str| -> Result<bool> {
+            Ok(table.get(name).is_some() && whole(table, name, 1.0)?.contains(&1))
+        };
         let label = match asked {
             Some(label) => label,
-            None if any("purchase") => Label::Purchase,
-            None if any("click") => Label::Click,
+            None if some("purchase")? => Label::Purchase,
+            None if some("click")? => Label::Click,
             None if table.get("grade").is_some() => Label::Grade,
             None => {
                 return Err(Refusal::new(
@@ -43,25 +47,28 @@ impl Labels {
                 .into());
             }
         };
-        let grades = whole(
-            table,
-            label.column(),
-            if label == Label::Grade { 255.0 } else { 1.0 },
-        )?;
-        let positives = if label == Label::Grade {
-            if any("purchase") {
-                whole(table, "purchase", 1.0)?
-            } else {
-                grades.iter().map(|&grade| u8::from(grade > 0)).collect()
-            }
-        } else {
-            grades.clone()
+        let most = if label == Label::Grade { 30.0 } else { 1.0 };
+        let grades = whole(table, label.column(), most)?;
+        let (positives, positive) = match label {
+            Label::Grade if some("purchase")? => (whole(table, "purchase", 1.0)?, "purchase"),
+            Label::Grade => (grades.iter().map(|&g| u8::from(g > 0)).collect(), "grade>0"),
+            other => (grades.clone(), other.column()),
         };
         Ok(Self {
             label,
             grades,
             positives,
+            positive,
         })
+    }
+
+    /// What a metric counts as the outcome: NDCG reads grades, the others positives.
+    fn told(&self, metric: &str) -> &'static str {
+        if metric.starts_with("ndcg") {
+            self.label.column()
+        } else {
+            self.positive
+        }
     }
 }
 
@@ -84,6 +91,8 @@ pub(crate) struct Measure {
     pub(crate) metrics: Vec<MetricName>,
     pub(crate) convention: Convention,
     pub(crate) bootstrap: Bootstrap,
+    /// Whether the column `weight` weighs the rows of metrics over rows.
+    pub(crate) weighted: bool,
 }
 
 impl Measure {
@@ -119,7 +128,17 @@ impl Measure {
                 seed: seed.derive("bootstrap"),
                 level: section.level,
             },
+            weighted: false,
         })
+    }
+
+    /// The weights to use, none unless asked for.
+    fn weights<'a>(&self, table: &'a ScoreTable) -> Result<Option<&'a [f64]>> {
+        if self.weighted {
+            table.need("weight").map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The same with other metrics.
@@ -153,12 +172,13 @@ fn sample<'a>(
     table: &'a ScoreTable,
     labels: &'a Labels,
     probabilities: Option<&'a [f64]>,
+    weights: Option<&'a [f64]>,
 ) -> Sample<'a> {
     let mut sample = Sample::new(&table.lists, &table.score);
     sample.grades = Some(&labels.grades);
     sample.labels = Some(&labels.positives);
     sample.probabilities = probabilities;
-    sample.weights = None;
+    sample.weights = weights;
     sample
 }
 
@@ -174,13 +194,16 @@ pub(crate) fn evaluate(
 ) -> Result<Vec<Metric>> {
     let probabilities = probabilities.or_else(|| table.get("probability"));
     let mut metrics = slate_eval::evaluate(
-        &sample(table, labels, probabilities),
+        &sample(table, labels, probabilities, measure.weights(table)?),
         &measure.metrics,
         &measure.convention,
         &measure.bootstrap,
     )?;
     for metric in &mut metrics {
-        metric.convention = format!("{};label={}", metric.convention, labels.label.column());
+        metric.convention = format!("{};label={}", metric.convention, labels.told(&metric.name));
+        if measure.weighted && metric.unit == "row" && !metric.name.starts_with("ptr") {
+            metric.convention.push_str(";weighted");
+        }
     }
     Ok(metrics)
 }
@@ -195,23 +218,59 @@ pub(crate) fn compare(
     labels: &Labels,
     measure: &Measure,
 ) -> Result<Vec<Difference>> {
-    if a.list_id != b.list_id || a.get_integers("impression") != b.get_integers("impression") {
-        return Err(
-            Refusal::new("the two score files are not of the same rows in the same order")
-                .hint("score the same split of the same dataset with both")
-                .into(),
-        );
+    if !std::ptr::eq(a, b) {
+        same_rows(a, b)?;
     }
     let a_probabilities = a_probabilities.or_else(|| a.get("probability"));
     let b_probabilities = b_probabilities.or_else(|| b.get("probability"));
     slate_eval::compare(
-        &sample(a, labels, a_probabilities),
-        &sample(b, labels, b_probabilities),
+        &sample(a, labels, a_probabilities, measure.weights(a)?),
+        &sample(b, labels, b_probabilities, measure.weights(b)?),
         &measure.metrics,
         &measure.convention,
         &measure.bootstrap,
     )
     .context("cannot compare the two score files")
+}
+
+/// Refuses two tables that are not of the same rows in the same order.
+fn same_rows(a: &ScoreTable, b: &ScoreTable) -> Result<()> {
+    let differ = |what: &str| {
+        let refusal = Refusal::new(format!(
+            "the two score files differ in `{what}`, expected the same rows in the same order"
+        ));
+        refusal.hint("score the same split of the same dataset with both")
+    };
+    if a.list_id != b.list_id {
+        return Err(differ("list_id").into());
+    }
+    let mut named = false;
+    for name in ["impression", "item_id", "slot"] {
+        match (a.get_integers(name), b.get_integers(name)) {
+            (Some(a), Some(b)) if a == b => named |= name != "slot",
+            (None, None) => {}
+            _ => return Err(differ(name).into()),
+        }
+    }
+    for name in ["purchase", "click", "grade"] {
+        if let (Some(a), Some(b)) = (a.get(name), b.get(name))
+            && !a
+                .iter()
+                .zip(b)
+                .all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
+        {
+            return Err(differ(name).into());
+        }
+    }
+    if !named {
+        let refusal = Refusal::new(
+            "the score files name neither `impression` nor `item_id`, so their rows cannot be paired",
+        );
+        return Err(refusal
+            .hint("add one of the two columns to both files")
+            .into());
+    }
+    Ok(())
 }
 
 /// The file that `slate evaluate --out` writes and `slate report` reads.

@@ -39,14 +39,16 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
     let source = LogSource::open(logs)
         .with_context(|| format!("cannot open the logs `{}`", logs.display()))?;
     let attribution = job.attribution.check()?;
-    let examples_file = Staged::file(&out.with_extension("examples"), true)?;
-    let rejects_file = Staged::file(&out.with_extension("rejects"), true)?;
+    // A hidden folder beside the output, never put in place: it is removed at the end.
+    let work = Staged::folder(&out.with_extension("work"), true)?;
+    let examples_file = work.path().join("examples.parquet");
+    let rejects_file = work.path().join("rejects.parquet");
     let examples = slate_logs::examples(
         &source,
         &attribution,
         &job.engine,
-        examples_file.path(),
-        rejects_file.path(),
+        &examples_file,
+        &rejects_file,
         job.progress,
     )
     .with_context(|| format!("cannot attribute the logs `{}`", logs.display()))?;
@@ -58,16 +60,17 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
         seed: Some(job.seed),
     };
     let dataset = slate_features::build(
-        examples_file.path(),
+        &examples_file,
         job.features,
         job.split,
         job.feature_map,
         out,
         origin,
         job.progress,
-    )?;
-    if rejects_file.path().exists() {
-        std::fs::copy(rejects_file.path(), out.join("rejects.parquet"))
+    )
+    .with_context(|| format!("cannot make a dataset of the logs `{}`", logs.display()))?;
+    if rejects_file.exists() {
+        std::fs::copy(&rejects_file, out.join("rejects.parquet"))
             .context("cannot keep the rejected rows")?;
     }
     let json = summary(&examples)?;

@@ -70,7 +70,7 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
     );
     if value["in_sample"] == true {
         content.push_str(
-            "<p><strong>Warning: fitted on scores of the training split. These numbers do not hold \
+            "<p><strong>Warning: in-sample. The calibrators were fitted on rows that training or this comparison has seen. These numbers do not hold \
              for new traffic.</strong></p>",
         );
     }

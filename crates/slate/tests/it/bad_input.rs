@@ -338,3 +338,101 @@ fn a_text_column_of_unknown_kind_is_kept_aside() {
         &["event", "type"],
     );
 }
+
+#[test]
+fn validate_names_the_row_of_a_bad_value() {
+    let folder = spoiled(|logs| spoil_number("slot_impression", "price", -5.0)(logs));
+    let told = slate(folder.path(), "validate logs");
+    assert_eq!(told.code, Some(2));
+    let expected = "`price` is negative, on 1 rows, the first being row 0";
+    assert!(told.stdout.contains(expected), "{}", told.stdout);
+}
+
+#[test]
+fn an_optional_column_in_another_spelling_is_refused() {
+    refuses(
+        |logs| {
+            rewrite(&logs.join("slot_impression.parquet"), |batch| {
+                let fields = batch
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|f| f.name().clone())
+                    .collect::<Vec<_>>();
+                let renamed = fields.iter().zip(batch.columns()).map(|(name, column)| {
+                    let name = if name == "price" {
+                        "Price"
+                    } else {
+                        name.as_str()
+                    };
+                    (name.to_owned(), Arc::clone(column), true)
+                });
+                RecordBatch::try_from_iter_with_nullable(renamed.collect::<Vec<_>>()).unwrap()
+            });
+        },
+        &["`price`", "`Price`"],
+    );
+}
+
+#[test]
+fn an_interrupt_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // The shell waits until the command has begun to write, then interrupts it.
+    let line = "\"$SLATE\" simulate --pages 400000 --set simulate.users=200000 \
+        --set simulate.items=60000 --out logs & \
+        tries=0; while [ ! -d .logs.partial ] && [ $tries -lt 2000 ]; do tries=$((tries+1)); sleep 0.01; done; \
+        kill -TERM $!; wait $!";
+    let ran = shell(folder.path(), line);
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert_eq!(
+        listing(folder.path()),
+        Vec::<String>::new(),
+        "nothing is left behind"
+    );
+}
+
+#[test]
+fn force_spares_folders_that_slate_did_not_write() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("mine")).unwrap();
+    fs::write(folder.path().join("mine/precious.txt"), "x").unwrap();
+    slate(folder.path(), "simulate --pages 50 --out mine --force")
+        .refused(&["slate did not write"]);
+    assert!(folder.path().join("mine/precious.txt").is_file());
+}
+
+#[test]
+fn only_the_same_rows_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let header = "list_id,item_id,score,purchase\n";
+    write(
+        "a.csv",
+        &format!("{header}1,10,0.9,1\n1,11,0.1,0\n2,12,0.3,0\n2,13,0.2,1\n"),
+    );
+    write(
+        "b.csv",
+        &format!("{header}1,11,0.1,0\n1,10,0.9,1\n2,12,0.3,0\n2,13,0.2,1\n"),
+    );
+    slate(
+        folder.path(),
+        "evaluate --scores a.csv --against b.csv -m ndcg@10",
+    )
+    .refused(&["differ in `item_id`"]);
+    write(
+        "c.csv",
+        "list_id,score,purchase\n1,0.9,1\n1,0.1,0\n2,0.3,0\n2,0.2,1\n",
+    );
+    slate(
+        folder.path(),
+        "evaluate --scores c.csv --against c.csv -m ndcg@10",
+    )
+    .refused(&["neither `impression` nor `item_id`"]);
+    write("two.csv", "list_id,score,purchase\n1,0.9,2\n1,0.1,2\n");
+    slate(folder.path(), "evaluate --scores two.csv").refused(&["`purchase` at row 0 is 2"]);
+    slate(
+        folder.path(),
+        "calibrate --scores a.csv --test a.csv --out c",
+    )
+    .refused(&["4 rows of --test are also in --scores"]);
+}

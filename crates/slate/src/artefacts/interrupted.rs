@@ -1,0 +1,61 @@
+//! Ctrl-C and a polite kill leave nothing half-written: what is under construction is removed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Exit code of a process ended by Ctrl-C, as shells tell it.
+const INTERRUPTED: i32 = 130;
+
+/// Everything under construction in this process.
+static UNDER_CONSTRUCTION: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Notes a path that is not finished yet.
+pub(super) fn begin(path: &Path) {
+    lock().push(path.to_owned());
+}
+
+/// Notes that the path is finished or gone.
+pub(super) fn end(path: &Path) {
+    lock().retain(|other| other != path);
+}
+
+fn lock() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    UNDER_CONSTRUCTION
+        .lock()
+        .expect("no thread panics while it holds the list")
+}
+
+/// From now on an interrupt removes what is under construction and ends the process. Where the
+/// system gives no such signal nothing changes: the next run cleans up.
+pub(crate) fn clean_up_when_interrupted() {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
+        return;
+    };
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            remove_all();
+            #[expect(clippy::exit, reason = "a signal ends the process; all is cleaned up")]
+            std::process::exit(INTERRUPTED);
+        }
+    });
+}
+
+/// Workers may still write: what they make anew while it is removed goes in another round.
+fn remove_all() {
+    for path in lock().iter() {
+        for _ in 0..10 {
+            let gone = match path.symlink_metadata() {
+                Err(_) => break,
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
+                Ok(_) => fs::remove_file(path),
+            };
+            if gone.is_ok() {
+                break;
+            }
+        }
+    }
+}
