@@ -122,38 +122,23 @@ pub(crate) struct ImportArgs {
     /// Folder for the logs (for letor: the dataset)
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// letor: share of the training queries set aside for validation
-    #[arg(
-        long,
-        value_name = "SHARE",
-        default_value_t = 0.15,
-        help_heading = "letor"
-    )]
-    pub(crate) valid: f64,
-    /// letor: share of the training queries set aside for calibration
-    #[arg(
-        long,
-        value_name = "SHARE",
-        default_value_t = 0.15,
-        help_heading = "letor"
-    )]
-    pub(crate) calibrate: f64,
-    /// letor: smallest grade that counts as a click
-    #[arg(
-        long,
-        value_name = "GRADE",
-        default_value_t = 1,
-        help_heading = "letor"
-    )]
-    pub(crate) click_grade: u8,
-    /// letor: smallest grade that counts as a purchase
-    #[arg(
-        long,
-        value_name = "GRADE",
-        default_value_t = 3,
-        help_heading = "letor"
-    )]
-    pub(crate) purchase_grade: u8,
+    /// letor: share of the training queries set aside for validation, where there is no file for it
+    /// [default: 0.15]
+    #[arg(long, value_name = "SHARE", help_heading = "letor")]
+    pub(crate) valid: Option<f64>,
+    /// letor: share of the training queries set aside for calibration [default: 0.15]
+    #[arg(long, value_name = "SHARE", help_heading = "letor")]
+    pub(crate) calibrate: Option<f64>,
+    /// letor: share of the training queries set aside for testing, where there is no file for it
+    /// [default: 0.2]
+    #[arg(long, value_name = "SHARE", help_heading = "letor")]
+    pub(crate) test: Option<f64>,
+    /// letor: smallest grade that counts as a click [default: 1]
+    #[arg(long, value_name = "GRADE", help_heading = "letor")]
+    pub(crate) click_grade: Option<u8>,
+    /// letor: smallest grade that counts as a purchase [default: 3]
+    #[arg(long, value_name = "GRADE", help_heading = "letor")]
+    pub(crate) purchase_grade: Option<u8>,
 }
 
 #[derive(Debug, Args)]

@@ -45,11 +45,10 @@ pub fn run_with(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>
             return status;
         }
     };
-    match commands::dispatch(cli, &arguments) {
-        Ok((console, outcome)) => {
-            console.show(&outcome);
-            outcome.status
-        }
+    let shown = commands::dispatch(cli, &arguments)
+        .and_then(|(console, outcome)| console.show(&outcome).map(|()| outcome.status));
+    match shown {
+        Ok(status) => status,
         Err(error) => {
             console::print_failure(&error);
             ExitStatus::BadInput

@@ -93,11 +93,6 @@ impl LetorOptions {
                 ));
             }
         }
-        let sum = self.valid + self.calibrate + self.test;
-        if sum > 1.0 - 1e-9 {
-            let given = format!("{sum} with `valid` and `calibrate`");
-            return Err(FeatureError::option("test", given, "less than 1 in all"));
-        }
         if self.click_grade == 0 {
             let expected = "a grade from 1: grade 0 is not relevant";
             return Err(FeatureError::option("click_grade", 0, expected));
@@ -146,6 +141,15 @@ pub fn import_letor(
             options.test
         },
     ];
+    let sum: f64 = shares.iter().sum();
+    if sum > 1.0 - 1e-9 {
+        let given = format!("{sum} together with the other shares taken from training");
+        return Err(FeatureError::option(
+            "calibrate",
+            given,
+            "less than 1 in all",
+        ));
+    }
     let parts = assign(queries, shares, options.seed).ok_or_else(|| FeatureError::TooFewLists {
         file: source.into(),
         lists: queries,

@@ -296,6 +296,14 @@ fn read_parquet(path: &Path) -> Result<ScoreTable> {
         Ok(Some(cast(array, &to)?))
     };
     let integers = |name: &str| -> Result<Option<Vec<i64>>> {
+        if let Some(given) = batch.column_by_name(name).map(|array| array.data_type())
+            && !given.is_integer()
+        {
+            return Err(Refusal::new(format!(
+                "column `{name}` is {given}, expected whole numbers"
+            ))
+            .into());
+        }
         let Some(array) = column(name, DataType::Int64)? else {
             return Ok(None);
         };

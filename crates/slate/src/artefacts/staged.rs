@@ -54,6 +54,21 @@ impl Staged {
         let name = target.file_name().ok_or_else(|| {
             Refusal::new(format!("`{}` does not name an output", target.display()))
         })?;
+        let parent = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
+        let partial = parent.join(format!(".{}.partial", name.to_string_lossy()));
+        // A kill between the two renames of a replacement leaves the old output set aside.
+        let aside = partial.with_extension("replaced");
+        if aside.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {
+            fs::rename(&aside, target)
+                .with_context(|| format!("cannot put `{}` back", target.display()))?;
+        } else {
+            remove(&aside).with_context(|| format!("cannot remove `{}`", aside.display()))?;
+        }
         if target.symlink_metadata().is_ok() && !force {
             return Err(
                 Refusal::new(format!("output `{}` already exists", target.display()))
@@ -69,13 +84,6 @@ impl Staged {
             .hint("choose another --out, or remove the folder yourself")
             .into());
         }
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
-        let partial = parent.join(format!(".{}.partial", name.to_string_lossy()));
         remove(&partial)
             .with_context(|| format!("cannot remove what is left in `{}`", partial.display()))?;
         interrupted::begin(&partial);
@@ -118,7 +126,8 @@ impl Staged {
         self.committed = true;
         interrupted::end(&self.partial);
         if let Some(parent) = self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
-            sync(&parent.join(".")).ok();
+            // The rename itself is safe on disk once the folder is.
+            let _ = fs::File::open(parent).and_then(|folder| folder.sync_all());
         }
         Ok(())
     }
@@ -150,8 +159,13 @@ fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Flushes a file, or a folder with all that is in it; links are not followed.
 fn sync(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() && path.file_name().is_some() {
+    let kind = path.symlink_metadata()?;
+    if !kind.is_dir() && !kind.is_file() {
+        return Ok(());
+    }
+    if kind.is_dir() {
         for entry in fs::read_dir(path)? {
             sync(&entry?.path())?;
         }

@@ -30,13 +30,14 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
         .iter()
         .map(|name| calibration::method(name))
         .collect::<Result<_>>()?;
+    calibration::distinct(&methods)?;
     let measure = Measure::new(&section.evaluate, &[], "slate", context.seed)?;
     let fit = ScoreTable::read(&args.scores)?;
     let in_sample = calibration::refuse_in_sample(&fit, args.allow_in_sample)?;
     if in_sample {
         context
             .console
-            .warn("fitting on scores of the training split; the files say so");
+            .warn("fitting on scores the ranker was trained or chosen on; the files say so");
     }
     let test = args.test.as_deref().map(ScoreTable::read).transpose()?;
     let shared = match &test {

@@ -9,11 +9,11 @@ use slate_calibrate::Method;
 use slate_eval::Metric;
 use slate_features::Dataset;
 use slate_logs::EngineOptions;
-use slate_model::DeviceSpec;
+use slate_model::{DeviceSpec, NetworkKind};
 use slate_types::Split;
 
-use super::Context;
 use super::score::write_scores;
+use super::{Context, shell_line};
 use crate::artefacts::scores::ScoreTable;
 use crate::artefacts::{Staged, manifest, write_file};
 use crate::cli::{DemoArgs, Label};
@@ -29,9 +29,6 @@ use crate::report;
 /// The configuration of the demo, also in `configs/demo.toml`.
 pub(super) const CONFIG: &str = include_str!("../../../../configs/demo.toml");
 
-/// Orders compared, the trained one first in the list of scorers and third in tables.
-const ORDERS: [&str; 4] = ["logged", "random", "transformer", "oracle"];
-const MODEL: &str = "transformer";
 /// Bins of the chart of calibrated against true probabilities.
 const BINS: usize = 12;
 
@@ -45,7 +42,7 @@ pub(super) fn run(context: &Context, args: &DemoArgs) -> Result<Outcome> {
     let dataset = Dataset::open(&out.join("dataset"))?;
     let tables = score(context, &dataset, out)?;
     let measure = Measure::new(&context.config.file.evaluate, &[], "slate", context.seed)?;
-    let orders = evaluate(&tables, &measure, out)?;
+    let orders = evaluate(context, &tables, &measure, out)?;
     let comparison = calibrate(context, &tables, &measure, out)?;
     let truth = Truth::read(&out.join("logs/truth.parquet"))?;
     let told = tell_truth(&truth, &tables, &comparison, &measure)?;
@@ -79,6 +76,39 @@ pub(super) fn run(context: &Context, args: &DemoArgs) -> Result<Outcome> {
     Ok(Outcome::done(json, text))
 }
 
+/// The name of the trained order: the kind of its network.
+fn model_name(context: &Context) -> &'static str {
+    match context
+        .config
+        .file
+        .train
+        .as_ref()
+        .map(|train| train.network.kind)
+    {
+        Some(NetworkKind::Mlp) => "mlp",
+        _ => "transformer",
+    }
+}
+
+/// A step of the demo as its own command, with the configuration, seed and overrides in force.
+fn command_of(context: &Context, words: &str) -> String {
+    let config = match &context.config.path {
+        Some(path) => path.display().to_string(),
+        None => "configs/demo.toml".to_owned(),
+    };
+    let mut line: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+    line.extend([
+        "--config".to_owned(),
+        config,
+        "--seed".to_owned(),
+        context.seed.0.to_string(),
+    ]);
+    for one in &context.set {
+        line.extend(["--set".to_owned(), one.clone()]);
+    }
+    shell_line(line)
+}
+
 fn simulate(context: &Context, logs: &Path) -> Result<()> {
     let market = context
         .config
@@ -106,7 +136,7 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
             memory: None,
         },
         seed: context.seed,
-        command: "slate features --config configs/demo.toml --logs logs --out dataset",
+        command: &command_of(context, "features --logs logs --out dataset"),
         progress: &bar,
     };
     featurise::features(job, logs, staged.path())?;
@@ -123,7 +153,7 @@ fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
         data: dataset,
         device: DeviceSpec::Auto,
         seed: context.seed,
-        command: "slate train --config configs/demo.toml --data dataset --out run",
+        command: &command_of(context, "train --data dataset --out run"),
         progress: &bar,
     };
     training::train(options, &setting, staged.path())?;
@@ -134,13 +164,15 @@ fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
 struct Tables {
     /// The model on the calibration split.
     calibrate: ScoreTable,
-    /// Every order on the test split, as in [`ORDERS`].
+    /// Name of the trained order.
+    model: &'static str,
+    /// Every order on the test split, in the order of the table.
     test: Vec<(&'static str, ScoreTable)>,
 }
 
 impl Tables {
     fn model(&self) -> Result<&ScoreTable> {
-        let found = self.test.iter().find(|(name, _)| *name == MODEL);
+        let found = self.test.iter().find(|(name, _)| *name == self.model);
         Ok(&found.context("the demo scores its model")?.1)
     }
 }
@@ -148,17 +180,20 @@ impl Tables {
 fn score(context: &Context, dataset: &Dataset, out: &Path) -> Result<Tables> {
     let run = out.join("run");
     let folder = out.join("scores");
+    let model = model_name(context);
     let bar = context.console.bar();
     let calibrate = scoring::by_run(&run, dataset, Split::Calibrate, DeviceSpec::Auto, &bar)?;
     write_scores(
         &calibrate,
-        &folder.join("transformer.calibrate.parquet"),
+        &folder.join(format!("{model}.calibrate.parquet")),
         false,
     )?;
     let mut test = Vec::new();
-    for name in ORDERS {
+    for name in ["logged", "random", model, "oracle"] {
         let table = match name {
-            MODEL => scoring::by_run(&run, dataset, Split::Test, DeviceSpec::Auto, &bar)?,
+            _ if name == model => {
+                scoring::by_run(&run, dataset, Split::Test, DeviceSpec::Auto, &bar)?
+            }
             "oracle" => {
                 let baseline = Baseline::Oracle(out.join("logs/truth.parquet"));
                 scoring::by_baseline(&baseline, dataset, Split::Test)?
@@ -168,12 +203,16 @@ fn score(context: &Context, dataset: &Dataset, out: &Path) -> Result<Tables> {
         write_scores(&table, &folder.join(format!("{name}.test.parquet")), false)?;
         test.push((name, table));
     }
-    Ok(Tables { calibrate, test })
+    Ok(Tables {
+        model,
+        calibrate,
+        test,
+    })
 }
 
 type Orders = Vec<(&'static str, Vec<Metric>)>;
 
-fn evaluate(tables: &Tables, measure: &Measure, out: &Path) -> Result<Orders> {
+fn evaluate(context: &Context, tables: &Tables, measure: &Measure, out: &Path) -> Result<Orders> {
     let (measure, _) = measure.without_probabilities();
     let folder = out.join("evaluations");
     std::fs::create_dir(&folder).context("cannot create the folder of evaluations")?;
@@ -182,16 +221,23 @@ fn evaluate(tables: &Tables, measure: &Measure, out: &Path) -> Result<Orders> {
         let labels = Labels::of(table, Some(Label::Purchase))?;
         let metrics = evaluation::evaluate(table, &labels, None, &measure)?;
         let mut against = Vec::new();
-        if *name == MODEL {
+        if *name == tables.model {
             for (other, scores) in &tables.test {
-                if *other != MODEL {
+                if *other != tables.model {
                     let differences =
                         evaluation::compare((table, None), (scores, None), &labels, &measure)?;
                     against.push(((*other).to_owned(), differences));
                 }
             }
         }
-        let document = evaluation::document(name, table, &labels, &metrics, &against);
+        let metric_names: Vec<&str> = metrics.iter().map(|m| m.name.as_str()).collect();
+        let words = format!(
+            "evaluate --scores scores/{name}.test.parquet --label purchase -m {}",
+            metric_names.join(",")
+        );
+        let command = command_of(context, &words);
+        let document =
+            evaluation::document(name, table, &labels, &metrics, &against, &measure, &command);
         // Numbered, so that a report lists the orders as the table does.
         manifest::write_json(&folder.join(format!("{}-{name}.json", at + 1)), &document)?;
         orders.push((*name, metrics));
@@ -222,8 +268,14 @@ fn calibrate(
         measure,
         seed: context.seed,
         in_sample: false,
-        command: "slate calibrate --scores scores/transformer.calibrate.parquet \
-                  --test scores/transformer.test.parquet --out calibrators",
+        command: &command_of(
+            context,
+            &format!(
+                "calibrate --scores scores/{model}.calibrate.parquet \
+                 --test scores/{model}.test.parquet --label purchase --out calibrators",
+                model = tables.model
+            ),
+        ),
     };
     let comparison = calibration::calibrate(&job, staged.path())?;
     staged.commit()?;

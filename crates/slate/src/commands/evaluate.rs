@@ -46,7 +46,15 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
     }
     if let Some(out) = &args.out {
         let name = args.name.clone().unwrap_or_else(|| table.scorer.clone());
-        let document = evaluation::document(&name, &table, &labels, &metrics, &against);
+        let document = evaluation::document(
+            &name,
+            &table,
+            &labels,
+            &metrics,
+            &against,
+            &measure,
+            &context.command,
+        );
         let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
         write_file(out, text.as_bytes(), context.force)?;
     }

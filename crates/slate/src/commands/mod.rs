@@ -29,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) seed: Seed,
     pub(crate) threads: usize,
     pub(crate) force: bool,
+    /// Overrides as typed.
+    pub(crate) set: Vec<String>,
     /// The command as typed, for manifests.
     pub(crate) command: String,
 }
@@ -56,6 +58,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         seed,
         threads,
         force: global.force,
+        set: global.set,
         command,
     };
     let outcome = match cli.command {
@@ -76,12 +79,20 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
 
 /// The command as a shell would take it, with the program's plain name.
 fn typed(arguments: &[OsString]) -> String {
+    let words = arguments
+        .iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned());
+    shell_line(words)
+}
+
+/// `slate` and these words, quoted where a shell needs it.
+pub(crate) fn shell_line(given: impl IntoIterator<Item = String>) -> String {
     let mut words = vec!["slate".to_owned()];
-    for argument in arguments.iter().skip(1) {
-        let word = argument.to_string_lossy();
+    for word in given {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@[]".contains(c);
         if !word.is_empty() && word.chars().all(plain) {
-            words.push(word.into_owned());
+            words.push(word);
         } else {
             words.push(format!("'{}'", word.replace('\'', r"'\''")));
         }

@@ -11,6 +11,7 @@ pub(crate) use bar::Bar;
 pub(crate) use failure::{Refusal, hint_of, print_failure};
 pub(crate) use table::{Align, Table};
 
+use anyhow::Context as _;
 use serde_json::Value;
 
 /// How the process ends.
@@ -83,7 +84,10 @@ impl Console {
     }
 
     /// Prints the result on stdout. A reader that went away is not an error.
-    pub(crate) fn show(self, outcome: &Outcome) {
+    ///
+    /// # Errors
+    /// A stdout that cannot take it, for instance a file on a full disk.
+    pub(crate) fn show(self, outcome: &Outcome) -> anyhow::Result<()> {
         use std::io::Write;
         let text = if self.json {
             format!("{}\n", outcome.json)
@@ -93,9 +97,15 @@ impl Console {
             format!("{}\n", outcome.text)
         };
         let mut stdout = std::io::stdout().lock();
-        // A closed pipe, as under `slate … | head`, is the reader's choice.
-        let _ = stdout
+        match stdout
             .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush());
+            .and_then(|()| stdout.flush())
+        {
+            // A closed pipe, as under `slate … | head`, is the reader's choice.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write the result to stdout")
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -40,6 +40,22 @@ pub(crate) fn method(name: &str) -> Result<Method> {
     })
 }
 
+/// Refuses no method and a method twice.
+///
+/// # Errors
+/// As said.
+pub(crate) fn distinct(methods: &[Method]) -> Result<()> {
+    if methods.is_empty() {
+        return Err(Refusal::new("no calibrator is named, expected at least one").into());
+    }
+    for (at, method) in methods.iter().enumerate() {
+        if methods[..at].contains(method) {
+            return Err(Refusal::new(format!("`{}` is named twice", method.name())).into());
+        }
+    }
+    Ok(())
+}
+
 /// One calibrator's results.
 pub(crate) struct Judged {
     pub(crate) name: String,
@@ -69,23 +85,33 @@ pub(crate) struct Job<'a> {
     pub(crate) command: &'a str,
 }
 
-/// Refuses scores of the split a ranker was trained on.
+/// Refuses scores of the splits a ranker was trained or chosen on.
 ///
 /// # Errors
-/// A table with rows of the training split, unless `allowed`.
+/// A table with rows of the training or validation split, unless `allowed`.
 pub(crate) fn refuse_in_sample(table: &ScoreTable, allowed: bool) -> Result<bool> {
-    let trained = table
-        .split
-        .as_ref()
-        .is_some_and(|split| split.iter().any(|s| s == "train"));
-    if trained && !allowed {
-        return Err(Refusal::new(
-            "these are scores of the training split, on which a ranker is surer than it should be",
-        )
+    let has = |name: &str| {
+        table
+            .split
+            .as_ref()
+            .is_some_and(|split| split.iter().any(|s| s == name))
+    };
+    let seen = ["train", "valid"].into_iter().find(|name| has(name));
+    if let Some(name) = seen
+        && !allowed
+    {
+        let what = if name == "train" {
+            "training"
+        } else {
+            "validation"
+        };
+        return Err(Refusal::new(format!(
+            "these are scores of the {what} split, on which a ranker is surer than it should be"
+        ))
         .hint("score another split with `slate score --split calibrate`, or pass --allow-in-sample")
         .into());
     }
-    Ok(trained)
+    Ok(seen.is_some())
 }
 
 /// Refuses a test table that shares rows with the one that calibrators are fitted on.
@@ -193,10 +219,11 @@ fn write_calibrator(file: &CalibratorFile, path: &Path) -> Result<()> {
 fn fitted_on(table: &ScoreTable, labels: &Labels) -> FittedOn {
     let positives: Vec<f64> = labels.positives.iter().map(|&y| f64::from(y)).collect();
     FittedOn {
-        split: table
-            .split
-            .as_ref()
-            .and_then(|split| split.first().cloned()),
+        split: table.split.as_ref().map(|split| {
+            let names: std::collections::BTreeSet<&str> =
+                split.iter().map(String::as_str).collect();
+            names.into_iter().collect::<Vec<_>>().join("+")
+        }),
         label: Some(labels.label.column().to_owned()),
         ..FittedOn::count(&positives, None)
     }
@@ -302,6 +329,7 @@ fn document(job: &Job<'_>, methods: &[Judged], labels: &Labels, verdict: &str) -
         "format": manifest::FORMAT,
         "kind": "calibrators",
         "command": job.command,
+        "intervals": job.measure.intervals(),
         "label": labels.label.column(),
         "in_sample": job.in_sample,
         "fitted_on": { "rows": job.fit.rows(), "scorer": job.fit.scorer },

@@ -111,6 +111,9 @@ impl Measure {
         } else {
             names
         };
+        if names.is_empty() {
+            return Err(Refusal::new("no metric is named, expected at least one").into());
+        }
         let metrics = names
             .iter()
             .map(|name| Ok(name.trim().parse()?))
@@ -129,6 +132,16 @@ impl Measure {
                 level: section.level,
             },
             weighted: false,
+        })
+    }
+
+    /// How intervals are made, for files.
+    pub(crate) fn intervals(&self) -> Value {
+        json!({
+            "level": self.bootstrap.level,
+            "draws": self.bootstrap.draws,
+            "seed": self.bootstrap.seed,
+            "method": "percentile bootstrap over lists",
         })
     }
 
@@ -280,6 +293,8 @@ pub(crate) fn document(
     labels: &Labels,
     metrics: &[Metric],
     against: &[(String, Vec<Difference>)],
+    measure: &Measure,
+    command: &str,
 ) -> Value {
     let against: Vec<Value> = against
         .iter()
@@ -289,6 +304,8 @@ pub(crate) fn document(
         "format": manifest::FORMAT,
         "kind": "evaluation",
         "name": name,
+        "command": command,
+        "intervals": measure.intervals(),
         "scorer": table.scorer,
         "label": labels.label.column(),
         "lists": table.lists.len(),

@@ -176,8 +176,26 @@ fn strip(value: &mut Value) {
     }
 }
 
+/// The validation metric, named after the outcome it counts.
 fn metric_name(config: &TrainConfig) -> String {
-    format!("{}_ndcg@{CUTOFF}", config.options().score_head.name())
+    let outcome = if by_grade(config) {
+        "grade"
+    } else {
+        config.options().score_head.name()
+    };
+    format!("{outcome}_ndcg@{CUTOFF}")
+}
+
+/// Whether the head that ranks is trained on grades.
+fn by_grade(config: &TrainConfig) -> bool {
+    let options = config.options();
+    let losses = options
+        .losses
+        .iter()
+        .filter(|loss| loss.head == options.score_head);
+    losses
+        .map(slate_model::LossOptions::label)
+        .any(|label| label == slate_model::Label::Grade)
 }
 
 /// NDCG@10 on the validation split, by the outcome that the score head is trained on.
@@ -189,13 +207,8 @@ fn validate(
 ) -> Result<Validation, BoxError> {
     let scored = scoring::score_split(ranker, valid, shape, &slate_types::Silent)?;
     let head = config.options().score_head;
-    let by_grade = config
-        .options()
-        .losses
-        .iter()
-        .any(|loss| loss.head == head && loss.label() == slate_model::Label::Grade);
     let grades: &[u8] = match head {
-        _ if by_grade => &valid.grade,
+        _ if by_grade(config) => &valid.grade,
         Head::Purchase => &valid.purchase,
         Head::Click => &valid.click,
     };

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -46,7 +46,13 @@ impl Truth {
             let array = batch
                 .column_by_name(name)
                 .ok_or_else(|| Refusal::new(format!("required column `{name}` is missing")))?;
-            Ok::<_, anyhow::Error>(cast(array, to)?)
+            let array = cast(array, to)?;
+            if array.null_count() > 0 {
+                return Err(
+                    Refusal::new(format!("column `{name}` has nulls, expected none")).into(),
+                );
+            }
+            Ok::<_, anyhow::Error>(array)
         };
         let integers = |name: &str| {
             Ok::<_, anyhow::Error>(

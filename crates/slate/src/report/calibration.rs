@@ -41,7 +41,10 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
                     .iter()
                     .map(|m| cell(super::metric(&method["metrics"], m))),
             );
-            row.push(difference(&method["against_raw"]));
+            row.push(match &method["against_raw"] {
+                Value::Null => String::new(),
+                one => super::difference(one),
+            });
             if let Some(truth) = truth {
                 row.push(short(number(
                     &truth.value["calibration"][*name]["mean_distance"],
@@ -60,11 +63,12 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
 
     let label = value["label"].as_str().unwrap_or("outcome");
     let mut content = format!(
-        "<p>Fitted on {} held-out scores, judged on {} others ({}). Log loss, ECE and Brier: smaller \
-         is better. PCOC is predicted ÷ observed {label}s: 1 is right.</p>\n{}<p><strong>{}</strong></p>",
+        "<p>Fitted on {} held-out scores, judged on {} others ({}). {} Log loss, ECE and Brier: \
+         smaller is better. PCOC is predicted ÷ observed {label}s: 1 is right.</p>\n{}<p><strong>{}</strong></p>",
         count(&value["fitted_on"]["rows"]),
         count(&value["judged_on"]["rows"]),
         escape(value["judged_on"]["how"].as_str().unwrap_or("–")),
+        super::intervals(value),
         table(&header, &rows),
         code(value["verdict"].as_str().unwrap_or_default())
     );
@@ -103,18 +107,6 @@ fn code(text: &str) -> String {
         _ => format!("<code>{}</code>", escape(part)),
     });
     parts.collect()
-}
-
-fn difference(one: &Value) -> String {
-    if one.is_null() {
-        return String::new();
-    }
-    format!(
-        "{:+.4} <span class=\"ci\">[{:+.4}, {:+.4}]</span>",
-        number(&one["difference"]),
-        number(&one["low"]),
-        number(&one["high"])
-    )
 }
 
 fn reliability(name: &str, bins: &Value, label: &str) -> String {

@@ -158,8 +158,7 @@ pub(crate) fn page(title: &str, parts: &[Part]) -> String {
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n\
          <p class=\"soft\">Made on {date}</p>\n\
          <p class=\"soft\">Slate {}. Every number stands in the file named under its section. \
-         Intervals cover 95&nbsp;% unless the section says otherwise; they come from a bootstrap \
-         over whole lists.</p>\n{body}</body>\n</html>\n",
+         Intervals come from a bootstrap over whole lists.</p>\n{body}</body>\n</html>\n",
         env!("CARGO_PKG_VERSION")
     )
 }
@@ -238,12 +237,43 @@ fn cell(metric: Option<&Value>) -> String {
     metric.map_or_else(String::new, |metric| {
         let d = crate::pipeline::evaluation::decimals(number(&metric["value"]));
         format!(
-            "{:.d$} <span class=\"ci\">[{:.d$}, {:.d$}]</span>",
-            number(&metric["value"]),
-            number(&metric["low"]),
-            number(&metric["high"])
+            "{} <span class=\"ci\">[{}, {}]</span>",
+            end(&metric["value"], d, false),
+            end(&metric["low"], d, false),
+            end(&metric["high"], d, false)
         )
     })
+}
+
+/// How the intervals of an evaluation or comparison were made.
+fn intervals(value: &Value) -> String {
+    let made = &value["intervals"];
+    format!(
+        "Intervals cover {}&nbsp;% ({} draws).",
+        chart::short(100.0 * number(&made["level"])),
+        count(&made["draws"])
+    )
+}
+
+/// An end of an interval, a dash where there is none.
+fn end(value: &Value, decimals: usize, sign: bool) -> String {
+    match value.as_f64() {
+        Some(end) if sign => format!("{end:+.decimals$}"),
+        Some(end) => format!("{end:.decimals$}"),
+        None => "–".to_owned(),
+    }
+}
+
+/// A difference with its interval, as a table cell.
+fn difference(one: &Value) -> String {
+    let size = number(&one["low"]).abs().max(number(&one["high"]).abs());
+    let d = crate::pipeline::evaluation::decimals(if size.is_finite() { size } else { 0.0 });
+    format!(
+        "{} <span class=\"ci\">[{}, {}]</span>",
+        end(&one["difference"], d, true),
+        end(&one["low"], d, true),
+        end(&one["high"], d, true)
+    )
 }
 
 /// A whole number with thin spaces between thousands.

@@ -38,9 +38,11 @@ pub(super) fn section(parts: &[&Part], truth: Option<&Part>) -> String {
         })
         .collect();
     let mut content = format!(
-        "<p>{} test lists, {} placements. Larger is better.</p>\n{}",
+        "<p>{} lists, {} placements. {} {}</p>\n{}",
         count(&first.value["lists"]),
         count(&first.value["rows"]),
+        direction(&names),
+        super::intervals(&first.value),
         table(&header, &rows)
     );
     content.push_str("<div class=\"charts\">");
@@ -60,6 +62,29 @@ pub(super) fn section(parts: &[&Part], truth: Option<&Part>) -> String {
     let mut sources: Vec<&str> = parts.iter().map(|part| part.source.as_str()).collect();
     sources.extend(truth.map(|truth| truth.source.as_str()));
     super::section(&section_title(label), &content, &sources)
+}
+
+/// Says which way each metric is better.
+fn direction(names: &[String]) -> String {
+    let of = |wanted: Option<bool>| -> Vec<&str> {
+        let way = |name: &&str| {
+            name.parse()
+                .is_ok_and(|m: slate_eval::MetricName| m.larger_is_better() == wanted)
+        };
+        names.iter().map(String::as_str).filter(way).collect()
+    };
+    let mut told = Vec::new();
+    for (wanted, words) in [
+        (Some(true), "larger"),
+        (Some(false), "smaller"),
+        (None, "nearer 1"),
+    ] {
+        let found = of(wanted);
+        if !found.is_empty() {
+            told.push(format!("{}: {words} is better.", escape(&found.join(", "))));
+        }
+    }
+    told.join(" ")
 }
 
 fn metric_names(parts: &[&Part]) -> Vec<String> {
@@ -104,7 +129,6 @@ fn differences(parts: &[&Part]) -> String {
                 } else {
                     "cannot tell"
                 };
-                let d = crate::pipeline::evaluation::decimals(number(&one["difference"]));
                 rows.push(vec![
                     format!(
                         "{} − {}",
@@ -112,10 +136,7 @@ fn differences(parts: &[&Part]) -> String {
                         escape(against["name"].as_str().unwrap_or("–"))
                     ),
                     escape(one["name"].as_str().unwrap_or("–")),
-                    format!(
-                        "{:+.d$} <span class=\"ci\">[{low:+.d$}, {high:+.d$}]</span>",
-                        number(&one["difference"])
-                    ),
+                    super::difference(one),
                     format!("{:.4}", number(&one["p"])),
                     verdict.to_owned(),
                 ]);

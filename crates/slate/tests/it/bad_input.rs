@@ -174,7 +174,7 @@ fn an_empty_log_is_refused() {
                 batch.slice(0, 0)
             });
         },
-        &["slot_impression", "row"],
+        &["slot_impression.parquet` has no rows"],
     );
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("logs")).unwrap();

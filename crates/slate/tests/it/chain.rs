@@ -199,3 +199,31 @@ fn what_a_killed_command_left_does_no_harm() {
     assert!(!left.exists());
     slate(folder.path(), "validate logs").done();
 }
+
+/// The claims of the demo, on a quarter of its pages.
+#[test]
+fn the_ranker_beats_the_log_and_calibration_beats_the_raw_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "demo --out demo --json --set simulate.pages=4000 --set simulate.pictures=false \
+                --set train.epochs=4 --set evaluate.draws=400";
+    let json = slate(folder.path(), line).done().json();
+    let read = |name: &str| -> Value {
+        let text = fs::read_to_string(folder.path().join("demo").join(name)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let model = read("evaluations/3-transformer.json");
+    for (at, other) in ["logged", "random"].into_iter().enumerate() {
+        let against = &model["against"][at];
+        assert_eq!(against["name"], other);
+        let ndcg = &against["differences"][0];
+        assert_eq!(ndcg["name"], "ndcg@10");
+        assert!(ndcg["low"].as_f64().unwrap() > 0.0, "against {other}: {ndcg}");
+    }
+    let comparison = read("calibrators/comparison.json");
+    for method in ["isotonic", "sigmoid", "exponential"] {
+        let difference = &comparison["methods"][method]["against_raw"];
+        assert!(difference["high"].as_f64().unwrap() < 0.0, "{method}: {difference}");
+    }
+    let earned = |order: &str| json["truth"]["orders"][order]["ptr@3"].as_f64().unwrap();
+    assert!(earned("oracle") > earned("transformer") && earned("transformer") > earned("logged"));
+}
