@@ -193,6 +193,23 @@ fn what_cannot_become_a_dataset_is_named() {
     );
 }
 
+/// Only the shares that are taken from the training file have to leave some of it.
+#[test]
+fn shares_with_a_file_of_their_own_do_not_count() {
+    let options = LetorOptions {
+        valid: 0.5,
+        calibrate: 0.4,
+        ..LetorOptions::default()
+    };
+    let train = train_text();
+    let (_folder, result) = import(&[("train.txt", &train)], &options);
+    let message = result.unwrap_err().to_string();
+    assert!(message.contains("less than 1 in all"), "{message}");
+    let test = "4 qid:b 7:2\n0 qid:b 2:3\n";
+    let (_folder, result) = import(&[("train.txt", &train), ("test.txt", test)], &options);
+    assert_eq!(result.unwrap().splits[&Split::Test].lists, 1);
+}
+
 #[test]
 fn options_out_of_range_are_named() {
     let verdict = |text: &str| match toml::from_str::<LetorOptions>(text) {
@@ -206,7 +223,6 @@ fn options_out_of_range_are_named() {
         verdict("valid = 0.0"),
         "`valid` is 0, expected a fraction between 0 and 1"
     );
-    assert!(verdict("valid = 0.5\ncalibrate = 0.4").contains("less than 1 in all"));
     assert!(verdict("purchase_grade = 0").contains("at least `click_grade`, 1"));
     assert!(verdict("seeds = 3").contains("unknown field `seeds`"));
 }

@@ -296,7 +296,7 @@ fn read_parquet(path: &Path) -> Result<ScoreTable> {
         Ok(Some(cast(array, &to)?))
     };
     let integers = |name: &str| -> Result<Option<Vec<i64>>> {
-        if let Some(given) = batch.column_by_name(name).map(|array| array.data_type())
+        if let Some(given) = batch.column_by_name(name).map(Array::data_type)
             && !given.is_integer()
         {
             return Err(Refusal::new(format!(
@@ -423,11 +423,36 @@ fn assemble(
     }
     for name in NUMBERS {
         if let Some(values) = numbers(name)? {
+            in_range(name, &values)?;
             table.set(name, values);
         }
     }
     table.split = split;
     Ok(table)
+}
+
+/// Refuses values a column cannot have; NaN stands for null and passes.
+fn in_range(name: &str, values: &[f64]) -> Result<()> {
+    let (sound, expected): (fn(f64) -> bool, _) = match name {
+        "probability" | "propensity" => (|v| (0.0..=1.0).contains(&v), "a number from 0 to 1"),
+        "click" | "purchase" => (|v| v == 0.0 || v == 1.0, "0 or 1"),
+        "grade" => (
+            |v| (0.0..=30.0).contains(&v) && v.fract() == 0.0,
+            "a whole number from 0 to 30",
+        ),
+        "weight" | "price" | "ad_rate" => {
+            (|v| v >= 0.0 && v.is_finite(), "a finite number from 0 up")
+        }
+        _ => (f64::is_finite, "a finite number"),
+    };
+    match values.iter().position(|&v| !v.is_nan() && !sound(v)) {
+        Some(row) => Err(Refusal::new(format!(
+            "`{name}` at row {row} is {}, expected {expected}",
+            values[row]
+        ))
+        .into()),
+        None => Ok(()),
+    }
 }
 
 fn write_csv(batch: &RecordBatch, path: &Path) -> Result<()> {
@@ -502,6 +527,27 @@ mod tests {
                 .to_string()
                 .contains("no column `ad_rate`")
         );
+    }
+
+    #[test]
+    fn values_out_of_range_are_named_by_row() {
+        for (name, value) in [
+            ("probability", 1.5),
+            ("propensity", -0.1),
+            ("purchase", 2.0),
+            ("grade", 1.5),
+            ("weight", -1.0),
+            ("price", f64::INFINITY),
+        ] {
+            let error = in_range(name, &[f64::NAN, 1.0, value])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with(&format!("`{name}` at row 2 is {value}")),
+                "{error}"
+            );
+            in_range(name, &[0.0, 1.0, f64::NAN]).unwrap();
+        }
     }
 
     #[test]

@@ -162,10 +162,10 @@ fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
 
 /// Score tables of the demo.
 struct Tables {
-    /// The model on the calibration split.
-    calibrate: ScoreTable,
     /// Name of the trained order.
     model: &'static str,
+    /// Its scores of the calibration split.
+    calibrate: ScoreTable,
     /// Every order on the test split, in the order of the table.
     test: Vec<(&'static str, ScoreTable)>,
 }

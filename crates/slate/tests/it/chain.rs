@@ -217,12 +217,18 @@ fn the_ranker_beats_the_log_and_calibration_beats_the_raw_score() {
         assert_eq!(against["name"], other);
         let ndcg = &against["differences"][0];
         assert_eq!(ndcg["name"], "ndcg@10");
-        assert!(ndcg["low"].as_f64().unwrap() > 0.0, "against {other}: {ndcg}");
+        assert!(
+            ndcg["low"].as_f64().unwrap() > 0.0,
+            "against {other}: {ndcg}"
+        );
     }
     let comparison = read("calibrators/comparison.json");
     for method in ["isotonic", "sigmoid", "exponential"] {
         let difference = &comparison["methods"][method]["against_raw"];
-        assert!(difference["high"].as_f64().unwrap() < 0.0, "{method}: {difference}");
+        assert!(
+            difference["high"].as_f64().unwrap() < 0.0,
+            "{method}: {difference}"
+        );
     }
     let earned = |order: &str| json["truth"]["orders"][order]["ptr@3"].as_f64().unwrap();
     assert!(earned("oracle") > earned("transformer") && earned("transformer") > earned("logged"));
