@@ -250,7 +250,7 @@ fn intervals(value: &Value) -> String {
     let made = &value["intervals"];
     format!(
         "Intervals cover {}&nbsp;% ({} draws).",
-        chart::short(100.0 * number(&made["level"])),
+        (1000.0 * number(&made["level"])).round() / 10.0,
         count(&made["draws"])
     )
 }
