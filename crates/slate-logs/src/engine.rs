@@ -90,6 +90,11 @@ impl Engine {
         }
     }
 
+    /// The work folder.
+    pub(crate) fn work(&self) -> &Path {
+        &self.work
+    }
+
     /// Makes Parquet files of one schema known as the table `name`.
     pub(crate) fn register(
         &self,

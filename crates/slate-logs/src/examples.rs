@@ -1,28 +1,34 @@
 //! From a log to examples: one row for each usable placement, with what was known when it was shown
 //! and what became of it.
 //!
-//! The rows leave the engine in one total order, `(page ts, page_id, list_id, slot,
-//! impression_id)`, as streams that are laid side by side: what was shown, the history of items, that
-//! of users, and labels. So no wide table is ever the hashed side of a join.
+//! The engine checks the log and puts the placements in one total order, `(page ts, page_id, list_id,
+//! slot, impression_id)`. From there the rows stream by and are never held: past the events that look
+//! for them, past the counters of history, into the file. What is held are events, keys and their
+//! counts, divided into as many passes as memory asks for.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use serde::Serialize;
 use slate_types::Progress;
-use slate_types::log::EVENT_TYPES;
 
+use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, Rules, Wanted};
 use crate::check::{self, CheckedLog, RejectCount};
 use crate::engine::Engine;
+use crate::history::{Frame, History, Mark, Subject, Texts};
 use crate::layout::Layout;
+use crate::lists::ListPages;
+use crate::pairs::Sessions;
+use crate::row_files::RowFiles;
+use crate::rows::Rows;
+use crate::sequences::{Merger, PassWriter, Past};
 use crate::source::LogSource;
-use crate::stream::{SideBySide, Totals};
+use crate::stream::{LabelColumns, Totals};
 use crate::tables::Extra;
 use crate::writer::TableWriter;
-use crate::{Attribution, EngineOptions, JoinLine, JoinReport, LogError, date, history, plan};
+use crate::{Attribution, EngineOptions, JoinReport, LogError, date, plan};
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.
 pub const EXAMPLES_FORMAT: u32 = 1;
@@ -61,9 +67,19 @@ pub struct ExamplesSummary {
     pub hash: String,
 }
 
-/// Checks a log, credits its events to placements, counts the past of items and users, and writes
-/// `out` (a new file). Unusable rows go to `rejects`, which is written only if there are some.
-/// A work folder lies beside `out` meanwhile. The output is the same bytes at any thread count.
+/// Where [`examples`] writes: new files.
+#[derive(Debug, Clone, Copy)]
+pub struct ExampleFiles<'a> {
+    /// The examples. A work folder lies beside it meanwhile.
+    pub examples: &'a Path,
+    /// Unusable rows; written only if there are some.
+    pub rejects: &'a Path,
+    /// What users did last before each list; written only if the config asks for it.
+    pub sequences: &'a Path,
+}
+
+/// Checks a log, credits its events to placements, counts what was known before each page, and writes
+/// the examples. The output is the same bytes at any number of threads or passes.
 ///
 /// Blocks, and starts threads of its own: not to be called from asynchronous code.
 ///
@@ -74,20 +90,31 @@ pub fn examples(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
-    out: &Path,
-    rejects: &Path,
+    out: ExampleFiles,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
-    let mut work = out.as_os_str().to_owned();
+    // Also so that what is removed after a failure is ours.
+    for file in [out.examples, out.rejects, out.sequences] {
+        if file.exists() {
+            return Err(LogError::Io {
+                action: "create",
+                path: file.to_owned(),
+                source: std::io::ErrorKind::AlreadyExists.into(),
+            });
+        }
+    }
+    let mut work = out.examples.as_os_str().to_owned();
     work.push(".work");
+    let passes = engine.passes.unwrap_or(1).max(1);
     let engine = Engine::start(engine, work.into())?;
     let job = Job {
         engine: &engine,
+        passes,
         source,
         attribution,
         progress,
     };
-    job.run(out, rejects).map_err(|error| match error {
+    job.run(out).map_err(|error| match error {
         // The engine does not say which file it could not decode.
         LogError::Engine { .. } => source.damaged_file().unwrap_or(error),
         other => other,
@@ -96,37 +123,44 @@ pub fn examples(
 
 struct Job<'a> {
     engine: &'a Engine,
+    /// Shares into which events and keys are divided.
+    passes: u32,
     source: &'a LogSource,
     attribution: &'a Attribution,
     progress: &'a dyn Progress,
 }
 
 impl Job<'_> {
-    fn run(&self, out: &Path, rejects: &Path) -> Result<ExamplesSummary, LogError> {
+    fn run(&self, out: ExampleFiles) -> Result<ExamplesSummary, LogError> {
         let checked = self.stage("check the log", || {
             check::check_log(self.engine, self.source, self.attribution)
         })?;
         let as_of = self.attribution.label_as_of.unwrap_or(checked.last_ts);
-        let join = self.stage("attribute events", || self.attribute(&checked, as_of))?;
-        self.stage("count history", || self.count_history())?;
-        if !checked.reject_queries.is_empty() {
-            self.write_rejects(&checked, rejects)?;
-        }
         let layout = Layout::new(&checked, self.attribution);
-        let metadata = [
-            ("slate.format", EXAMPLES_FORMAT.to_string()),
-            ("slate.label_as_of", as_of.to_string()),
-        ];
-        let writer = TableWriter::create(out, layout.schema.clone(), &metadata)?;
-        let summary = self.write_examples(&checked, as_of, join, layout, writer);
-        if summary.is_err() {
+        let mut attributed = self.attribute(&checked, &layout, as_of)?;
+        let mut history = self.history(&attributed)?;
+        if !checked.reject_queries.is_empty() {
+            self.write_rejects(&checked, out.rejects)?;
+        }
+        let written = self
+            .write_sequences(&attributed, out.sequences)
+            .and_then(|()| {
+                self.write_examples(
+                    &checked,
+                    as_of,
+                    &mut attributed,
+                    &mut history,
+                    layout,
+                    out.examples,
+                )
+            });
+        if written.is_err() {
             // Nothing half-written stays behind; the first error is the one to tell.
-            let _ = fs::remove_file(out);
-            if !checked.reject_queries.is_empty() {
-                let _ = fs::remove_file(rejects);
+            for file in [out.examples, out.rejects, out.sequences] {
+                let _ = fs::remove_file(file);
             }
         }
-        summary
+        written
     }
 
     fn stage<T>(
@@ -140,55 +174,235 @@ impl Job<'_> {
         result
     }
 
-    /// Makes `placements`, `cancels` and `labels` known and reports where the events went.
-    fn attribute(&self, checked: &CheckedLog, as_of: i64) -> Result<JoinReport, LogError> {
-        const STAGE: &str = "attribute events to placements";
-        let (engine, attribution) = (self.engine, self.attribution);
-        let placements = engine.materialise(STAGE, "placements", &plan::placements(as_of))?;
-        if placements == 0 {
+    /// Writes what was shown in the order of the output, and gives every event its end.
+    fn attribute(
+        &self,
+        checked: &CheckedLog,
+        layout: &Layout,
+        as_of: i64,
+    ) -> Result<Attributed, LogError> {
+        const STAGE: &str = "put placements in order";
+        let mut categories = Texts::default();
+        let rules = Rules::new(&self.attribution.rules, self.attribution.view_through);
+        let mut fates = Fates::new(rules);
+        self.engine
+            .materialise("read events", "events", &plan::events(self.attribution))?;
+
+        let mut matcher =
+            Matcher::load(self.engine, (0, self.passes), &mut fates, &mut categories)?;
+        let mut lists = ListPages::default();
+        let (slot, item): (Vec<&Extra>, Vec<&Extra>) = (
+            layout.slot_extras.iter().collect(),
+            layout.item_extras.iter().collect(),
+        );
+        self.progress
+            .begin("order placements", Some(self.usable(checked)), "rows");
+        let batches = self
+            .engine
+            .stream(STAGE, &plan::rows(as_of, &slot, &item))?;
+        let files = RowFiles::write(
+            batches,
+            self.engine.work(),
+            &mut categories,
+            |rows, first| {
+                matcher.add(rows, first);
+                lists.add(rows, 0, self.passes);
+                self.progress.advance(rows.len() as u64);
+            },
+        )?;
+        self.progress.end();
+        if files.len == 0 {
             return Err(LogError::NothingLeft {
                 dir: self.source.dir.clone(),
                 reason: format!("every page is after {}", date::format(as_of)),
             });
         }
-        if let Some(batch) = engine.collect(STAGE, plan::scattered_list())?.first()
-            && batch.num_rows() > 0
-        {
-            let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(0);
-            return Err(LogError::ListOnManyPages {
-                list_id: number(0),
-                first: number(1),
-                second: number(2),
-            });
+        lists.check()?;
+        matcher.decide(&mut fates, &|_| false);
+
+        let total = files.len * u64::from(self.passes - 1 + u32::from(self.attribution.halo));
+        self.progress.begin("attribute events", Some(total), "rows");
+        for pass in 1..self.passes {
+            let mut matcher = Matcher::load(
+                self.engine,
+                (pass, self.passes),
+                &mut fates,
+                &mut categories,
+            )?;
+            let mut lists = ListPages::default();
+            files.read(|rows, first| {
+                matcher.add(rows, first);
+                lists.add(rows, pass, self.passes);
+                self.progress.advance(rows.len() as u64);
+                Ok(())
+            })?;
+            lists.check()?;
+            matcher.decide(&mut fates, &|_| false);
         }
-        engine.materialise(STAGE, "events", &plan::events(attribution))?;
-        engine.materialise(STAGE, "pairs", &plan::pairs())?;
-        engine.materialise(STAGE, "credits", &plan::credits(attribution))?;
-        engine.materialise(STAGE, "cancels", &plan::cancels())?;
-        engine.materialise(STAGE, "labels", &plan::labels(attribution))?;
-        let report = read_report(&engine.collect(STAGE, &plan::report())?);
-        report.check(checked.events)?;
-        Ok(report)
+        if self.attribution.halo {
+            let wanted = Wanted::by_seller(fates.unresolved());
+            let mut found = Vec::new();
+            files.read(|rows, first| {
+                let wants = (0..rows.len()).filter(|&at| wanted.wants(rows, at));
+                found.extend(wants.map(|at| Placement::of(rows, at, first)));
+                self.progress.advance(rows.len() as u64);
+                Ok(())
+            })?;
+            fates.halo(&mut found);
+        }
+        fates.settle(&|_| false);
+        self.progress.end();
+        let (labels, join) = fates.finish();
+        join.check(checked.events)?;
+        Ok(Attributed {
+            files,
+            labels,
+            join,
+            deals: fates.deals,
+            categories,
+        })
     }
 
-    /// Makes `item_history` and `user_history` known.
-    fn count_history(&self) -> Result<(), LogError> {
-        let days = self.attribution.history_days();
-        let columns = plan::history_columns(self.attribution);
-        let (item, user) = columns.split_at(columns.len() / 2);
-        if columns.is_empty() {
-            return Ok(());
+    /// Prepares the history columns.
+    fn history(&self, attributed: &Attributed) -> Result<History, LogError> {
+        let subjects = self.attribution.subjects();
+        let total = attributed.files.len * u64::from(self.passes);
+        let counted_before = self.passes > 1 && !subjects.is_empty();
+        if counted_before {
+            self.progress.begin("count history", Some(total), "rows");
         }
-        self.engine
-            .materialise("count history", "marks", &plan::marks(self.attribution))?;
-        for (key, table, columns) in [
-            ("item_id", "item_history", item),
-            ("user_id", "user_history", user),
-        ] {
-            let past = plan::past(self.attribution, key);
-            history::count(self.engine, &past, table, days, columns)?;
+        let history = History::prepare(
+            &subjects,
+            self.passes,
+            self.engine.work(),
+            |pass| self.marks(attributed, &subjects, pass),
+            |each| {
+                attributed.files.read(|rows, _| {
+                    self.progress.advance(rows.len() as u64);
+                    each(rows)
+                })
+            },
+        );
+        if counted_before {
+            self.progress.end();
+        }
+        history
+    }
+
+    /// What happened to the keys of one pass, by subject.
+    fn marks(
+        &self,
+        attributed: &Attributed,
+        subjects: &[(Subject, Frame)],
+        pass: u32,
+    ) -> Result<Vec<Vec<Mark>>, LogError> {
+        let mut marks: Vec<Vec<Mark>> = subjects.iter().map(|_| Vec::new()).collect();
+        let mut add = |event: &Event, count: u8, undone: Option<i64>| {
+            for ((subject, _), marks) in subjects.iter().zip(&mut marks) {
+                if let Some(key) = subject.of_event(event)
+                    && key.pass(self.passes) == pass
+                {
+                    let ts = event.ts;
+                    marks.push(Mark {
+                        ts,
+                        key,
+                        count,
+                        undone,
+                    });
+                }
+            }
+        };
+        self.each_event(
+            "SELECT * FROM events WHERE type = 'click'",
+            attributed,
+            |event| {
+                add(event, 1, None);
+            },
+        )?;
+        let purchases = attributed
+            .deals
+            .iter()
+            .filter(|deal| deal.event.is("purchase"));
+        for deal in purchases {
+            add(&deal.event, 2, deal.undone);
+        }
+        let pairs = subjects
+            .iter()
+            .position(|(subject, _)| *subject == Subject::Pair);
+        if let (Some(at), Some(options)) = (pairs, self.attribution.pairs) {
+            let gap = i64::from(options.session_gap_minutes) * date::MINUTE;
+            let mut sessions = Sessions::new(gap, &attributed.deals);
+            let marks = &mut marks[at];
+            self.each_event(plan::events_by_person(), attributed, |event| {
+                sessions.add(event, |mark| {
+                    if mark.key.pass(self.passes) == pass {
+                        marks.push(mark);
+                    }
+                });
+            })?;
+        }
+        Ok(marks)
+    }
+
+    /// Shows every event of a query that had arrived and repeats no other.
+    fn each_event(
+        &self,
+        sql: &str,
+        attributed: &Attributed,
+        mut each: impl FnMut(&Event),
+    ) -> Result<(), LogError> {
+        let mut batches = self.engine.stream("read events", sql)?;
+        while let Some(batch) = batches.next()? {
+            let events = Events::of(&batch, &mut |text| attributed.categories.get(text));
+            for at in 0..events.len() {
+                if events.seen(at) && !events.repeats(at) {
+                    each(&events.event(at));
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Writes what the people of the pages did last, where the config asks for it.
+    fn write_sequences(&self, attributed: &Attributed, out: &Path) -> Result<(), LogError> {
+        let Some(sequence) = &self.attribution.sequence else {
+            return Ok(());
+        };
+        let total = attributed.files.len * u64::from(self.passes + 1);
+        self.progress.begin("write sequences", Some(total), "rows");
+        let mut readers = Vec::new();
+        for pass in 0..self.passes {
+            let mut past = Past::new(sequence.length, pass, self.passes);
+            self.each_event("SELECT * FROM events", attributed, |event| {
+                if sequence.kinds[usize::from(event.kind)] {
+                    past.add(event);
+                }
+            })?;
+            past.sort();
+            let mut writer = PassWriter::create(self.engine.work(), pass, self.passes)?;
+            attributed.files.read(|rows, _| {
+                self.progress.advance(rows.len() as u64);
+                writer.add(rows, &past)
+            })?;
+            readers.push(writer.finish()?);
+        }
+        let mut merger = Merger::create(out, readers)?;
+        attributed.files.read(|rows, _| {
+            self.progress.advance(rows.len() as u64);
+            merger.add(rows)
+        })?;
+        self.progress.end();
+        merger.finish()
+    }
+
+    fn usable(&self, checked: &CheckedLog) -> u64 {
+        let rejected: u64 = checked
+            .rejects
+            .iter()
+            .filter(|reject| reject.table == self.source.slot.table.name)
+            .map(|reject| reject.rows)
+            .sum();
+        self.source.slot.rows - rejected
     }
 
     fn write_rejects(&self, checked: &CheckedLog, path: &Path) -> Result<(), LogError> {
@@ -216,45 +430,38 @@ impl Job<'_> {
         &self,
         checked: &CheckedLog,
         as_of: i64,
-        join: JoinReport,
+        attributed: &mut Attributed,
+        history: &mut History,
         layout: Layout,
-        mut writer: TableWriter,
+        out: &Path,
     ) -> Result<ExamplesSummary, LogError> {
-        let slot_extras: Vec<&Extra> = layout.slot_extras.iter().collect();
-        let item_extras: Vec<&Extra> = layout.item_extras.iter().collect();
-        let rows = plan::rows(as_of, &slot_extras, &item_extras);
-        let labels = plan::labelled(self.attribution, as_of);
-        let history = plan::history_columns(self.attribution);
-
-        let usable: u64 = self.source.slot.rows
-            - checked
-                .rejects
-                .iter()
-                .filter(|reject| reject.table == self.source.slot.table.name)
-                .map(|reject| reject.rows)
-                .sum::<u64>();
-        self.progress.begin("write examples", Some(usable), "rows");
+        let metadata = [
+            ("slate.format", EXAMPLES_FORMAT.to_string()),
+            ("slate.label_as_of", as_of.to_string()),
+        ];
+        let mut writer = TableWriter::create(out, layout.schema.clone(), &metadata)?;
+        let files = &attributed.files;
+        self.progress
+            .begin("write examples", Some(files.len), "rows");
         let mut totals = Totals::new(&layout.schema);
-        let mut others = Vec::new();
-        if !history.is_empty() {
-            let (item, user) = history.split_at(history.len() / 2);
-            for (table, columns) in [("item_history", item), ("user_history", user)] {
-                others.push(
-                    self.engine
-                        .stream("read history", &plan::history(table, columns))?,
-                );
-            }
-        }
-        others.push(self.engine.stream("read labels", &labels)?);
-        let shown = self.engine.stream("read what was shown", &rows)?;
-        let mut streams = SideBySide::new(shown, others);
-        while let Some(columns) = streams.next()? {
+        let mut labels = LabelColumns::new(
+            &attributed.labels,
+            as_of.saturating_sub(self.attribution.longest_window()),
+        );
+        let places = layout.places(&files.rest_columns);
+        files.read_whole(|known, rest, first| {
+            let rows = Rows::of(known);
+            let mut columns = places.columns(known, rest);
+            columns.extend(history.count(&rows)?);
+            columns.extend(labels.next(&rows, first));
             let rows = writer.write(&columns)?;
             totals.add(rows.columns(), layout.labels_at);
             self.progress.advance(rows.num_rows() as u64);
-        }
+            Ok(())
+        })?;
         writer.finish()?;
         self.progress.end();
+        let usable = self.usable(checked);
         Ok(ExamplesSummary {
             rows: totals.rows,
             lists: totals.lists,
@@ -264,7 +471,7 @@ impl Job<'_> {
             after_label_as_of: usable.saturating_sub(totals.rows),
             rejects: checked.rejects.clone(),
             ignored_columns: layout.ignored,
-            join,
+            join: std::mem::take(&mut attributed.join),
             first_ts: totals.first_ts,
             last_ts: totals.last_ts,
             label_as_of: as_of,
@@ -274,25 +481,11 @@ impl Job<'_> {
     }
 }
 
-fn read_report(batches: &[RecordBatch]) -> JoinReport {
-    let mut lines = Vec::new();
-    for batch in batches {
-        let types = batch.column(0).as_string::<i32>();
-        let number = |column: usize, row: usize| {
-            batch.column(column).as_primitive::<Int64Type>().value(row) as u64
-        };
-        for row in 0..batch.num_rows() {
-            lines.push(JoinLine {
-                event_type: types.value(row).to_owned(),
-                input: number(1, row),
-                attributed: number(2, row),
-                late: number(3, row),
-                orphan: number(4, row),
-                duplicate: number(5, row),
-                reversed: number(6, row),
-            });
-        }
-    }
-    lines.sort_by_key(|line| EVENT_TYPES.iter().position(|name| *name == line.event_type));
-    JoinReport { lines }
+/// What the passes over the placements found.
+struct Attributed {
+    files: RowFiles,
+    labels: Vec<Label>,
+    join: JoinReport,
+    deals: Vec<Deal>,
+    categories: Texts,
 }

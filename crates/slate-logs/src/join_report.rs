@@ -30,6 +30,11 @@ pub struct JoinLine {
     pub duplicate: u64,
     /// Of the attributed: taken back by a cancel.
     pub reversed: u64,
+    /// Of the attributed: gone to another item of the same seller.
+    pub halo: u64,
+    /// Of the late and the orphans: the placement was shown only after the event, so clocks may
+    /// differ.
+    pub early: u64,
 }
 
 impl JoinReport {
@@ -58,6 +63,8 @@ impl JoinReport {
             total.orphan += line.orphan;
             total.duplicate += line.duplicate;
             total.reversed += line.reversed;
+            total.halo += line.halo;
+            total.early += line.early;
         }
         total
     }
@@ -102,7 +109,7 @@ mod tests {
             late: 1,
             orphan: 1,
             duplicate: 2,
-            reversed: 0,
+            ..JoinLine::default()
         };
         let report = JoinReport {
             lines: vec![line.clone()],

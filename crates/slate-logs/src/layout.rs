@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::check::CheckedLog;
+use crate::rows;
 use crate::tables::Extra;
 use crate::{Attribution, plan};
 
@@ -21,7 +23,7 @@ pub(crate) struct Layout {
 }
 
 /// Columns before the extra ones: name, type, whether null is possible.
-const SHOWN: [(&str, DataType, bool); 23] = [
+const SHOWN: [(&str, DataType, bool); 25] = [
     ("list_id", DataType::Int64, false),
     ("page_id", DataType::Int64, false),
     ("impression_id", DataType::Int64, false),
@@ -45,6 +47,8 @@ const SHOWN: [(&str, DataType, bool); 23] = [
     ("item_category", DataType::Utf8, true),
     ("item_condition", DataType::Utf8, true),
     ("item_price", DataType::Int64, true),
+    ("item_start", DataType::Int64, true),
+    ("item_end", DataType::Int64, true),
 ];
 
 /// The last columns.
@@ -63,7 +67,7 @@ impl Layout {
         let field = |(name, data_type, nullable): &(&str, DataType, bool)| {
             Field::new(*name, data_type.clone(), *nullable)
         };
-        let history = plan::history_columns(attribution);
+        let history = attribution.history_columns();
         let mut taken: BTreeSet<String> = history.iter().cloned().collect();
         taken.extend(
             SHOWN
@@ -103,7 +107,7 @@ impl Layout {
         fields.extend(
             history
                 .iter()
-                .map(|name| Field::new(name, DataType::Int64, false)),
+                .map(|name| Field::new(name, DataType::Int32, false)),
         );
         let labels_at = fields.len();
         fields.extend(LABELS.iter().map(field));
@@ -114,5 +118,40 @@ impl Layout {
             ignored,
             labels_at,
         }
+    }
+
+    /// Where the columns before history stand in the two files of rows.
+    pub(crate) fn places(&self, rest: &[String]) -> Places {
+        let extras = self.slot_extras.iter().map(|extra| extra.name.clone());
+        let item_extras = self
+            .item_extras
+            .iter()
+            .map(|extra| plan::item_column(&extra.name));
+        let names = SHOWN
+            .iter()
+            .map(|column| column.0.to_owned())
+            .chain(extras)
+            .chain(item_extras);
+        let place = |name: String| {
+            let known = rows::COLUMNS.iter().position(|column| *column == name);
+            match rest.iter().position(|column| *column == name) {
+                Some(at) => (true, at),
+                None => (false, known.expect("the query names every column")),
+            }
+        };
+        Places(names.map(place).collect())
+    }
+}
+
+/// For each column whether it is in the second file, and where.
+pub(crate) struct Places(Vec<(bool, usize)>);
+
+impl Places {
+    pub(crate) fn columns(&self, known: &RecordBatch, rest: &RecordBatch) -> Vec<ArrayRef> {
+        let column = |&(in_rest, at): &(bool, usize)| {
+            let batch = if in_rest { rest } else { known };
+            batch.column(at).clone()
+        };
+        self.0.iter().map(column).collect()
     }
 }

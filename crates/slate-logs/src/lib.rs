@@ -28,6 +28,7 @@
 //! # Ok::<(), slate_logs::LogError>(())
 //! ```
 
+mod attribution;
 mod check;
 mod date;
 mod engine;
@@ -37,8 +38,13 @@ mod history;
 pub mod import;
 mod join_report;
 mod layout;
+mod lists;
 mod options;
+mod pairs;
 mod plan;
+mod row_files;
+mod rows;
+mod sequences;
 mod source;
 mod stream;
 mod tables;
@@ -47,8 +53,11 @@ mod writer;
 
 pub use check::RejectCount;
 pub use error::LogError;
-pub use examples::{EXAMPLES_FORMAT, ExamplesSummary, examples};
+pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples};
 pub use join_report::{JoinLine, JoinReport};
-pub use options::{Attribution, AttributionOptions, EngineOptions, Grades};
+pub use options::{
+    Attribution, AttributionOptions, EngineOptions, Grades, HistoryKey, PairOptions,
+    SequenceOptions,
+};
 pub use source::LogSource;
 pub use validate::{Problem, ValidationReport, validate};

@@ -7,6 +7,11 @@ use slate_types::log::EVENT_TYPES;
 
 use crate::LogError;
 use crate::date::{self, DAY, MINUTE};
+use crate::history::{Frame, Subject};
+use crate::pairs::PAIR_COUNTS;
+
+/// Counts kept for each key and window, in the order of the columns.
+const COUNTS: [&str; 3] = ["impressions", "clicks", "purchases"];
 
 /// `[attribution]` of a config: which events count for which placement.
 ///
@@ -42,12 +47,92 @@ pub struct AttributionOptions {
     /// and arrivals after it are not looked at. Left out, all of the log is used, and it is taken
     /// to be complete up to its last page or event.
     pub label_as_of: Option<String>,
+    /// Whether a purchase of an item its buyer did not click goes to the latest clicked placement
+    /// of another item of the same seller (with `view_through`, to the latest seen).
+    pub halo: bool,
     /// Windows of the history columns in days, each 1 to 3,650, no two alike, at most 8.
     pub history_days: Vec<u32>,
+    /// Whose history is counted, no two alike.
+    pub history_keys: Vec<HistoryKey>,
+    /// What buyers did with the page's own item and the placement's; not counted where left out.
+    pub pairs: Option<PairOptions>,
+    /// The last events of the page's user before each list; not written where left out.
+    pub sequence: Option<SequenceOptions>,
     /// Largest share of a table's rows that may be set aside, 0 to 1.
     pub max_reject_share: f64,
     /// Grade of each type of event.
     pub grades: Grades,
+}
+
+/// Whose impressions, clicks and purchases are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryKey {
+    /// The placement's item.
+    Item,
+    /// The placement's seller.
+    Seller,
+    /// The placement's category, the whole path.
+    Category,
+    /// The page's user.
+    User,
+    /// The page's user with items of the placement's category.
+    UserCategory,
+}
+
+impl HistoryKey {
+    /// As in the config and in names of columns.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Item => "item",
+            Self::Seller => "seller",
+            Self::Category => "category",
+            Self::User => "user",
+            Self::UserCategory => "user_category",
+        }
+    }
+}
+
+/// `[attribution.pairs]`: what is counted of two items in one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PairOptions {
+    /// Minutes without an event of the same person after which a new session begins, 1 to 1,440.
+    pub session_gap_minutes: u32,
+    /// Window of the counts in days, 1 to 3,650.
+    pub days: u32,
+}
+
+impl Default for PairOptions {
+    fn default() -> Self {
+        Self {
+            session_gap_minutes: 3,
+            days: 30,
+        }
+    }
+}
+
+/// `[attribution.sequence]`: what is kept of a user's past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SequenceOptions {
+    /// Longest sequence, 1 to 10,000 events; the latest are kept.
+    pub length: u32,
+    /// Types of events that are kept, no two alike.
+    pub events: Vec<String>,
+}
+
+impl Default for SequenceOptions {
+    fn default() -> Self {
+        Self {
+            length: 50,
+            events: EVENT_TYPES
+                .iter()
+                .filter(|name| **name != "cancel")
+                .map(|name| (*name).to_owned())
+                .collect(),
+        }
+    }
 }
 
 /// `[attribution.grades]`: relevance of a placement by the best event credited to it, each from 0
@@ -100,7 +185,11 @@ impl Default for AttributionOptions {
             purchase_days: 30,
             view_through: false,
             label_as_of: None,
+            halo: false,
             history_days: vec![7, 30],
+            history_keys: vec![HistoryKey::Item, HistoryKey::User],
+            pairs: None,
+            sequence: None,
             max_reject_share: 0.05,
             grades: Grades::default(),
         }
@@ -114,7 +203,19 @@ pub struct Attribution {
     pub(crate) view_through: bool,
     pub(crate) label_as_of: Option<i64>,
     pub(crate) max_reject_share: f64,
+    pub(crate) halo: bool,
     history_days: Vec<u32>,
+    pub(crate) history_keys: Vec<HistoryKey>,
+    pub(crate) pairs: Option<PairOptions>,
+    pub(crate) sequence: Option<Sequence>,
+}
+
+/// What is kept of a user's past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    pub(crate) length: usize,
+    /// By index into [`EVENT_TYPES`].
+    pub(crate) kinds: Vec<bool>,
 }
 
 /// Window and grade of one type of event.
@@ -198,6 +299,27 @@ impl AttributionOptions {
                 return Err(refuse("history_days", window, "windows that differ"));
             }
         }
+        for (i, key) in self.history_keys.iter().enumerate() {
+            if self.history_keys[..i].contains(key) {
+                let given = format!("`{}` twice", key.name());
+                return Err(refuse("history_keys", given, "keys that differ"));
+            }
+        }
+        if let Some(pairs) = &self.pairs {
+            days("pairs.days", pairs.days)?;
+            if !(1..=1440).contains(&pairs.session_gap_minutes) {
+                return Err(refuse(
+                    "pairs.session_gap_minutes",
+                    pairs.session_gap_minutes,
+                    "a whole number from 1 to 1440",
+                ));
+            }
+        }
+        let sequence = self
+            .sequence
+            .as_ref()
+            .map(SequenceOptions::check)
+            .transpose()?;
         if !(0.0..=1.0).contains(&self.max_reject_share) {
             return Err(refuse(
                 "max_reject_share",
@@ -220,7 +342,48 @@ impl AttributionOptions {
             view_through: self.view_through,
             label_as_of,
             max_reject_share: self.max_reject_share,
+            halo: self.halo,
             history_days: self.history_days.clone(),
+            history_keys: self.history_keys.clone(),
+            pairs: self.pairs,
+            sequence,
+        })
+    }
+}
+
+impl SequenceOptions {
+    fn check(&self) -> Result<Sequence, LogError> {
+        if !(1..=10_000).contains(&self.length) {
+            return Err(refuse(
+                "sequence.length",
+                self.length,
+                "a whole number from 1 to 10000",
+            ));
+        }
+        let mut kinds = vec![false; EVENT_TYPES.len()];
+        for name in &self.events {
+            let kind = EVENT_TYPES.iter().position(|known| known == name);
+            match kind {
+                Some(kind) if name != "cancel" && !kinds[kind] => kinds[kind] = true,
+                _ => {
+                    return Err(refuse(
+                        "sequence.events",
+                        format!("`{name}`"),
+                        "types of events but `cancel`, each once",
+                    ));
+                }
+            }
+        }
+        if self.events.is_empty() {
+            return Err(refuse(
+                "sequence.events",
+                "empty",
+                "at least one type of event",
+            ));
+        }
+        Ok(Sequence {
+            length: self.length as usize,
+            kinds,
         })
     }
 }
@@ -229,6 +392,50 @@ impl Attribution {
     /// Windows of the history columns, in days, in the order of the columns.
     pub fn history_days(&self) -> &[u32] {
         &self.history_days
+    }
+
+    /// Names of the history columns, in their order: by key, window and count, then those of pairs.
+    pub fn history_columns(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for key in &self.history_keys {
+            for days in &self.history_days {
+                let name = |count| format!("{}_{count}_{days}d", key.name());
+                names.extend(COUNTS.map(name));
+            }
+        }
+        if let Some(pairs) = &self.pairs {
+            names.extend(PAIR_COUNTS.map(|count| format!("pair_{count}_{}d", pairs.days)));
+        }
+        names
+    }
+
+    /// What the history columns are counted for, in their order.
+    pub(crate) fn subjects(&self) -> Vec<(Subject, Frame)> {
+        let windows: Vec<i64> = self
+            .history_days
+            .iter()
+            .map(|days| i64::from(*days) * DAY)
+            .collect();
+        let mut subjects = Vec::new();
+        if !windows.is_empty() {
+            for key in &self.history_keys {
+                let frame = Frame {
+                    windows: windows.clone(),
+                    counts: COUNTS.len(),
+                    rows: true,
+                };
+                subjects.push((Subject::Key(*key), frame));
+            }
+        }
+        if let Some(pairs) = &self.pairs {
+            let frame = Frame {
+                windows: vec![i64::from(pairs.days) * DAY],
+                counts: PAIR_COUNTS.len(),
+                rows: false,
+            };
+            subjects.push((Subject::Pair, frame));
+        }
+        subjects
     }
 
     /// Microseconds after which no event can change a placement's label any more: the longest
@@ -251,6 +458,9 @@ pub struct EngineOptions {
     /// Bytes that sorts and aggregates may hold before they spill to disk beside the output; no
     /// limit where left out. Files being decoded and small join sides come on top.
     pub memory: Option<u64>,
+    /// Passes in which events and keys are divided by a hash; as many as `memory` asks for where left
+    /// out. The output does not depend on it.
+    pub passes: Option<u32>,
 }
 
 fn refuse(key: &str, given: impl Display, expected: &'static str) -> LogError {

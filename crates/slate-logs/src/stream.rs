@@ -1,93 +1,63 @@
-//! Rows on their way from the engine to the file: streams laid side by side, and the totals of what
-//! passes by.
+//! Rows on their way to the file: their labels, and the totals of what passes by.
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, StringArray, UInt8Array};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt8Type};
 
-use crate::LogError;
-use crate::engine::Batches;
+use crate::attribution::Label;
+use crate::rows::Rows;
 use crate::writer::RowHash;
 
-/// Streams of the same placements in the same order.
-pub(crate) struct SideBySide<'a> {
-    /// With `impression_id` as its third column.
-    rows: Cursor<'a>,
-    /// With `impression_id` as their first column, which is dropped.
-    others: Vec<Cursor<'a>>,
+/// The label columns of every row, from the labels of the few that have some.
+pub(crate) struct LabelColumns<'a> {
+    labels: &'a [Label],
+    next: usize,
+    /// The latest page whose labels cannot change any more.
+    mature: i64,
 }
 
-impl<'a> SideBySide<'a> {
-    pub(crate) fn new(rows: Batches<'a>, others: Vec<Batches<'a>>) -> Self {
+impl<'a> LabelColumns<'a> {
+    /// `labels` stand in the order of their rows; pages up to `mature` are mature.
+    pub(crate) fn new(labels: &'a [Label], mature: i64) -> Self {
         Self {
-            rows: Cursor::new(rows),
-            others: others.into_iter().map(Cursor::new).collect(),
+            labels,
+            next: 0,
+            mature,
         }
     }
 
-    /// The next rows, at least one, the columns of the others after the first ones.
-    pub(crate) fn next(&mut self) -> Result<Option<Vec<ArrayRef>>, LogError> {
-        let mut available = vec![self.rows.available()?];
-        for other in &mut self.others {
-            available.push(other.available()?);
+    /// The columns of the next rows, the first of which has this place.
+    pub(crate) fn next(&mut self, rows: &Rows, first: u64) -> [ArrayRef; 7] {
+        let mut of_row: Vec<Option<&Label>> = vec![None; rows.len()];
+        while let Some(label) = self.labels.get(self.next)
+            && label.row < first + rows.len() as u64
+        {
+            of_row[(label.row - first) as usize] = Some(label);
+            self.next += 1;
         }
-        let least = available.iter().copied().min().unwrap_or(0);
-        if least == 0 {
-            assert!(
-                available.iter().all(|&rows| rows == 0),
-                "all streams come from the same placements, so they end together"
-            );
-            return Ok(None);
-        }
-        let rows = self.rows.take(least);
-        let ids = rows.column(2).as_primitive::<Int64Type>().values();
-        let mut columns = rows.columns().to_vec();
-        for other in &mut self.others {
-            let batch = other.take(least);
-            assert_eq!(
-                batch.column(0).as_primitive::<Int64Type>().values(),
-                ids,
-                "all streams have one total order"
-            );
-            columns.extend_from_slice(&batch.columns()[1..]);
-        }
-        Ok(Some(columns))
-    }
-}
-
-struct Cursor<'a> {
-    batches: Batches<'a>,
-    batch: Option<RecordBatch>,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(batches: Batches<'a>) -> Self {
-        Self {
-            batches,
-            batch: None,
-        }
-    }
-
-    /// Rows that can be taken, 0 only at the end.
-    fn available(&mut self) -> Result<usize, LogError> {
-        loop {
-            match &self.batch {
-                Some(batch) if batch.num_rows() > 0 => return Ok(batch.num_rows()),
-                _ => match self.batches.next()? {
-                    Some(batch) => self.batch = Some(batch),
-                    None => return Ok(0),
-                },
-            }
-        }
-    }
-
-    fn take(&mut self, rows: usize) -> RecordBatch {
-        let batch = self
-            .batch
-            .as_mut()
-            .expect("rows are taken only where some are available");
-        let taken = batch.slice(0, rows);
-        *batch = batch.slice(rows, batch.num_rows() - rows);
-        taken
+        let bytes = |value: &dyn Fn(&Label) -> u8| -> ArrayRef {
+            let values = of_row.iter().map(|label| label.map_or(0, value));
+            Arc::new(UInt8Array::from_iter_values(values))
+        };
+        let lags = |value: &dyn Fn(&Label) -> Option<i64>| -> ArrayRef {
+            let values = of_row.iter().map(|label| label.and_then(value));
+            Arc::new(values.collect::<Int64Array>())
+        };
+        let mature: BooleanArray = rows.ts.iter().map(|&ts| Some(ts <= self.mature)).collect();
+        let kinds: StringArray = of_row
+            .iter()
+            .map(|label| label.map(|label| label.kind.name()))
+            .collect();
+        [
+            bytes(&|label| label.grade),
+            bytes(&|label| u8::from(label.click)),
+            bytes(&|label| u8::from(label.purchase)),
+            Arc::new(mature),
+            Arc::new(kinds),
+            lags(&|label| label.click_lag),
+            lags(&|label| label.purchase_lag),
+        ]
     }
 }
 

@@ -12,7 +12,7 @@ use crate::check::check_table;
 use crate::engine::Engine;
 use crate::source::{LogSource, TableSource, inspect};
 use crate::tables::{self, Extra};
-use crate::{EngineOptions, LogError, plan};
+use crate::{EngineOptions, LogError};
 
 /// What [`validate`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,7 +98,7 @@ fn look_at_rows(source: &LogSource, problems: &mut Vec<Problem>) -> Result<(), L
     // One thread reads a file from its first row to its last, so that rows can be numbered.
     let options = EngineOptions {
         threads: 1,
-        memory: None,
+        ..EngineOptions::default()
     };
     let engine = Engine::start(&options, work_folder())?;
     let tables: [(&'static Table, &str, Option<&TableSource>); 4] = [
@@ -208,8 +208,9 @@ fn lists_on_many_pages(
     problems: &mut Vec<Problem>,
 ) -> Result<(), LogError> {
     const STAGE: &str = "look at the lists of the log";
-    engine.materialise(STAGE, "placements", &plan::placements(i64::MAX))?;
-    for batch in engine.collect(STAGE, plan::scattered_list())? {
+    let scattered = "SELECT list_id, min(page_id), max(page_id) FROM slot_kept GROUP BY list_id \
+         HAVING min(page_id) <> max(page_id) ORDER BY list_id LIMIT 1";
+    for batch in engine.collect(STAGE, scattered)? {
         if batch.num_rows() > 0 {
             let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(0);
             let error = LogError::ListOnManyPages {

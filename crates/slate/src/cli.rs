@@ -167,9 +167,12 @@ pub(crate) struct FeaturesArgs {
     /// Apply this feature map unchanged instead of fitting one
     #[arg(long, value_name = "FILE")]
     pub(crate) feature_map: Option<PathBuf>,
-    /// Most memory the query engine may take, for instance 2GiB
+    /// Most memory the job may take, for instance 2GiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
+    /// Divide events and keys into this many passes [default: as many as --memory asks for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) passes: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -8,10 +8,11 @@ use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use slate_logs::{AttributionOptions, EngineOptions, LogSource};
-use slate_types::Silent;
+use slate_logs::{
+    AttributionOptions, EngineOptions, HistoryKey, LogSource, PairOptions, SequenceOptions,
+};
 
-use crate::log::{DAY, Log, MINUTE, START, floats, ints, read, texts, write};
+use crate::log::{DAY, Log, MINUTE, START, floats, ints, read, run_with, texts, write};
 
 type Columns = Vec<(&'static str, ArrayRef)>;
 
@@ -64,26 +65,41 @@ fn shuffled(columns: &Columns, step: usize) -> Columns {
         .collect()
 }
 
-fn run(dir: &Path, engine: EngineOptions) -> (String, Vec<u8>) {
-    let source = LogSource::open(dir).unwrap();
-    let out = dir.join("examples");
-    let attribution = AttributionOptions::default().check().unwrap();
-    let rejects = dir.join("rejects.parquet");
-    let summary =
-        slate_logs::examples(&source, &attribution, &engine, &out, &rejects, &Silent).unwrap();
+fn run(dir: &Path, engine: EngineOptions) -> (String, Vec<u8>, Vec<u8>) {
+    let options = AttributionOptions {
+        history_keys: vec![
+            HistoryKey::Item,
+            HistoryKey::User,
+            HistoryKey::Category,
+            HistoryKey::UserCategory,
+        ],
+        pairs: Some(PairOptions::default()),
+        sequence: Some(SequenceOptions::default()),
+        ..AttributionOptions::default()
+    };
+    let summary = run_with(dir, &options, &engine).unwrap();
     assert_eq!((summary.rows, summary.lists), (240, 60));
     assert!(
-        !dir.join("examples.work").exists(),
+        !dir.join("examples.parquet.work").exists(),
         "the work folder is removed"
     );
-    (summary.hash, fs::read(out).unwrap())
+    let taken = |file| {
+        let bytes = fs::read(dir.join(file)).unwrap();
+        fs::remove_file(dir.join(file)).unwrap();
+        bytes
+    };
+    (
+        summary.hash,
+        taken("examples.parquet"),
+        taken("sequences.parquet"),
+    )
 }
 
 #[test]
 fn order_parts_threads_memory_and_encodings_change_nothing() {
     let engine = |threads| EngineOptions {
         threads,
-        memory: None,
+        ..EngineOptions::default()
     };
     let plain = tempfile::tempdir().unwrap();
     for (name, columns) in &tables() {
@@ -117,8 +133,16 @@ fn order_parts_threads_memory_and_encodings_change_nothing() {
     let memory = EngineOptions {
         threads: 3,
         memory: Some(64 << 20),
+        passes: None,
     };
     assert_eq!(run(&parts, memory), expected);
+    for passes in [1, 3, 17] {
+        let divided = EngineOptions {
+            passes: Some(passes),
+            ..engine(2)
+        };
+        assert_eq!(run(&parts, divided), expected, "in {passes} passes");
+    }
 
     let other = tempfile::tempdir().unwrap();
     for (name, columns) in &tables() {
@@ -168,13 +192,10 @@ fn the_columns_are_those_of_the_contract() {
     let source = LogSource::open(dir.path()).unwrap();
     assert_eq!(source.rows()[1], ("slot_impression", 240));
     let out = dir.path().join("examples.parquet");
-    let summary = slate_logs::examples(
-        &source,
-        &AttributionOptions::default().check().unwrap(),
+    let summary = run_with(
+        dir.path(),
+        &AttributionOptions::default(),
         &EngineOptions::default(),
-        &out,
-        &dir.path().join("rejects.parquet"),
-        &Silent,
     )
     .unwrap();
     assert_eq!(summary.ignored_columns, ["slot_impression.click"]);
@@ -188,7 +209,7 @@ fn the_columns_are_those_of_the_contract() {
         .collect();
     let expected = "list_id page_id impression_id ts slot item_id seller_id user_id session_id kind \
         price shipping ad_rate raw_score propensity site device page_type traffic_class \
-        seed_item_id item_category item_condition item_price similarity C item_rating \
+        seed_item_id item_category item_condition item_price item_start item_end similarity C item_rating \
         item_impressions_7d item_clicks_7d item_purchases_7d item_impressions_30d item_clicks_30d \
         item_purchases_30d user_impressions_7d user_clicks_7d user_purchases_7d \
         user_impressions_30d user_clicks_30d user_purchases_30d grade click purchase matured \

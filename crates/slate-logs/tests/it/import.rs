@@ -15,7 +15,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use slate_logs::import::{Format, ImportError, ImportSummary, import};
-use slate_logs::{AttributionOptions, EngineOptions, ExamplesSummary, LogSource, examples};
+use slate_logs::{
+    AttributionOptions, EngineOptions, ExampleFiles, ExamplesSummary, LogSource, examples,
+};
 use slate_types::log::TABLES;
 use slate_types::{Hint, Silent};
 use tempfile::TempDir;
@@ -120,8 +122,11 @@ fn attribute(log: &Path, view_through: bool) -> ExamplesSummary {
         &LogSource::open(log).unwrap(),
         &options.check().unwrap(),
         &EngineOptions::default(),
-        &log.with_file_name("examples.parquet"),
-        &log.with_file_name("unusable.parquet"),
+        ExampleFiles {
+            examples: &log.with_file_name("examples.parquet"),
+            rejects: &log.with_file_name("unusable.parquet"),
+            sequences: &log.with_file_name("sequences.parquet"),
+        },
         &Silent,
     )
     .unwrap()

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Int64Type, UInt8Type};
+use arrow::datatypes::{Int32Type, Int64Type, UInt8Type};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use slate_logs::{AttributionOptions, EngineOptions, ExamplesSummary, LogError, LogSource};
+use slate_logs::{
+    AttributionOptions, EngineOptions, ExampleFiles, ExamplesSummary, LogError, LogSource,
+};
 use slate_types::Silent;
 
 /// 2026-01-01T00:00:00Z.
@@ -23,6 +25,14 @@ pub(crate) struct Page {
     pub(crate) ts: i64,
     pub(crate) user_id: Option<i64>,
     pub(crate) session_id: Option<i64>,
+    pub(crate) seed_item_id: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) item_id: i64,
+    pub(crate) seller_id: Option<i64>,
+    pub(crate) category: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +62,7 @@ pub(crate) struct Log {
     pub(crate) pages: Vec<Page>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) events: Vec<Event>,
+    pub(crate) items: Vec<Item>,
 }
 
 impl Log {
@@ -63,6 +74,7 @@ impl Log {
             ts,
             user_id: Some(user_id),
             session_id: None,
+            seed_item_id: None,
         });
         let first = self.slots.len() as i64 + 1;
         for (slot, &item_id) in items.iter().enumerate() {
@@ -106,7 +118,30 @@ impl Log {
             ("ts", ints(p.iter().map(|p| p.ts))),
             ("user_id", options(p.iter().map(|p| p.user_id))),
             ("session_id", options(p.iter().map(|p| p.session_id))),
+            ("seed_item_id", options(p.iter().map(|p| p.seed_item_id))),
         ]
+    }
+
+    fn item_table(&self) -> Vec<(&'static str, ArrayRef)> {
+        let i = &self.items;
+        let categories: Vec<_> = i.iter().map(|i| i.category.as_deref()).collect();
+        vec![
+            ("item_id", ints(i.iter().map(|i| i.item_id))),
+            ("seller_id", options(i.iter().map(|i| i.seller_id))),
+            ("category", texts(&categories)),
+        ]
+    }
+
+    /// Time of the last page or event.
+    pub(crate) fn last_ts(&self) -> i64 {
+        let pages = self.pages.iter().map(|page| page.ts);
+        let events = self.events.iter().map(|event| event.ts);
+        pages.chain(events).max().unwrap()
+    }
+
+    /// What the item table says of an item.
+    pub(crate) fn item(&self, item_id: i64) -> Option<&Item> {
+        self.items.iter().find(|item| item.item_id == item_id)
     }
 
     pub(crate) fn slot_table(&self) -> Vec<(&'static str, ArrayRef)> {
@@ -141,6 +176,9 @@ impl Log {
         write(&dir.join("slot_impression.parquet"), self.slot_table());
         if !self.events.is_empty() {
             write(&dir.join("event.parquet"), self.event_table());
+        }
+        if !self.items.is_empty() {
+            write(&dir.join("item.parquet"), self.item_table());
         }
     }
 }
@@ -197,13 +235,66 @@ pub(crate) struct Row {
 
 /// Makes examples from the log in `dir`.
 pub(crate) fn run(dir: &Path, options: &AttributionOptions) -> Result<ExamplesSummary, LogError> {
-    let source = LogSource::open(dir)?;
     let engine = EngineOptions {
         threads: 2,
-        memory: None,
+        ..EngineOptions::default()
     };
-    let (out, rejects) = (dir.join("examples.parquet"), dir.join("rejects.parquet"));
-    slate_logs::examples(&source, &options.check()?, &engine, &out, &rejects, &Silent)
+    run_with(dir, options, &engine)
+}
+
+/// The same with a given engine.
+pub(crate) fn run_with(
+    dir: &Path,
+    options: &AttributionOptions,
+    engine: &EngineOptions,
+) -> Result<ExamplesSummary, LogError> {
+    let source = LogSource::open(dir)?;
+    let files = ["examples.parquet", "rejects.parquet", "sequences.parquet"];
+    let [examples, rejects, sequences] = files.map(|file| dir.join(file));
+    let files = ExampleFiles {
+        examples: &examples,
+        rejects: &rejects,
+        sequences: &sequences,
+    };
+    slate_logs::examples(&source, &options.check()?, engine, files, &Silent)
+}
+
+/// For each list its id, and items, types and times of what its user did last.
+pub(crate) type Sequences = Vec<(i64, Vec<(i64, u8, i64)>)>;
+
+/// The same with a given engine, and the sequences where there are some.
+pub(crate) fn examples_with(
+    log: &Log,
+    options: &AttributionOptions,
+    engine: &EngineOptions,
+) -> (ExamplesSummary, Vec<Row>, Sequences) {
+    let dir = tempfile::tempdir().unwrap();
+    log.write(dir.path());
+    let summary = run_with(dir.path(), options, engine).unwrap();
+    let rows = rows(&read(&dir.path().join("examples.parquet")), options);
+    let file = dir.path().join("sequences.parquet");
+    let sequences = if file.exists() {
+        sequences(&read(&file))
+    } else {
+        Vec::new()
+    };
+    (summary, rows, sequences)
+}
+
+fn sequences(batch: &RecordBatch) -> Sequences {
+    let lists = batch.column(0).as_primitive::<Int64Type>();
+    let of = |column: usize, row: usize| batch.column(column).as_list::<i32>().value(row);
+    (0..batch.num_rows())
+        .map(|row| {
+            let (items, kinds, times) = (of(1, row), of(2, row), of(3, row));
+            let items = items.as_primitive::<Int64Type>().values().to_vec();
+            let kinds = kinds.as_primitive::<UInt8Type>().values().to_vec();
+            let times = times.as_primitive::<Int64Type>().values().to_vec();
+            let steps = items.into_iter().zip(kinds).zip(times);
+            let steps = steps.map(|((item, kind), ts)| (item, kind, ts)).collect();
+            (lists.value(row), steps)
+        })
+        .collect()
 }
 
 /// Makes examples from a log and reads them back.
@@ -228,18 +319,15 @@ pub(crate) fn rows(batch: &RecordBatch, options: &AttributionOptions) -> Vec<Row
         (!values.is_null(row)).then(|| values.value(row))
     };
     let byte = |name: &str, row: usize| column(name).as_primitive::<UInt8Type>().value(row);
-    let mut names = Vec::new();
-    for key in ["item", "user"] {
-        for days in &options.history_days {
-            for count in ["impressions", "clicks", "purchases"] {
-                names.push(format!("{key}_{count}_{days}d"));
-            }
-        }
-    }
+    let names = options.check().unwrap().history_columns();
+    let count = |name: &str, row: usize| {
+        let values = column(name).as_primitive::<Int32Type>();
+        i64::from(values.value(row))
+    };
     (0..batch.num_rows())
         .map(|row| Row {
             impression_id: long("impression_id", row).unwrap(),
-            history: names.iter().map(|name| long(name, row).unwrap()).collect(),
+            history: names.iter().map(|name| count(name, row)).collect(),
             grade: byte("grade", row),
             click: byte("click", row),
             purchase: byte("purchase", row),

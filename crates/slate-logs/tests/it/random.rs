@@ -1,10 +1,12 @@
 //! Random logs against the brute-force twin.
 
-use proptest::prelude::*;
-use slate_logs::AttributionOptions;
+use std::collections::BTreeMap;
 
-use crate::log::{DAY, Event, Log, Page, SECOND, START, Slot, examples};
-use crate::twin::twin;
+use proptest::prelude::*;
+use slate_logs::{AttributionOptions, EngineOptions, HistoryKey, PairOptions, SequenceOptions};
+
+use crate::log::{DAY, Event, Item, Log, Page, Row, SECOND, START, Slot, examples, examples_with};
+use crate::twin::{Ends, sequences, twin};
 
 const TYPES: [&str; 9] = [
     "purchase",
@@ -29,6 +31,21 @@ fn short_windows() -> AttributionOptions {
         bid_days: 1,
         bin_click_days: 1,
         history_days: vec![1, 2],
+        history_keys: vec![
+            HistoryKey::Item,
+            HistoryKey::Seller,
+            HistoryKey::Category,
+            HistoryKey::User,
+            HistoryKey::UserCategory,
+        ],
+        pairs: Some(PairOptions {
+            session_gap_minutes: 1,
+            days: 1,
+        }),
+        sequence: Some(SequenceOptions {
+            length: 3,
+            ..SequenceOptions::default()
+        }),
         ..AttributionOptions::default()
     }
 }
@@ -49,17 +66,19 @@ fn pages() -> impl Strategy<Value = (Vec<Page>, Vec<Slot>)> {
         time(),
         maybe(3),
         maybe(2),
+        maybe(3),
         prop::collection::vec(1..4_i64, 1..4),
     );
     prop::collection::vec(page, 1..40).prop_map(|pages| {
         let (mut all, mut slots) = (Vec::new(), Vec::new());
-        for (i, (ts, user_id, session_id, items)) in pages.into_iter().enumerate() {
+        for (i, (ts, user_id, session_id, seed_item_id, items)) in pages.into_iter().enumerate() {
             let page_id = i as i64 + 1;
             all.push(Page {
                 page_id,
                 ts,
                 user_id,
                 session_id,
+                seed_item_id,
             });
             for (slot, item_id) in items.into_iter().enumerate() {
                 let impression_id = slots.len() as i64 + 1;
@@ -99,19 +118,39 @@ type Market = ((Vec<Page>, Vec<Slot>), Vec<Event>);
 /// Many small markets with users, items, sessions and orders of their own, in one log: planning the
 /// queries costs far more than running them.
 fn log() -> impl Strategy<Value = Log> {
-    prop::collection::vec((pages(), prop::collection::vec(event(), 0..60)), 16..40).prop_map(merged)
+    markets(16..40).prop_map(|markets| merged(&own_ids(markets)))
 }
 
-fn merged(markets: Vec<Market>) -> Log {
+fn markets(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Market>> {
+    prop::collection::vec((pages(), prop::collection::vec(event(), 0..60)), size)
+}
+
+fn merged(markets: &[Log]) -> Log {
     let mut log = Log::default();
+    for market in markets {
+        log.pages.extend(market.pages.iter().cloned());
+        log.slots.extend(market.slots.iter().cloned());
+        log.events.extend(market.events.iter().cloned());
+        log.items.extend(market.items.iter().cloned());
+    }
+    log
+}
+
+/// Gives each market ids that no other has.
+fn own_ids(markets: Vec<Market>) -> Vec<Log> {
+    let (mut logs, mut pages_before, mut slots_before) = (Vec::new(), 0, 0);
     for (market, ((pages, slots), events)) in markets.into_iter().enumerate() {
         let own = move |id: i64| id + 10 * market as i64;
         let maybe = move |id: Option<i64>| id.map(own);
-        let (first_page, first_slot) = (log.pages.len() as i64, log.slots.len() as i64);
+        let mut log = Log::default();
+        let (first_page, first_slot) = (pages_before, slots_before);
+        pages_before += pages.len() as i64;
+        slots_before += slots.len() as i64;
         log.pages.extend(pages.into_iter().map(|page| Page {
             page_id: first_page + page.page_id,
             user_id: maybe(page.user_id),
             session_id: maybe(page.session_id),
+            seed_item_id: maybe(page.seed_item_id),
             ..page
         }));
         log.slots.extend(slots.into_iter().map(|slot| Slot {
@@ -119,6 +158,12 @@ fn merged(markets: Vec<Market>) -> Log {
             page_id: first_page + slot.page_id,
             item_id: own(slot.item_id),
             ..slot
+        }));
+        // Items 1 and 2 share a seller; 3 has none; 2 and 3 share a category; 1 has none.
+        log.items.extend((1..4).map(|item| Item {
+            item_id: own(item),
+            seller_id: (item < 3).then(|| own(1)),
+            category: (item > 1).then(|| format!("Toys > {market}")),
         }));
         log.events.extend(events.into_iter().map(|event| Event {
             event_id: event.event_id + 100 * market as i64,
@@ -129,25 +174,30 @@ fn merged(markets: Vec<Market>) -> Log {
             order_id: maybe(event.order_id),
             ..event
         }));
+        logs.push(log);
     }
-    log
+    logs
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 3,
+        cases: 12,
         failure_persistence: None,
         max_shrink_iters: 50,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn the_queries_agree_with_the_twin(
-        log in log(),
+    fn examples_agree_with_the_twin(
+        markets in markets(150..250),
         view_through in any::<bool>(),
+        halo in any::<bool>(),
+        passes in prop::sample::select(vec![1, 1, 3, 17]),
         as_of_half_days in prop::option::of(1..8_i64),
     ) {
-        let mut options = AttributionOptions { view_through, ..short_windows() };
+        let markets = own_ids(markets);
+        let log = merged(&markets);
+        let mut options = AttributionOptions { view_through, halo, ..short_windows() };
         let as_of = as_of_half_days.map(|halves| START + halves * DAY / 2);
         let shown = log.pages.iter().any(|page| as_of.is_none_or(|as_of| page.ts <= as_of));
         prop_assume!(shown);
@@ -155,14 +205,51 @@ proptest! {
             format!("2026-01-{:02}T{:02}:00:00Z", 1 + halves / 2, halves % 2 * 12)
         });
 
-        let (summary, rows) = examples(&log, &options);
-        let (expected, ends) = twin(&log, &options, as_of);
-        prop_assert_eq!(rows, expected);
+        let engine = EngineOptions { threads: 2, passes: Some(passes), ..EngineOptions::default() };
+        let (summary, rows, past) = examples_with(&log, &options, &engine);
+        // Each market by itself: the twin tries everything with everything.
+        let last = as_of.unwrap_or_else(|| log.last_ts());
+        let (mut expected, mut lists) = (BTreeMap::new(), BTreeMap::new());
+        let mut ends = Ends::new();
+        for market in &markets {
+            let (rows, market_ends) = twin(market, &options, as_of, last);
+            expected.extend(rows.into_iter().map(|row| (row.impression_id, row)));
+            lists.extend(sequences(market, &options, as_of));
+            for (event_type, counts) in market_ends {
+                let sum = ends.entry(event_type).or_default();
+                for (sum, count) in sum.iter_mut().zip(counts) {
+                    *sum += count;
+                }
+            }
+        }
+        prop_assert_eq!(rows.len(), expected.len());
+        for row in &rows {
+            prop_assert_eq!(row, &expected[&row.impression_id]);
+        }
+        prop_assert_eq!(past.len(), lists.len());
+        for (list, steps) in &past {
+            prop_assert_eq!(steps, &lists[list]);
+        }
+        // One total order: of the page's time first.
+        let place = |row: &Row| {
+            let slot = &log.slots[row.impression_id as usize - 1];
+            let page = &log.pages[slot.page_id as usize - 1];
+            (page.ts, page.page_id, slot.slot, slot.impression_id)
+        };
+        prop_assert!(rows.is_sorted_by_key(place));
         let mut counted = 0;
         for line in &summary.join.lines {
             let end = ends[line.event_type.as_str()];
             prop_assert_eq!(
-                [line.attributed, line.late, line.orphan, line.duplicate, line.reversed],
+                [
+                    line.attributed,
+                    line.late,
+                    line.orphan,
+                    line.duplicate,
+                    line.reversed,
+                    line.halo,
+                    line.early,
+                ],
                 end,
                 "{}",
                 &line.event_type

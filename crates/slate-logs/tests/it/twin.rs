@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use slate_logs::AttributionOptions;
+use slate_logs::{AttributionOptions, HistoryKey};
+use slate_types::log::EVENT_TYPES;
 
-use crate::log::{DAY, Event, Log, MINUTE, Page, Row, Slot};
+use crate::log::{DAY, Event, Log, MINUTE, Page, Row, Sequences, Slot};
 
-/// Attributed, late, orphan, duplicate, reversed.
-pub(crate) type Ends = BTreeMap<&'static str, [u64; 5]>;
+/// Attributed, late, orphan, duplicate, reversed, halo, early.
+pub(crate) type Ends = BTreeMap<&'static str, [u64; 7]>;
 
 struct Placement<'a> {
     slot: &'a Slot,
@@ -29,22 +30,17 @@ impl Placement<'_> {
 struct Credit {
     placement: usize,
     named: bool,
+    halo: bool,
     counts: bool,
 }
 
-/// The rows in the order of the output, and where the events went.
+/// The rows in the order of the output, and where the events went, with labels as of `as_of`.
 pub(crate) fn twin(
     log: &Log,
     options: &AttributionOptions,
     label_as_of: Option<i64>,
+    as_of: i64,
 ) -> (Vec<Row>, Ends) {
-    let as_of = label_as_of.unwrap_or_else(|| {
-        let pages = log.pages.iter().map(|page| page.ts);
-        pages
-            .chain(log.events.iter().map(|event| event.ts))
-            .max()
-            .unwrap()
-    });
     let mut placements: Vec<Placement> = log
         .slots
         .iter()
@@ -60,6 +56,162 @@ pub(crate) fn twin(
         .collect();
     placements.sort_by_key(Placement::order);
 
+    let (events, mut ends) = known(log, label_as_of);
+    // Clicks first: purchases look at them.
+    let mut credits: Vec<Option<Credit>> = events.iter().map(|_| None).collect();
+    for (i, event) in events.iter().enumerate() {
+        if !["purchase", "cancel"].contains(&event.event_type) {
+            credits[i] = touch(event, &placements, window(event.event_type, options));
+        }
+    }
+    let mut clicked: Vec<Option<i64>> = vec![None; placements.len()];
+    for (event, credit) in events.iter().zip(&credits) {
+        if let Some(credit) = credit
+            && event.event_type == "click"
+            && credit.counts
+        {
+            let first = &mut clicked[credit.placement];
+            *first = Some(first.map_or(event.ts, |ts| ts.min(event.ts)));
+        }
+    }
+    for (i, event) in events.iter().enumerate() {
+        if event.event_type == "purchase" {
+            credits[i] = purchase(event, &placements, &clicked, options);
+            if options.halo && credits[i].as_ref().is_none_or(|c| !c.counts && !c.named) {
+                let found = halo(log, event, &placements, &clicked, options);
+                credits[i] = found.or(credits[i].take());
+            }
+        }
+    }
+
+    let cancels = |purchase: &Event| -> Option<i64> {
+        events
+            .iter()
+            .filter(|c| c.event_type == "cancel" && c.order_id.is_some())
+            .filter(|c| c.order_id == purchase.order_id && c.item_id == purchase.item_id)
+            .map(|c| c.ts.max(purchase.ts))
+            .min()
+    };
+    // 0 attributed, 1 late, 2 orphan.
+    let end_of = |i: usize| match &credits[i] {
+        Some(credit) if credit.counts => 0,
+        Some(_) => 1,
+        None => 2,
+    };
+    for (i, event) in events.iter().enumerate() {
+        let mut end = end_of(i);
+        if event.event_type == "cancel" {
+            end = (0..events.len())
+                .filter(|&p| events[p].event_type == "purchase" && event.order_id.is_some())
+                .filter(|&p| events[p].order_id == event.order_id)
+                .filter(|&p| events[p].item_id == event.item_id)
+                .map(end_of)
+                .min()
+                .unwrap_or(2);
+        }
+        let line = ends.get_mut(event.event_type).unwrap();
+        line[end] += 1;
+        if event.event_type == "purchase" && end == 0 && cancels(event).is_some() {
+            line[4] += 1;
+        }
+        if event.event_type != "cancel" && end == 0 && credits[i].as_ref().is_some_and(|c| c.halo) {
+            line[5] += 1;
+        }
+        let early = match &credits[i] {
+            Some(credit) => !credit.counts && placements[credit.placement].page.ts > event.ts,
+            None => {
+                let same =
+                    |p: &Placement| p.slot.item_id == event.item_id && same_person(event, p.page);
+                placements.iter().any(same)
+                    && placements
+                        .iter()
+                        .filter(|p| same(p))
+                        .all(|p| p.page.ts > event.ts)
+            }
+        };
+        if event.event_type != "cancel" && end > 0 && early {
+            line[6] += 1;
+        }
+    }
+
+    let longest = [
+        "view",
+        "click",
+        "watch",
+        "cart",
+        "offer",
+        "bid",
+        "bin_click",
+        "purchase",
+    ]
+    .iter()
+    .filter(|kind| grade(kind, options) > 0 || ["click", "purchase"].contains(kind))
+    .map(|kind| window(kind, options))
+    .max()
+    .unwrap();
+    let rows = placements
+        .iter()
+        .enumerate()
+        .map(|(at, placement)| {
+            let mut row = Row {
+                impression_id: placement.slot.impression_id,
+                history: history(log, placement, &placements, &events, &cancels, options),
+                grade: 0,
+                click: 0,
+                purchase: 0,
+                matured: placement.page.ts + longest <= as_of,
+                attribution: None,
+                click_lag: None,
+                purchase_lag: None,
+            };
+            // Best grade of an outcome that named the placement, and of one that was joined.
+            let (mut named, mut joined, mut halo) = (None::<u8>, None::<u8>, None::<u8>);
+            for (event, credit) in events.iter().zip(&credits) {
+                let Some(credit) = credit else { continue };
+                let (kind, grade) = (event.event_type, grade(event.event_type, options));
+                let lag = event.ts - placement.page.ts;
+                if credit.placement != at || !credit.counts {
+                    continue;
+                }
+                if kind == "purchase" {
+                    if cancels(event).is_some() {
+                        continue;
+                    }
+                    row.purchase = 1;
+                    row.purchase_lag = Some(row.purchase_lag.map_or(lag, |l| l.min(lag)));
+                } else if kind == "click" {
+                    row.click = 1;
+                    row.click_lag = Some(row.click_lag.map_or(lag, |l| l.min(lag)));
+                } else if grade == 0 {
+                    continue;
+                }
+                row.grade = row.grade.max(grade);
+                let best = if credit.named {
+                    &mut named
+                } else if credit.halo {
+                    &mut halo
+                } else {
+                    &mut joined
+                };
+                *best = (*best).max(Some(grade));
+            }
+            row.attribution = match (named, joined, halo) {
+                (None, None, None) => None,
+                (named, joined, halo) if named >= joined.max(halo) => {
+                    Some("impression_id".to_owned())
+                }
+                (_, joined, halo) if halo > joined => Some("halo".to_owned()),
+                _ if row.click == 1 => Some("click_through".to_owned()),
+                _ => Some("view_through".to_owned()),
+            };
+            row
+        })
+        .collect();
+    (rows, ends)
+}
+
+/// Events that had arrived, repeats left out, and the ends of all others.
+fn known(log: &Log, label_as_of: Option<i64>) -> (Vec<&Event>, Ends) {
     let seen = |event: &Event| match label_as_of {
         None => true,
         Some(as_of) => event.ts <= as_of && event.ingest_ts.is_none_or(|ts| ts <= as_of),
@@ -100,131 +252,7 @@ pub(crate) fn twin(
         }
     }
     events.retain(|event| seen(event));
-
-    // Clicks first: purchases look at them.
-    let mut credits: Vec<Option<Credit>> = events.iter().map(|_| None).collect();
-    for (i, event) in events.iter().enumerate() {
-        if !["purchase", "cancel"].contains(&event.event_type) {
-            credits[i] = touch(event, &placements, window(event.event_type, options));
-        }
-    }
-    let mut clicked: Vec<Option<i64>> = vec![None; placements.len()];
-    for (event, credit) in events.iter().zip(&credits) {
-        if let Some(credit) = credit
-            && event.event_type == "click"
-            && credit.counts
-        {
-            let first = &mut clicked[credit.placement];
-            *first = Some(first.map_or(event.ts, |ts| ts.min(event.ts)));
-        }
-    }
-    for (i, event) in events.iter().enumerate() {
-        if event.event_type == "purchase" {
-            credits[i] = purchase(event, &placements, &clicked, options);
-        }
-    }
-
-    let cancels = |purchase: &Event| -> Option<i64> {
-        events
-            .iter()
-            .filter(|c| c.event_type == "cancel" && c.order_id.is_some())
-            .filter(|c| c.order_id == purchase.order_id && c.item_id == purchase.item_id)
-            .map(|c| c.ts.max(purchase.ts))
-            .min()
-    };
-    // 0 attributed, 1 late, 2 orphan.
-    let end_of = |i: usize| match &credits[i] {
-        Some(credit) if credit.counts => 0,
-        Some(_) => 1,
-        None => 2,
-    };
-    for (i, event) in events.iter().enumerate() {
-        let mut end = end_of(i);
-        if event.event_type == "cancel" {
-            end = (0..events.len())
-                .filter(|&p| events[p].event_type == "purchase" && event.order_id.is_some())
-                .filter(|&p| events[p].order_id == event.order_id)
-                .filter(|&p| events[p].item_id == event.item_id)
-                .map(end_of)
-                .min()
-                .unwrap_or(2);
-        }
-        let line = ends.get_mut(event.event_type).unwrap();
-        line[end] += 1;
-        if event.event_type == "purchase" && end == 0 && cancels(event).is_some() {
-            line[4] += 1;
-        }
-    }
-
-    let longest = [
-        "view",
-        "click",
-        "watch",
-        "cart",
-        "offer",
-        "bid",
-        "bin_click",
-        "purchase",
-    ]
-    .iter()
-    .filter(|kind| grade(kind, options) > 0 || ["click", "purchase"].contains(kind))
-    .map(|kind| window(kind, options))
-    .max()
-    .unwrap();
-    let rows = placements
-        .iter()
-        .enumerate()
-        .map(|(at, placement)| {
-            let mut row = Row {
-                impression_id: placement.slot.impression_id,
-                history: history(placement, &placements, &events, &cancels, options),
-                grade: 0,
-                click: 0,
-                purchase: 0,
-                matured: placement.page.ts + longest <= as_of,
-                attribution: None,
-                click_lag: None,
-                purchase_lag: None,
-            };
-            // Best grade of an outcome that named the placement, and of one that was joined.
-            let (mut named, mut joined) = (None::<u8>, None::<u8>);
-            for (event, credit) in events.iter().zip(&credits) {
-                let Some(credit) = credit else { continue };
-                let (kind, grade) = (event.event_type, grade(event.event_type, options));
-                let lag = event.ts - placement.page.ts;
-                if credit.placement != at || !credit.counts {
-                    continue;
-                }
-                if kind == "purchase" {
-                    if cancels(event).is_some() {
-                        continue;
-                    }
-                    row.purchase = 1;
-                    row.purchase_lag = Some(row.purchase_lag.map_or(lag, |l| l.min(lag)));
-                } else if kind == "click" {
-                    row.click = 1;
-                    row.click_lag = Some(row.click_lag.map_or(lag, |l| l.min(lag)));
-                } else if grade == 0 {
-                    continue;
-                }
-                row.grade = row.grade.max(grade);
-                let best = if credit.named {
-                    &mut named
-                } else {
-                    &mut joined
-                };
-                *best = (*best).max(Some(grade));
-            }
-            row.attribution = match (named, joined) {
-                (None, None) => None,
-                (named, joined) if named >= joined => Some("impression_id".to_owned()),
-                _ if row.click == 1 => Some("click_through".to_owned()),
-                _ => Some("view_through".to_owned()),
-            };
-            row
-        })
-        .collect();
-    (rows, ends)
+    (events, ends)
 }
 
 /// The placement an event names, if it is of this log and of the same item.
@@ -238,6 +266,7 @@ fn named(event: &Event, placements: &[Placement], window: i64) -> Option<Credit>
     Some(Credit {
         placement,
         named: true,
+        halo: false,
         counts,
     })
 }
@@ -273,6 +302,7 @@ fn touch(event: &Event, placements: &[Placement], window: i64) -> Option<Credit>
         Some(Credit {
             placement,
             named: false,
+            halo: false,
             counts,
         })
     })
@@ -291,6 +321,7 @@ fn purchase(
     let credit = |placement, counts| Credit {
         placement,
         named: false,
+        halo: false,
         counts,
     };
     let in_window = |at: &usize| event.ts - placements[*at].page.ts <= window;
@@ -308,7 +339,43 @@ fn purchase(
     latest(all().filter(was_clicked), placements).map(|at| credit(at, false))
 }
 
+/// The seller of an item.
+fn seller(log: &Log, item: i64) -> Option<i64> {
+    log.item(item).and_then(|item| item.seller_id)
+}
+
+fn halo(
+    log: &Log,
+    event: &Event,
+    placements: &[Placement],
+    clicked: &[Option<i64>],
+    options: &AttributionOptions,
+) -> Option<Credit> {
+    let shop = seller(log, event.item_id)?;
+    let window = window("purchase", options);
+    let others = || {
+        (0..placements.len()).filter(|&at| {
+            let placement = &placements[at];
+            let item = placement.slot.item_id;
+            item != event.item_id
+                && seller(log, item) == Some(shop)
+                && (0..=window).contains(&(event.ts - placement.page.ts))
+                && same_person(event, placement.page)
+        })
+    };
+    let was_clicked = |at: &usize| clicked[*at].is_some_and(|ts| ts <= event.ts);
+    let found = latest(others().filter(was_clicked), placements);
+    let seen = || latest(others(), placements).filter(|_| options.view_through);
+    found.or_else(seen).map(|placement| Credit {
+        placement,
+        named: false,
+        halo: true,
+        counts: true,
+    })
+}
+
 fn history(
+    log: &Log,
     placement: &Placement,
     placements: &[Placement],
     events: &[&Event],
@@ -316,23 +383,34 @@ fn history(
     options: &AttributionOptions,
 ) -> Vec<i64> {
     let now = placement.page.ts;
+    let within = |ts: i64, days: u32| ts < now && now - ts <= i64::from(days) * DAY;
     let mut counts = Vec::new();
-    for by_user in [false, true] {
+    let category = |item: i64| log.item(item).and_then(|item| item.category.as_deref());
+    for key in &options.history_keys {
+        let (item, user) = (placement.slot.item_id, placement.page.user_id);
+        let same = |other: i64, other_user: Option<i64>| match key {
+            HistoryKey::Item => other == item,
+            HistoryKey::Seller => {
+                seller(log, item).is_some() && seller(log, other) == seller(log, item)
+            }
+            HistoryKey::Category => category(item).is_some() && category(other) == category(item),
+            HistoryKey::User => user.is_some() && other_user == user,
+            HistoryKey::UserCategory => {
+                user.is_some()
+                    && other_user == user
+                    && category(item).is_some()
+                    && category(other) == category(item)
+            }
+        };
         for &days in &options.history_days {
-            let past = |ts: i64| ts < now && now - ts <= i64::from(days) * DAY;
-            let same = |item: i64, user: Option<i64>| {
-                if by_user {
-                    user.is_some() && user == placement.page.user_id
-                } else {
-                    item == placement.slot.item_id
-                }
-            };
             let shown = placements.iter().filter(|other| {
-                same(other.slot.item_id, other.page.user_id) && past(other.page.ts)
+                same(other.slot.item_id, other.page.user_id) && within(other.page.ts, days)
             });
             let happened = |kind: &'static str| {
                 events.iter().filter(move |event| {
-                    event.event_type == kind && same(event.item_id, event.user_id) && past(event.ts)
+                    event.event_type == kind
+                        && same(event.item_id, event.user_id)
+                        && within(event.ts, days)
                 })
             };
             let standing = happened("purchase")
@@ -342,7 +420,149 @@ fn history(
             counts.push(standing.count() as i64);
         }
     }
+    if let (Some(pairs), seed) = (options.pairs, placement.page.seed_item_id) {
+        let marks = seed.map_or([0, 0], |seed| {
+            let gap = i64::from(pairs.session_gap_minutes) * MINUTE;
+            let fits = |ts: i64, undone: Option<i64>| {
+                within(ts, pairs.days) && undone.is_none_or(|undone| undone >= now)
+            };
+            let candidate = placement.slot.item_id;
+            [
+                bought_after_view(events, gap, seed, candidate, cancelled_at, &fits),
+                bought_together(events, gap, seed, candidate, cancelled_at, &fits),
+            ]
+        });
+        counts.extend(marks);
+    }
     counts
+}
+
+/// A person of an event: a user, else a session.
+fn person(user: Option<i64>, session: Option<i64>) -> Option<(bool, i64)> {
+    user.map(|user| (true, user))
+        .or(session.map(|session| (false, session)))
+}
+
+/// Whether two events of one person are in one session: no gap between them is too long.
+fn one_session(events: &[&Event], gap: i64, a: &Event, b: &Event) -> bool {
+    let who = person(a.user_id, a.session_id);
+    if who.is_none() || who != person(b.user_id, b.session_id) {
+        return false;
+    }
+    let (from, to) = (a.ts.min(b.ts), a.ts.max(b.ts));
+    let mut times: Vec<i64> = events
+        .iter()
+        .filter(|e| e.event_type != "cancel" && person(e.user_id, e.session_id) == who)
+        .map(|e| e.ts)
+        .filter(|ts| (from..=to).contains(ts))
+        .collect();
+    times.sort_unstable();
+    times.windows(2).all(|pair| pair[1] - pair[0] <= gap)
+}
+
+fn bought_after_view(
+    events: &[&Event],
+    gap: i64,
+    seed: i64,
+    candidate: i64,
+    cancelled_at: &dyn Fn(&Event) -> Option<i64>,
+    fits: &dyn Fn(i64, Option<i64>) -> bool,
+) -> i64 {
+    if seed == candidate {
+        return 0;
+    }
+    let purchases = events
+        .iter()
+        .filter(|e| e.event_type == "purchase" && e.item_id == candidate);
+    purchases
+        .filter(|bought| fits(bought.ts, cancelled_at(bought)))
+        .filter(|bought| {
+            events.iter().any(|look| {
+                ["view", "click"].contains(&look.event_type)
+                    && look.item_id == seed
+                    && look.ts < bought.ts
+                    && one_session(events, gap, look, bought)
+            })
+        })
+        .count() as i64
+}
+
+fn bought_together(
+    events: &[&Event],
+    gap: i64,
+    seed: i64,
+    candidate: i64,
+    cancelled_at: &dyn Fn(&Event) -> Option<i64>,
+    fits: &dyn Fn(i64, Option<i64>) -> bool,
+) -> i64 {
+    if seed == candidate {
+        return 0;
+    }
+    // The first purchase of an item in its session.
+    let firsts = |item: i64| -> Vec<&Event> {
+        let of_item: Vec<&Event> = events
+            .iter()
+            .copied()
+            .filter(|e| e.event_type == "purchase" && e.item_id == item)
+            .collect();
+        let first = |e: &&Event| {
+            !of_item.iter().any(|other| {
+                (other.ts, other.event_id) < (e.ts, e.event_id)
+                    && one_session(events, gap, other, e)
+            })
+        };
+        of_item.iter().copied().filter(first).collect()
+    };
+    let mut count = 0;
+    for a in firsts(seed) {
+        for b in firsts(candidate) {
+            let ts = a.ts.max(b.ts);
+            let undone = [cancelled_at(a), cancelled_at(b)]
+                .into_iter()
+                .flatten()
+                .min();
+            let undone = undone.map(|undone| undone.max(ts));
+            if one_session(events, gap, a, b) && fits(ts, undone) {
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
+/// What each list's person did last before it.
+pub(crate) fn sequences(
+    log: &Log,
+    options: &AttributionOptions,
+    label_as_of: Option<i64>,
+) -> Sequences {
+    let (events, _) = known(log, label_as_of);
+    let length = options.sequence.as_ref().unwrap().length as usize;
+    let mut pages: Vec<&Page> = log
+        .pages
+        .iter()
+        .filter(|page| label_as_of.is_none_or(|as_of| page.ts <= as_of))
+        .filter(|page| log.slots.iter().any(|slot| slot.page_id == page.page_id))
+        .collect();
+    pages.sort_by_key(|page| (page.ts, page.page_id));
+    let of = |page: &&Page| {
+        let who = person(page.user_id, page.session_id);
+        let mut past: Vec<&Event> = events
+            .iter()
+            .copied()
+            .filter(|e| e.event_type != "cancel" && e.ts < page.ts)
+            .filter(|e| who.is_some() && person(e.user_id, e.session_id) == who)
+            .collect();
+        past.sort_by_key(|e| (e.ts, e.event_id));
+        let skipped = past.len().saturating_sub(length);
+        let kind = |e: &Event| EVENT_TYPES.iter().position(|k| *k == e.event_type).unwrap() as u8;
+        let steps = past[skipped..].iter();
+        (
+            page.page_id,
+            steps.map(|e| (e.item_id, kind(e), e.ts)).collect(),
+        )
+    };
+    pages.iter().map(of).collect()
 }
 
 fn window(kind: &str, options: &AttributionOptions) -> i64 {

@@ -133,7 +133,7 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
         feature_map: None,
         engine: EngineOptions {
             threads: context.threads,
-            memory: None,
+            ..slate_logs::EngineOptions::default()
         },
         seed: context.seed,
         command: &command_of(context, "features --logs logs --out dataset"),

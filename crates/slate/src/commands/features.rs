@@ -35,6 +35,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
             engine: EngineOptions {
                 threads: context.threads,
                 memory,
+                passes: args.passes,
             },
             seed: context.seed,
             command: &context.command,

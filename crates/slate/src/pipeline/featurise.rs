@@ -43,12 +43,16 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
     let work = Staged::folder(&out.with_extension("work"), true)?;
     let examples_file = work.path().join("examples.parquet");
     let rejects_file = work.path().join("rejects.parquet");
+    let sequences_file = work.path().join("sequences.parquet");
     let examples = slate_logs::examples(
         &source,
         &attribution,
         &job.engine,
-        &examples_file,
-        &rejects_file,
+        slate_logs::ExampleFiles {
+            examples: &examples_file,
+            rejects: &rejects_file,
+            sequences: &sequences_file,
+        },
         job.progress,
     )
     .with_context(|| format!("cannot attribute the logs `{}`", logs.display()))?;

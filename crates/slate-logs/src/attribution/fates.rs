@@ -1,0 +1,243 @@
+//! Where every event went, once all passes are done.
+
+use std::collections::BTreeMap;
+
+use slate_types::log::EVENT_TYPES;
+
+use super::credit::{self, Clicked, Credit, Decision, Route, Rules};
+use super::event::Event;
+use super::labels::{Label, Outcome};
+use super::placement::Placement;
+use crate::{JoinLine, JoinReport};
+
+/// A purchase or a cancel, with where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deal {
+    pub(crate) event: Event,
+    pub(crate) decision: Decision,
+    /// Of a purchase: when it was first cancelled, not before the purchase itself.
+    pub(crate) undone: Option<i64>,
+}
+
+/// An event and its end, for those who ask about single events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fate {
+    pub(crate) event: Event,
+    pub(crate) end: End,
+    pub(crate) credit: Option<Credit>,
+    /// The placement was shown only after the event.
+    pub(crate) early: bool,
+    /// Of a purchase: taken back by a cancel.
+    pub(crate) undone: Option<i64>,
+}
+
+/// The four ends an event can come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    Attributed,
+    Late,
+    Orphan,
+}
+
+/// Gathers decisions pass by pass.
+pub(crate) struct Fates {
+    rules: Rules,
+    lines: Vec<JoinLine>,
+    outcomes: Vec<Outcome>,
+    clicked: Clicked,
+    /// Purchases and cancels: they are settled together.
+    pub(crate) deals: Vec<Deal>,
+    /// Ends of the events that somebody asked about.
+    pub(crate) watched: Vec<Fate>,
+}
+
+impl Decision {
+    fn end(&self) -> End {
+        match self.credit {
+            Some(credit) if credit.counts => End::Attributed,
+            Some(_) => End::Late,
+            None => End::Orphan,
+        }
+    }
+}
+
+impl Fates {
+    pub(crate) fn new(rules: Rules) -> Self {
+        let line = |name: &&str| JoinLine {
+            event_type: (*name).to_owned(),
+            ..JoinLine::default()
+        };
+        Self {
+            rules,
+            lines: EVENT_TYPES.iter().map(line).collect(),
+            outcomes: Vec::new(),
+            clicked: Clicked::default(),
+            deals: Vec::new(),
+            watched: Vec::new(),
+        }
+    }
+
+    /// Counts an event that repeats another.
+    pub(crate) fn duplicate(&mut self, kind: u8) {
+        let line = &mut self.lines[usize::from(kind)];
+        line.input += 1;
+        line.duplicate += 1;
+    }
+
+    /// Counts an event that came after the date of the labels.
+    pub(crate) fn unseen(&mut self, kind: u8) {
+        let line = &mut self.lines[usize::from(kind)];
+        line.input += 1;
+        line.late += 1;
+    }
+
+    /// Decides about the events of one pass; `placements` are all they want, in any order.
+    pub(crate) fn decide(
+        &mut self,
+        events: &[Event],
+        placements: &mut [Placement],
+        watch: &dyn Fn(&Event) -> bool,
+    ) {
+        placements.sort_unstable_by_key(Placement::order);
+        let decisions = credit::decide(events, placements, &self.rules, &mut self.clicked);
+        for (event, decision) in events.iter().zip(decisions) {
+            if event.is("purchase") || event.is("cancel") {
+                self.deals.push(Deal {
+                    event: *event,
+                    decision,
+                    undone: None,
+                });
+                continue;
+            }
+            let end = decision.end();
+            self.count(event, end, decision);
+            if let Some(credit) = decision.credit.filter(|credit| credit.counts) {
+                self.outcomes.extend(Outcome::of(
+                    event,
+                    credit.row,
+                    credit.shown,
+                    credit.route,
+                    &self.rules,
+                ));
+            }
+            if watch(event) {
+                self.watched.push(Fate {
+                    event: *event,
+                    end,
+                    credit: decision.credit,
+                    early: decision.early,
+                    undone: None,
+                });
+            }
+        }
+    }
+
+    /// Purchases that no rule but halo can attribute.
+    pub(crate) fn unresolved(&self) -> impl Iterator<Item = &Event> {
+        self.deals
+            .iter()
+            .filter(|deal| Self::may_be_halo(deal))
+            .map(|deal| &deal.event)
+    }
+
+    fn may_be_halo(deal: &Deal) -> bool {
+        let open = match deal.decision.credit {
+            None => true,
+            Some(credit) => !credit.counts && credit.route != Route::Named,
+        };
+        open && deal.event.is("purchase") && deal.event.seller.is_some()
+    }
+
+    /// Lets unresolved purchases go to the seller's other items among `placements`.
+    pub(crate) fn halo(&mut self, placements: &mut [Placement]) {
+        placements.sort_unstable_by_key(Placement::order);
+        let found = credit::halo(self.unresolved(), placements, &self.rules, &self.clicked);
+        let open = self.deals.iter_mut().filter(|deal| Self::may_be_halo(deal));
+        for (deal, found) in open.zip(found) {
+            if found.is_some() {
+                deal.decision = Decision {
+                    credit: found,
+                    early: false,
+                };
+            }
+        }
+    }
+
+    /// Settles purchases with their cancels.
+    pub(crate) fn settle(&mut self, watch: &dyn Fn(&Event) -> bool) {
+        let mut groups: BTreeMap<(i64, i64), Vec<usize>> = BTreeMap::new();
+        for (at, deal) in self.deals.iter().enumerate() {
+            if let Some(order) = deal.event.order {
+                groups.entry((order, deal.event.item)).or_default().push(at);
+            }
+        }
+        let mut ends: Vec<End> = self.deals.iter().map(|deal| deal.decision.end()).collect();
+        for group in groups.values() {
+            let (purchases, cancels): (Vec<usize>, Vec<usize>) = group
+                .iter()
+                .partition(|&&at| self.deals[at].event.is("purchase"));
+            let Some(cancelled) = cancels.iter().map(|&at| self.deals[at].event.ts).min() else {
+                continue;
+            };
+            let best = purchases.iter().map(|&at| ends[at]).min();
+            for &at in &cancels {
+                ends[at] = best.unwrap_or(End::Orphan);
+            }
+            for &at in &purchases {
+                let deal = &mut self.deals[at];
+                deal.undone = Some(cancelled.max(deal.event.ts));
+            }
+        }
+        let deals = std::mem::take(&mut self.deals);
+        for (deal, end) in deals.iter().zip(ends) {
+            self.count(&deal.event, end, deal.decision);
+            if let (End::Attributed, Some(credit)) = (end, deal.decision.credit) {
+                if deal.undone.is_some() {
+                    self.lines[usize::from(deal.event.kind)].reversed += 1;
+                } else {
+                    self.outcomes.extend(Outcome::of(
+                        &deal.event,
+                        credit.row,
+                        credit.shown,
+                        credit.route,
+                        &self.rules,
+                    ));
+                }
+            }
+            if watch(&deal.event) {
+                self.watched.push(Fate {
+                    event: deal.event,
+                    end,
+                    credit: deal.decision.credit,
+                    early: deal.decision.early,
+                    undone: deal.undone,
+                });
+            }
+        }
+        self.deals = deals;
+    }
+
+    fn count(&mut self, event: &Event, end: End, decision: Decision) {
+        let line = &mut self.lines[usize::from(event.kind)];
+        line.input += 1;
+        match end {
+            End::Attributed => line.attributed += 1,
+            End::Late => line.late += 1,
+            End::Orphan => line.orphan += 1,
+        }
+        line.early += u64::from(decision.early && end != End::Attributed);
+        let halo = decision
+            .credit
+            .is_some_and(|credit| credit.route == Route::Halo);
+        line.halo += u64::from(halo && end == End::Attributed);
+    }
+
+    /// The labels, by row, and the report, types without events left out.
+    pub(crate) fn finish(&mut self) -> (Vec<Label>, JoinReport) {
+        let lines = std::mem::take(&mut self.lines);
+        let report = JoinReport {
+            lines: lines.into_iter().filter(|line| line.input > 0).collect(),
+        };
+        (Label::of(std::mem::take(&mut self.outcomes)), report)
+    }
+}

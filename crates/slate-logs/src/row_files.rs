@@ -1,0 +1,171 @@
+//! Placements on disk in the order of the output: what the passes read, and the rest.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow::ipc::{CompressionType, MetadataVersion};
+
+use crate::LogError;
+use crate::engine::Batches;
+use crate::history::Texts;
+use crate::rows::{COLUMNS, Rows};
+
+/// Columns of the query that the first file takes; the last one of [`COLUMNS`] is made here.
+const KNOWN: &[&str] = COLUMNS.split_at(COLUMNS.len() - 1).0;
+
+/// Two files with the same rows in the same batches.
+pub(crate) struct RowFiles {
+    rows: PathBuf,
+    rest: PathBuf,
+    /// How many placements.
+    pub(crate) len: u64,
+    /// Names of the columns of the second file.
+    pub(crate) rest_columns: Vec<String>,
+}
+
+impl RowFiles {
+    /// Writes what a query gives, which must be sorted, and shows each batch to `each` with the place
+    /// of its first row. Categories become codes beside their texts.
+    pub(crate) fn write(
+        mut batches: Batches,
+        work: &Path,
+        categories: &mut Texts,
+        mut each: impl FnMut(&Rows, u64),
+    ) -> Result<Self, LogError> {
+        let given = batches.schema();
+        let rest_columns: Vec<String> = given
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .filter(|name| !KNOWN.contains(&name.as_str()))
+            .collect();
+        let narrow = Arc::new(Schema::new(
+            COLUMNS
+                .map(|name| Field::new(name, DataType::Int64, true))
+                .to_vec(),
+        ));
+        let rest: Vec<Field> = rest_columns
+            .iter()
+            .map(|name| given.field_with_name(name).map(Clone::clone))
+            .collect::<Result<_, _>>()
+            .map_err(|error| fail(work, error))?;
+        let rest_schema = Arc::new(Schema::new(rest));
+        let files = [work.join("rows.arrow"), work.join("rest.arrow")];
+        let mut narrow_writer = writer(&files[0], &narrow)?;
+        let mut rest_writer = writer(&files[1], &rest_schema)?;
+        let mut len = 0;
+        while let Some(batch) = batches.next()? {
+            let mut columns: Vec<ArrayRef> = Vec::new();
+            for name in KNOWN {
+                let column = batch.column_by_name(name).expect("the query names it");
+                columns.push(cast(column, &DataType::Int64).map_err(|e| fail(&files[0], e))?);
+            }
+            columns.push(Arc::new(codes(&batch, categories)));
+            let rows = RecordBatch::try_new(narrow.clone(), columns)
+                .map_err(|error| fail(&files[0], error))?;
+            let others: Vec<ArrayRef> = rest_columns
+                .iter()
+                .map(|name| {
+                    batch
+                        .column_by_name(name)
+                        .expect("the query names it")
+                        .clone()
+                })
+                .collect();
+            let others = RecordBatch::try_new(rest_schema.clone(), others)
+                .map_err(|error| fail(&files[1], error))?;
+            each(&Rows::of(&rows), len);
+            narrow_writer.write(&rows).map_err(|e| fail(&files[0], e))?;
+            rest_writer.write(&others).map_err(|e| fail(&files[1], e))?;
+            len += rows.num_rows() as u64;
+        }
+        narrow_writer.finish().map_err(|e| fail(&files[0], e))?;
+        rest_writer.finish().map_err(|e| fail(&files[1], e))?;
+        let [rows, rest] = files;
+        Ok(Self {
+            rows,
+            rest,
+            len,
+            rest_columns,
+        })
+    }
+
+    /// Shows every batch to `each`, with the place of its first row.
+    pub(crate) fn read(
+        &self,
+        mut each: impl FnMut(&Rows, u64) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let mut first = 0;
+        for batch in reader(&self.rows)? {
+            let rows = Rows::of(&batch.map_err(|error| fail(&self.rows, error))?);
+            each(&rows, first)?;
+            first += rows.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Shows every batch with the columns of both files.
+    pub(crate) fn read_whole(
+        &self,
+        mut each: impl FnMut(&RecordBatch, &RecordBatch, u64) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let mut first = 0;
+        for (rows, rest) in reader(&self.rows)?.zip(reader(&self.rest)?) {
+            let rows = rows.map_err(|error| fail(&self.rows, error))?;
+            let rest = rest.map_err(|error| fail(&self.rest, error))?;
+            each(&rows, &rest, first)?;
+            first += rows.num_rows() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Codes of the texts in `item_category`.
+fn codes(batch: &RecordBatch, categories: &mut Texts) -> Int64Array {
+    let texts = batch
+        .column_by_name("item_category")
+        .expect("the query names it")
+        .as_string::<i32>();
+    let code = |at: usize| (!texts.is_null(at)).then(|| categories.code(texts.value(at)));
+    (0..texts.len()).map(code).collect()
+}
+
+fn fail(path: &Path, source: ArrowError) -> LogError {
+    LogError::Write {
+        path: path.to_owned(),
+        source: source.into(),
+    }
+}
+
+fn writer(path: &Path, schema: &Schema) -> Result<StreamWriter<BufWriter<File>>, LogError> {
+    let file = File::create(path).map_err(|source| LogError::Io {
+        action: "create",
+        path: path.to_owned(),
+        source,
+    })?;
+    let open = || {
+        let options = IpcWriteOptions::try_new(64, false, MetadataVersion::V5)?
+            .try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+        let file = BufWriter::with_capacity(1 << 20, file);
+        StreamWriter::try_new_with_options(file, schema, options)
+    };
+    open().map_err(|error| fail(path, error))
+}
+
+fn reader(path: &Path) -> Result<StreamReader<BufReader<File>>, LogError> {
+    let file = File::open(path).map_err(|source| LogError::Io {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })?;
+    StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)
+        .map_err(|error| fail(path, error))
+}

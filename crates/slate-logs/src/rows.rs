@@ -1,0 +1,78 @@
+//! Placements in the order of the output, as the passes read them.
+
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::Int64Type;
+
+/// A batch of placements: the columns that attribution and history look at.
+pub(crate) struct Rows {
+    pub(crate) ts: ScalarBuffer<i64>,
+    pub(crate) page: ScalarBuffer<i64>,
+    pub(crate) list: ScalarBuffer<i64>,
+    pub(crate) slot: ScalarBuffer<i64>,
+    pub(crate) impression: ScalarBuffer<i64>,
+    pub(crate) item: ScalarBuffer<i64>,
+    pub(crate) seller: Maybe,
+    pub(crate) user: Maybe,
+    pub(crate) session: Maybe,
+    /// The item the page is about.
+    pub(crate) seed: Maybe,
+    /// Code of the item's category.
+    pub(crate) category: Maybe,
+}
+
+/// Ids that may be unknown.
+pub(crate) struct Maybe(Int64Array);
+
+impl Maybe {
+    pub(crate) fn get(&self, at: usize) -> Option<i64> {
+        (!self.0.is_null(at)).then(|| self.0.value(at))
+    }
+}
+
+/// The columns of [`Rows`], in order; the last six may be null.
+pub(crate) const COLUMNS: [&str; 11] = [
+    "ts",
+    "page_id",
+    "list_id",
+    "slot",
+    "impression_id",
+    "item_id",
+    "seller_id",
+    "user_id",
+    "session_id",
+    "seed_item_id",
+    "category",
+];
+
+impl Rows {
+    /// Columns in the order of [`COLUMNS`].
+    pub(crate) fn of(batch: &RecordBatch) -> Self {
+        let known = |at: usize| {
+            batch
+                .column(at)
+                .as_primitive::<Int64Type>()
+                .values()
+                .clone()
+        };
+        let maybe = |at: usize| Maybe(batch.column(at).as_primitive::<Int64Type>().clone());
+        Self {
+            ts: known(0),
+            page: known(1),
+            list: known(2),
+            slot: known(3),
+            impression: known(4),
+            item: known(5),
+            seller: maybe(6),
+            user: maybe(7),
+            session: maybe(8),
+            seed: maybe(9),
+            category: maybe(10),
+        }
+    }
+
+    /// How many placements.
+    pub(crate) fn len(&self) -> usize {
+        self.ts.len()
+    }
+}
