@@ -121,6 +121,30 @@ pub(crate) fn check_log(
     Ok(checked)
 }
 
+/// Makes the tables of a log known without looking at their rows; returns the extra columns of slots
+/// and items.
+pub(crate) fn define_unchecked(
+    engine: &Engine,
+    source: &LogSource,
+) -> Result<(Vec<Extra>, Vec<Extra>), LogError> {
+    let slot = tables::extras(&source.slot).0;
+    let item = source
+        .item
+        .as_ref()
+        .map_or_else(Vec::new, |item| tables::extras(item).0);
+    let all: [(&'static Table, &str, Option<&TableSource>, &[Extra]); 3] = [
+        (&PAGE_IMPRESSION, "page", Some(&source.page), &[]),
+        (&SLOT_IMPRESSION, "slot", Some(&source.slot), &slot),
+        (&ITEM, "item", source.item.as_ref(), &item),
+    ];
+    for (table, short, source, extras) in all {
+        define_rows(engine, table, short, source, extras)?;
+        let rows = format!("SELECT * FROM {short}_all");
+        engine.view(&format!("{short}_kept"), &rows)?;
+    }
+    Ok((slot, item))
+}
+
 impl TableCheck {
     /// Refuses a table of which more rows than allowed were set aside.
     fn limit(&self, source: &TableSource, limit: f64) -> Result<(), LogError> {

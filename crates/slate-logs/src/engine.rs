@@ -16,13 +16,13 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::{SendableRecordBatchStream, displayable};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use crate::{EngineOptions, LogError};
+use crate::LogError;
 
 /// A session with a work folder.
 pub(crate) struct Engine {
@@ -33,8 +33,13 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts threads and makes the work folder, which must not exist.
-    pub(crate) fn start(options: &EngineOptions, work: PathBuf) -> Result<Self, LogError> {
-        let threads = match options.threads {
+    /// `threads` 0 means one for each core; `pool` is what sorts and aggregates may hold.
+    pub(crate) fn start(
+        threads: usize,
+        pool: Option<u64>,
+        work: PathBuf,
+    ) -> Result<Self, LogError> {
+        let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,
         };
@@ -62,7 +67,7 @@ impl Engine {
                 DiskManagerBuilder::default()
                     .with_mode(DiskManagerMode::Directories(vec![work.clone()])),
             );
-            if let Some(bytes) = options.memory {
+            if let Some(bytes) = pool {
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 // Each sort keeps this back for its merge; several sorts run on each thread, and
                 // the default of 10 MiB each would fill a small pool with reserves alone.
@@ -191,6 +196,15 @@ impl Engine {
             batches.push(batch);
         }
         Ok(batches)
+    }
+
+    /// The plan of a query, as the engine would run it.
+    pub(crate) fn explain(&self, sql: &str) -> Result<String, LogError> {
+        let plan = self
+            .runtime
+            .block_on(async { self.context.sql(sql).await?.create_physical_plan().await })
+            .map_err(engine_error("plan the queries"))?;
+        Ok(displayable(plan.as_ref()).indent(false).to_string())
     }
 
     /// Runs a query batch by batch.

@@ -110,6 +110,27 @@ pub enum LogError {
         /// What is accepted.
         expected: &'static str,
     },
+    /// The job cannot be done in this memory, in any number of passes.
+    #[error(
+        "{} of memory is too little for this log, expected at least {}",
+        mebibytes(*given), mebibytes(*needed)
+    )]
+    Memory {
+        /// Bytes it may take.
+        given: u64,
+        /// Bytes it needs.
+        needed: u64,
+    },
+    /// History is asked for of a key that no table tells.
+    #[error("`history_keys` has `{key}`, but no table of `{}` has {expected}", dir.display())]
+    NoKey {
+        /// The key.
+        key: &'static str,
+        /// The log.
+        dir: PathBuf,
+        /// The columns that would tell it.
+        expected: &'static str,
+    },
     /// Every time of a column is far from today.
     #[error(
         "every `{column}` of `{}` is outside the years 2000 to 2100, for instance {example}{}, \
@@ -200,6 +221,11 @@ fn looks_like_clause(unit: Option<&'static str>) -> String {
         .unwrap_or_default()
 }
 
+/// Bytes as whole mebibytes, rounded up.
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
 impl LogError {
     /// The file or folder the error is about, where there is one.
     pub fn path(&self) -> Option<&std::path::Path> {
@@ -208,6 +234,7 @@ impl LogError {
             Self::MissingTable { dir, .. }
             | Self::NoParts { dir }
             | Self::Format { dir, .. }
+            | Self::NoKey { dir, .. }
             | Self::NothingLeft { dir, .. } => Some(dir),
             Self::Damaged { file, .. }
             | Self::MissingColumn { file, .. }
@@ -218,6 +245,7 @@ impl LogError {
             | Self::Unit { file, .. }
             | Self::TooManyRejects { file, .. } => Some(file),
             Self::Option { .. }
+            | Self::Memory { .. }
             | Self::ListOnManyPages { .. }
             | Self::Engine { .. }
             | Self::Unbalanced { .. } => None,
@@ -264,6 +292,11 @@ impl Hint for LogError {
             Self::ListOnManyPages { .. } => {
                 Some("give each page a `list_id` of its own for each of its lists".to_owned())
             }
+            Self::Memory { .. } => Some(
+                "give more with `--memory`; pages and items must fit, the rest is done in passes"
+                    .to_owned(),
+            ),
+            Self::NoKey { key, .. } => Some(format!("take `{key}` out of `history_keys`")),
             Self::Engine { .. } => {
                 Some("if memory or disk ran out, give more or raise `--memory`".to_owned())
             }

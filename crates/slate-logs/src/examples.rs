@@ -21,6 +21,7 @@ use crate::history::{Frame, History, Mark, Subject, Texts};
 use crate::layout::Layout;
 use crate::lists::ListPages;
 use crate::pairs::Sessions;
+use crate::passes::Memory;
 use crate::row_files::RowFiles;
 use crate::rows::Rows;
 use crate::sequences::{Merger, PassWriter, Past};
@@ -105,11 +106,11 @@ pub fn examples(
     }
     let mut work = out.examples.as_os_str().to_owned();
     work.push(".work");
-    let passes = engine.passes.unwrap_or(1).max(1);
-    let engine = Engine::start(engine, work.into())?;
+    let memory = Memory::plan(source, attribution, engine)?;
+    let engine = Engine::start(engine.threads, memory.pool, work.into())?;
     let job = Job {
         engine: &engine,
-        passes,
+        passes: memory.passes,
         source,
         attribution,
         progress,

@@ -31,6 +31,7 @@
 mod attribution;
 mod check;
 mod date;
+mod dry_run;
 mod engine;
 mod error;
 mod examples;
@@ -41,6 +42,7 @@ mod layout;
 mod lists;
 mod options;
 mod pairs;
+mod passes;
 mod plan;
 mod row_files;
 mod rows;
@@ -52,6 +54,7 @@ mod validate;
 mod writer;
 
 pub use check::RejectCount;
+pub use dry_run::{DryRun, dry_run};
 pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples};
 pub use join_report::{JoinLine, JoinReport};
@@ -59,5 +62,6 @@ pub use options::{
     Attribution, AttributionOptions, EngineOptions, Grades, HistoryKey, PairOptions,
     SequenceOptions,
 };
+pub use passes::Memory;
 pub use source::LogSource;
 pub use validate::{Problem, ValidationReport, validate};

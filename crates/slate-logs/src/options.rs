@@ -9,6 +9,7 @@ use crate::LogError;
 use crate::date::{self, DAY, MINUTE};
 use crate::history::{Frame, Subject};
 use crate::pairs::PAIR_COUNTS;
+use crate::source::{LogSource, TableSource};
 
 /// Counts kept for each key and window, in the order of the columns.
 const COUNTS: [&str; 3] = ["impressions", "clicks", "purchases"];
@@ -389,6 +390,35 @@ impl SequenceOptions {
 }
 
 impl Attribution {
+    /// Refuses keys that the log cannot tell.
+    pub(crate) fn check_keys(&self, source: &LogSource) -> Result<(), LogError> {
+        let has = |table: Option<&TableSource>, column: &str| {
+            table.is_some_and(|table| table.schema.field_with_name(column).is_ok())
+        };
+        let category = has(source.item.as_ref(), "category");
+        let seller = has(Some(&source.slot), "seller_id") || has(source.item.as_ref(), "seller_id");
+        for key in &self.history_keys {
+            let (known, expected) = match key {
+                HistoryKey::Category | HistoryKey::UserCategory => {
+                    (category, "item categories (column `category` of `item`)")
+                }
+                HistoryKey::Seller => (
+                    seller,
+                    "sellers (column `seller_id` of `slot_impression` or `item`)",
+                ),
+                HistoryKey::Item | HistoryKey::User => (true, ""),
+            };
+            if !known {
+                return Err(LogError::NoKey {
+                    key: key.name(),
+                    dir: source.dir.clone(),
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Windows of the history columns, in days, in the order of the columns.
     pub fn history_days(&self) -> &[u32] {
         &self.history_days
@@ -455,8 +485,8 @@ impl Attribution {
 pub struct EngineOptions {
     /// Threads; 0 means one for each core. The output does not depend on it.
     pub threads: usize,
-    /// Bytes that sorts and aggregates may hold before they spill to disk beside the output; no
-    /// limit where left out. Files being decoded and small join sides come on top.
+    /// Most bytes the job may take: what does not fit spills to disk beside the output or is done in
+    /// several passes. No limit where left out.
     pub memory: Option<u64>,
     /// Passes in which events and keys are divided by a hash; as many as `memory` asks for where left
     /// out. The output does not depend on it.

@@ -8,11 +8,11 @@ use arrow::datatypes::Int64Type;
 use serde::Serialize;
 use slate_types::log::{EVENT, ITEM, PAGE_IMPRESSION, SLOT_IMPRESSION, Table};
 
+use crate::LogError;
 use crate::check::check_table;
 use crate::engine::Engine;
 use crate::source::{LogSource, TableSource, inspect};
 use crate::tables::{self, Extra};
-use crate::{EngineOptions, LogError};
 
 /// What [`validate`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,11 +96,7 @@ fn problem(error: &LogError, dir: &Path) -> Problem {
 
 fn look_at_rows(source: &LogSource, problems: &mut Vec<Problem>) -> Result<(), LogError> {
     // One thread reads a file from its first row to its last, so that rows can be numbered.
-    let options = EngineOptions {
-        threads: 1,
-        ..EngineOptions::default()
-    };
-    let engine = Engine::start(&options, work_folder())?;
+    let engine = Engine::start(1, None, work_folder())?;
     let tables: [(&'static Table, &str, Option<&TableSource>); 4] = [
         (&PAGE_IMPRESSION, "page", Some(&source.page)),
         (&SLOT_IMPRESSION, "slot", Some(&source.slot)),
@@ -230,7 +226,7 @@ fn lists_on_many_pages(
 }
 
 /// A folder of our own among the temporary files: a log that is looked at is not written to.
-fn work_folder() -> PathBuf {
+pub(crate) fn work_folder() -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("slate-validate-{}-{number}", std::process::id()))

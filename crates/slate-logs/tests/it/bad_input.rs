@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
 use arrow::datatypes::Int64Type;
-use slate_logs::{AttributionOptions, LogError, LogSource};
+use slate_logs::{AttributionOptions, HistoryKey, JoinLine, LogError, LogSource};
 use slate_types::Hint;
 
-use crate::log::{DAY, Log, START, floats, ints, options, read, run, texts, write};
+use crate::log::{DAY, Log, MINUTE, START, floats, ints, options, read, run, texts, write};
 
 type Columns = Vec<(&'static str, ArrayRef)>;
 
@@ -490,4 +490,46 @@ fn an_output_that_exists_is_kept() {
         fs::read(dir.path().join("examples.parquet")).unwrap(),
         b"mine"
     );
+}
+
+#[test]
+fn history_of_a_key_that_no_table_tells() {
+    let mut log = Log::default();
+    log.page(START, 1, &[1, 2]);
+    let dir = tempfile::tempdir().unwrap();
+    log.write(dir.path());
+    for (key, expected) in [
+        (
+            HistoryKey::UserCategory,
+            "`history_keys` has `user_category`, but no table of",
+        ),
+        (HistoryKey::Seller, "has sellers (column `seller_id` of"),
+    ] {
+        let options = AttributionOptions {
+            history_keys: vec![key],
+            ..AttributionOptions::default()
+        };
+        let error = run(dir.path(), &options).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.hint().unwrap().contains("out of `history_keys`"));
+    }
+}
+
+#[test]
+fn clocks_that_differ_are_counted() {
+    let mut log = Log::default();
+    let shown = log.page(START, 1, &[1]);
+    // A minute before its placement was shown: named, joined, and of someone who saw nothing.
+    log.event("click", START - MINUTE, 1, 1).impression_id = Some(shown);
+    log.event("watch", START - MINUTE, 1, 1);
+    log.event("cart", START - MINUTE, 2, 1);
+    let dir = tempfile::tempdir().unwrap();
+    log.write(dir.path());
+    let join = run(dir.path(), &AttributionOptions::default())
+        .unwrap()
+        .join;
+    let ends = |line: JoinLine| (line.attributed, line.late, line.orphan, line.early);
+    assert_eq!(ends(join.line("click")), (0, 1, 0, 1));
+    assert_eq!(ends(join.line("watch")), (0, 0, 1, 1));
+    assert_eq!(ends(join.line("cart")), (0, 0, 1, 0));
 }

@@ -132,7 +132,7 @@ fn order_parts_threads_memory_and_encodings_change_nothing() {
     }
     let memory = EngineOptions {
         threads: 3,
-        memory: Some(64 << 20),
+        memory: Some(192 << 20),
         passes: None,
     };
     assert_eq!(run(&parts, memory), expected);

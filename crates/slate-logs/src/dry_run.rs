@@ -1,0 +1,148 @@
+//! What a job would do, without doing it.
+
+use serde::Serialize;
+
+use crate::check;
+use crate::engine::Engine;
+use crate::passes::Memory;
+use crate::tables::LATEST;
+use crate::validate::work_folder;
+use crate::{Attribution, EngineOptions, LogError, LogSource, plan};
+
+/// What [`dry_run`] finds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DryRun {
+    /// Rows of each table of the log, bad rows and duplicates included.
+    pub tables: Vec<(&'static str, u64)>,
+    /// How memory is divided.
+    pub memory: Memory,
+    /// The columns of history that would be counted.
+    pub history_columns: Vec<String>,
+    /// The engine's plan for putting placements in order: the only query that reads them whole.
+    pub plan: String,
+}
+
+/// Plans a job on a log; reads no more than what the tables say of themselves.
+///
+/// # Errors
+/// As [`crate::examples`], as far as it can be known.
+pub fn dry_run(
+    source: &LogSource,
+    attribution: &Attribution,
+    engine: &EngineOptions,
+) -> Result<DryRun, LogError> {
+    let memory = Memory::plan(source, attribution, engine)?;
+    let engine = Engine::start(engine.threads, memory.pool, work_folder())?;
+    let (slot, item) = check::define_unchecked(&engine, source)?;
+    let (slot, item): (Vec<_>, Vec<_>) = (slot.iter().collect(), item.iter().collect());
+    let as_of = attribution.label_as_of.unwrap_or(LATEST);
+    Ok(DryRun {
+        tables: source.rows(),
+        memory,
+        history_columns: attribution.history_columns(),
+        plan: engine.explain(&plan::rows(as_of, &slot, &item))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+    use crate::AttributionOptions;
+
+    fn write(path: &std::path::Path, columns: &[&str], rows: i64) {
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(1..=rows));
+        let columns = columns.iter().map(|name| (*name, values.clone()));
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = std::fs::File::create(path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    /// The lines below a line of a plan: its first input, then the others.
+    fn inputs<'a>(lines: &[&'a str], at: usize) -> Vec<Vec<&'a str>> {
+        let depth = |line: &str| line.len() - line.trim_start().len();
+        let below = lines[at + 1..]
+            .iter()
+            .take_while(|line| depth(line) > depth(lines[at]));
+        let mut inputs: Vec<Vec<&str>> = Vec::new();
+        for line in below {
+            if depth(line) == depth(lines[at]) + 2 {
+                inputs.push(Vec::new());
+            }
+            inputs.last_mut().unwrap().push(line);
+        }
+        inputs
+    }
+
+    #[test]
+    fn placements_are_never_the_hashed_side_of_a_join() {
+        let dir = tempfile::tempdir().unwrap();
+        // The fewer rows the placements have, the more an optimiser would like to hash them.
+        for (table, columns, rows) in [
+            ("page_impression", &["page_id", "ts", "user_id"][..], 500),
+            (
+                "slot_impression",
+                &["impression_id", "page_id", "list_id", "slot", "item_id"],
+                3,
+            ),
+            ("item", &["item_id", "seller_id"], 900),
+        ] {
+            write(&dir.path().join(format!("{table}.parquet")), columns, rows);
+        }
+        let source = LogSource::open(dir.path()).unwrap();
+        let attribution = AttributionOptions::default().check().unwrap();
+        for threads in [1, 2, 8] {
+            let engine = EngineOptions {
+                threads,
+                ..EngineOptions::default()
+            };
+            let plan = dry_run(&source, &attribution, &engine).unwrap().plan;
+            let lines: Vec<&str> = plan.lines().collect();
+            let joins: Vec<usize> = (0..lines.len())
+                .filter(|&at| lines[at].trim_start().starts_with("HashJoinExec"))
+                .collect();
+            assert_eq!(joins.len(), 2, "pages and items are joined:\n{plan}");
+            for at in joins {
+                let inputs = inputs(&lines, at);
+                let reads =
+                    |input: &[&str]| input.iter().any(|line| line.contains("slot_impression"));
+                assert_eq!(
+                    inputs.iter().map(|input| reads(input)).collect::<Vec<_>>(),
+                    [false, true],
+                    "{plan}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn memory_that_cannot_do_is_refused_with_what_would() {
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            &dir.path().join("page_impression.parquet"),
+            &["page_id", "ts"],
+            5,
+        );
+        let slot = ["impression_id", "page_id", "list_id", "slot", "item_id"];
+        write(&dir.path().join("slot_impression.parquet"), &slot, 5);
+        let source = LogSource::open(dir.path()).unwrap();
+        let attribution = AttributionOptions::default().check().unwrap();
+        let engine = |memory| EngineOptions {
+            memory: Some(memory),
+            ..EngineOptions::default()
+        };
+        let error = dry_run(&source, &attribution, &engine(1 << 20)).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.starts_with("1 MiB of memory is too little for this log, expected at least 1"),
+            "{message}"
+        );
+        assert!(dry_run(&source, &attribution, &engine(256 << 20)).is_ok());
+    }
+}
