@@ -86,12 +86,38 @@ pub struct ExampleFiles<'a> {
 ///
 /// # Errors
 /// [`LogError`]: a wrong unit of time, too many unusable rows, no usable row, lists that span pages,
-/// damaged files, and failures of the engine or the disk.
+/// damaged files, too little memory, and failures of the engine or the disk.
 pub fn examples(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
     out: ExampleFiles,
+    progress: &dyn Progress,
+) -> Result<ExamplesSummary, LogError> {
+    run(source, attribution, engine, out, true, progress)
+}
+
+/// The same, but writes ids and labels alone: no features, no history, no sequences.
+///
+/// # Errors
+/// As [`examples`].
+pub fn labels(
+    source: &LogSource,
+    attribution: &Attribution,
+    engine: &EngineOptions,
+    out: ExampleFiles,
+    progress: &dyn Progress,
+) -> Result<ExamplesSummary, LogError> {
+    let attribution = attribution.without_history();
+    run(source, &attribution, engine, out, false, progress)
+}
+
+fn run(
+    source: &LogSource,
+    attribution: &Attribution,
+    engine: &EngineOptions,
+    out: ExampleFiles,
+    whole: bool,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
     // Also so that what is removed after a failure is ours.
@@ -113,6 +139,7 @@ pub fn examples(
         passes: memory.passes,
         source,
         attribution,
+        whole,
         progress,
     };
     job.run(out).map_err(|error| match error {
@@ -128,6 +155,8 @@ struct Job<'a> {
     passes: u32,
     source: &'a LogSource,
     attribution: &'a Attribution,
+    /// Features and history too, not labels alone.
+    whole: bool,
     progress: &'a dyn Progress,
 }
 
@@ -137,7 +166,11 @@ impl Job<'_> {
             check::check_log(self.engine, self.source, self.attribution)
         })?;
         let as_of = self.attribution.label_as_of.unwrap_or(checked.last_ts);
-        let layout = Layout::new(&checked, self.attribution);
+        let layout = if self.whole {
+            Layout::new(&checked, self.attribution)
+        } else {
+            Layout::labels()
+        };
         let mut attributed = self.attribute(&checked, &layout, as_of)?;
         let mut history = self.history(&attributed)?;
         if !checked.reject_queries.is_empty() {
@@ -198,9 +231,12 @@ impl Job<'_> {
         );
         self.progress
             .begin("order placements", Some(self.usable(checked)), "rows");
-        let batches = self
-            .engine
-            .stream(STAGE, &plan::rows(as_of, &slot, &item))?;
+        let rows = if self.whole {
+            plan::rows(as_of, &slot, &item)
+        } else {
+            plan::narrow_rows(as_of, self.attribution.halo)
+        };
+        let batches = self.engine.stream(STAGE, &rows)?;
         let files = RowFiles::write(
             batches,
             self.engine.work(),

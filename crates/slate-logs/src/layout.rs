@@ -13,6 +13,8 @@ use crate::{Attribution, plan};
 
 /// The columns of the output.
 pub(crate) struct Layout {
+    /// Columns before the extra ones.
+    shown: Vec<&'static str>,
     pub(crate) schema: SchemaRef,
     pub(crate) slot_extras: Vec<Extra>,
     pub(crate) item_extras: Vec<Extra>,
@@ -49,6 +51,18 @@ const SHOWN: [(&str, DataType, bool); 25] = [
     ("item_price", DataType::Int64, true),
     ("item_start", DataType::Int64, true),
     ("item_end", DataType::Int64, true),
+];
+
+/// Columns beside labels where labels are all that is asked for.
+const LABELLED: [&str; 8] = [
+    "list_id",
+    "page_id",
+    "impression_id",
+    "ts",
+    "slot",
+    "item_id",
+    "user_id",
+    "session_id",
 ];
 
 /// The last columns.
@@ -112,10 +126,30 @@ impl Layout {
         let labels_at = fields.len();
         fields.extend(LABELS.iter().map(field));
         Self {
+            shown: SHOWN.iter().map(|column| column.0).collect(),
             schema: Arc::new(Schema::new(fields)),
             slot_extras,
             item_extras,
             ignored,
+            labels_at,
+        }
+    }
+
+    /// Ids and labels alone.
+    pub(crate) fn labels() -> Self {
+        let ids = SHOWN.iter().filter(|column| LABELLED.contains(&column.0));
+        let ids: Vec<&(&'static str, DataType, bool)> = ids.collect();
+        let labels_at = ids.len();
+        let field = |(name, data_type, nullable): &(&'static str, DataType, bool)| {
+            Field::new(*name, data_type.clone(), *nullable)
+        };
+        let fields: Vec<Field> = ids.iter().copied().chain(&LABELS).map(field).collect();
+        Self {
+            shown: ids.iter().map(|column| column.0).collect(),
+            schema: Arc::new(Schema::new(fields)),
+            slot_extras: Vec::new(),
+            item_extras: Vec::new(),
+            ignored: Vec::new(),
             labels_at,
         }
     }
@@ -127,9 +161,10 @@ impl Layout {
             .item_extras
             .iter()
             .map(|extra| plan::item_column(&extra.name));
-        let names = SHOWN
+        let names = self
+            .shown
             .iter()
-            .map(|column| column.0.to_owned())
+            .map(|column| (*column).to_owned())
             .chain(extras)
             .chain(item_extras);
         let place = |name: String| {

@@ -56,7 +56,7 @@ mod writer;
 pub use check::RejectCount;
 pub use dry_run::{DryRun, dry_run};
 pub use error::LogError;
-pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples};
+pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples, labels};
 pub use join_report::{JoinLine, JoinReport};
 pub use options::{
     Attribution, AttributionOptions, EngineOptions, Grades, HistoryKey, PairOptions,

@@ -390,6 +390,17 @@ impl SequenceOptions {
 }
 
 impl Attribution {
+    /// The same rules, with nothing counted beside the labels.
+    pub(crate) fn without_history(&self) -> Self {
+        Self {
+            history_days: Vec::new(),
+            history_keys: Vec::new(),
+            pairs: None,
+            sequence: None,
+            ..self.clone()
+        }
+    }
+
     /// Refuses keys that the log cannot tell.
     pub(crate) fn check_keys(&self, source: &LogSource) -> Result<(), LogError> {
         let has = |table: Option<&TableSource>, column: &str| {

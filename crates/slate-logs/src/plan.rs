@@ -47,6 +47,24 @@ pub(crate) fn rows(as_of: i64, slot_extras: &[&Extra], item_extras: &[&Extra]) -
     )
 }
 
+/// What attribution needs to know of a placement, in the order of the output.
+pub(crate) fn narrow_rows(as_of: i64, sellers: bool) -> String {
+    let (seller, items) = if sellers {
+        (
+            "coalesce(s.seller_id, i.seller_id)",
+            "item_kept i RIGHT JOIN slot_kept s ON i.item_id = s.item_id",
+        )
+    } else {
+        ("s.seller_id", "slot_kept s")
+    };
+    format!(
+        "SELECT s.list_id, s.page_id, s.impression_id, s.page_ts AS ts, s.slot, s.item_id, \
+         {seller} AS seller_id, s.page_user_id AS user_id, s.page_session_id AS session_id, \
+         s.page_seed_item_id AS seed_item_id FROM {items} WHERE s.page_ts <= {as_of} \
+         ORDER BY s.page_ts, s.page_id, s.list_id, s.slot, s.impression_id"
+    )
+}
+
 /// Name in the output of an extra column of the item table.
 pub(crate) fn item_column(name: &str) -> String {
     format!("item_{name}")

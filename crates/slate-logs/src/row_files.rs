@@ -5,7 +5,7 @@ use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
@@ -80,7 +80,8 @@ impl RowFiles {
                         .clone()
                 })
                 .collect();
-            let others = RecordBatch::try_new(rest_schema.clone(), others)
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let others = RecordBatch::try_new_with_options(rest_schema.clone(), others, &options)
                 .map_err(|error| fail(&files[1], error))?;
             each(&Rows::of(&rows), len);
             narrow_writer.write(&rows).map_err(|e| fail(&files[0], e))?;
@@ -130,10 +131,10 @@ impl RowFiles {
 
 /// Codes of the texts in `item_category`.
 fn codes(batch: &RecordBatch, categories: &mut Texts) -> Int64Array {
-    let texts = batch
-        .column_by_name("item_category")
-        .expect("the query names it")
-        .as_string::<i32>();
+    let Some(texts) = batch.column_by_name("item_category") else {
+        return Int64Array::new_null(batch.num_rows());
+    };
+    let texts = texts.as_string::<i32>();
     let code = |at: usize| (!texts.is_null(at)).then(|| categories.code(texts.value(at)));
     (0..texts.len()).map(code).collect()
 }

@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// Attribute events to placements, add history, and write a dataset of numbers
     Features(FeaturesArgs),
+    /// Attribute a log's events to its placements: labels alone, with a balanced join report
+    Label(LabelArgs),
     /// Train a page ranker on a dataset
     Train(TrainArgs),
     /// Score one split of a dataset with a trained run or a baseline
@@ -171,6 +173,28 @@ pub(crate) struct FeaturesArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
     /// Divide events and keys into this many passes [default: as many as --memory asks for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) passes: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate label --logs logs --out labels\n  \
+    slate label -c my.toml --logs logs --out labels --as-of 2026-05-01\n  \
+    duckdb -c \"select avg(click) from 'labels/labels.parquet' where matured\"")]
+pub(crate) struct LabelArgs {
+    /// Folder of the logs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) logs: PathBuf,
+    /// Folder for labels.parquet and join.json
+    #[arg(long, value_name = "LABELS")]
+    pub(crate) out: PathBuf,
+    /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) as_of: Option<String>,
+    /// Most memory the job may take, for instance 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Divide events into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,
 }

@@ -2,13 +2,13 @@
 
 use anyhow::{Context as _, Result};
 use slate_features::{DatasetSummary, FeatureMap};
-use slate_logs::EngineOptions;
+use slate_logs::{EngineOptions, ExamplesSummary};
 
 use super::Context;
 use crate::artefacts::Staged;
 use crate::cli::FeaturesArgs;
 use crate::console::{Align, Outcome, Refusal, Table};
-use crate::pipeline::featurise::{self, Made};
+use crate::pipeline::featurise;
 
 pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     let config = &context.config;
@@ -48,12 +48,16 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     for note in &made.dataset.notes {
         context.console.say(&format!("note: {note}"));
     }
-    let text = format!("{}\n{}", join_table(&made), split_table(&made.dataset));
+    let text = format!(
+        "{}\n{}",
+        join_table(&made.examples),
+        split_table(&made.dataset)
+    );
     Ok(Outcome::done(made.json, text))
 }
 
 /// The join report for people.
-pub(super) fn join_table(made: &Made) -> String {
+pub(super) fn join_table(examples: &ExamplesSummary) -> String {
     let mut table = Table::new(&[
         ("events", Align::Left),
         ("input", Align::Right),
@@ -62,7 +66,7 @@ pub(super) fn join_table(made: &Made) -> String {
         ("orphan", Align::Right),
         ("duplicate", Align::Right),
     ]);
-    for line in &made.examples.join.lines {
+    for line in &examples.join.lines {
         table.row([
             line.event_type.clone(),
             line.input.to_string(),
@@ -73,11 +77,24 @@ pub(super) fn join_table(made: &Made) -> String {
         ]);
     }
     let mut text = table.render();
+    let total = examples.join.total();
+    if total.early > 0 {
+        text.push_str(&format!(
+            "{} events came before the placement they belong to: clocks may differ\n",
+            total.early
+        ));
+    }
+    if total.halo > 0 {
+        text.push_str(&format!(
+            "{} of the attributed went to another item of the same seller\n",
+            total.halo
+        ));
+    }
     text.push_str(&format!(
         "\n{} placements in {} lists, {} of them matured\n",
-        made.examples.rows, made.examples.lists, made.examples.matured_rows
+        examples.rows, examples.lists, examples.matured_rows
     ));
-    for reject in &made.examples.rejects {
+    for reject in &examples.rejects {
         text.push_str(&format!(
             "kept aside in rejects.parquet: {} rows of `{}`: {}\n",
             reject.rows, reject.table, reject.reason
@@ -108,7 +125,7 @@ pub(super) fn split_table(summary: &DatasetSummary) -> String {
 }
 
 /// A size such as `512MiB`, `2GiB`, `1GB` or plain bytes.
-fn bytes(text: &str) -> Result<u64> {
+pub(super) fn bytes(text: &str) -> Result<u64> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());

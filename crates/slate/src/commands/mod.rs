@@ -6,6 +6,7 @@ mod doctor;
 mod evaluate;
 mod features;
 mod import;
+mod label;
 mod report;
 mod score;
 mod simulate;
@@ -67,6 +68,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Import(args) => import::run(&context, &args),
         Command::Validate(args) => validate::run(&context, &args),
         Command::Features(args) => features::run(&context, &args),
+        Command::Label(args) => label::run(&context, &args),
         Command::Train(args) => train::run(&context, &args),
         Command::Score(args) => score::run(&context, &args),
         Command::Calibrate(args) => calibrate::run(&context, &args),

@@ -78,10 +78,7 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
             .context("cannot keep the rejected rows")?;
     }
     let json = summary(&examples)?;
-    let mut join = json.clone();
-    join["format"] = json!(manifest::FORMAT);
-    join["kind"] = json!("join");
-    manifest::write_json(&out.join("join.json"), &join)?;
+    manifest::write_json(&out.join("join.json"), &join_file(&json))?;
     Ok(Made {
         examples,
         dataset,
@@ -89,7 +86,16 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
     })
 }
 
-fn summary(examples: &ExamplesSummary) -> Result<Value> {
+/// The summary as a file of its own.
+pub(crate) fn join_file(summary: &Value) -> Value {
+    let mut join = summary.clone();
+    join["format"] = json!(manifest::FORMAT);
+    join["kind"] = json!("join");
+    join
+}
+
+/// What attribution found, for programs.
+pub(crate) fn summary(examples: &ExamplesSummary) -> Result<Value> {
     let mut join = serde_json::Map::new();
     for line in &examples.join.lines {
         let mut fields = serde_json::to_value(line)?;

@@ -1,0 +1,45 @@
+//! `slate label`: logs to labelled placements, without features.
+
+use anyhow::{Context as _, Result};
+use slate_logs::{EngineOptions, ExampleFiles, LogSource};
+
+use super::Context;
+use super::features::{bytes, join_table};
+use crate::artefacts::{Staged, manifest};
+use crate::cli::LabelArgs;
+use crate::console::Outcome;
+use crate::pipeline::featurise;
+
+pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
+    let mut attribution = context.config.file.attribution.clone().unwrap_or_default();
+    if args.as_of.is_some() {
+        attribution.label_as_of.clone_from(&args.as_of);
+    }
+    let engine = EngineOptions {
+        threads: context.threads,
+        memory: args.memory.as_deref().map(bytes).transpose()?,
+        passes: args.passes,
+    };
+    let attribution = attribution.check()?;
+    let source = LogSource::open(&args.logs)
+        .with_context(|| format!("cannot open the logs `{}`", args.logs.display()))?;
+    let staged = Staged::folder(&args.out, context.force)?;
+    let file = |name: &str| staged.path().join(name);
+    let bar = context.console.bar();
+    let labelled = slate_logs::labels(
+        &source,
+        &attribution,
+        &engine,
+        ExampleFiles {
+            examples: &file("labels.parquet"),
+            rejects: &file("rejects.parquet"),
+            sequences: &file("sequences.parquet"),
+        },
+        &bar,
+    )
+    .with_context(|| format!("cannot attribute the logs `{}`", args.logs.display()))?;
+    let json = featurise::summary(&labelled)?;
+    manifest::write_json(&file("join.json"), &featurise::join_file(&json))?;
+    staged.commit()?;
+    Ok(Outcome::done(json, join_table(&labelled)))
+}
