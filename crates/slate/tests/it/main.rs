@@ -13,5 +13,6 @@ mod bad_input;
 mod chain;
 mod config;
 mod contract;
+mod label;
 mod program;
 mod real_logs;
