@@ -8,8 +8,10 @@ use rayon::prelude::*;
 
 use crate::{
     Block, FeatureError,
+    block::Column,
+    date,
     map::{CategoricalFeature, DenseFeature, FeatureMap},
-    spec::Comparison,
+    spec::{Comparison, Period},
     value::{self, Ids},
 };
 
@@ -94,13 +96,14 @@ fn dense_column(feature: &DenseFeature, block: &Block) -> Result<Vec<f32>, Featu
     let values = match feature {
         DenseFeature::Numeric {
             column,
+            time_since,
             clip,
             log1p,
             scale,
             fill,
             ..
         } => {
-            let mut values = block.numbers(column)?;
+            let mut values = block.numbers_or_hours(column, *time_since)?;
             for (row, value) in values.iter_mut().enumerate() {
                 *value = if value.is_nan() {
                     *fill
@@ -111,8 +114,10 @@ fn dense_column(feature: &DenseFeature, block: &Block) -> Result<Vec<f32>, Featu
             }
             values
         }
-        DenseFeature::Missing { column, .. } => {
-            let values = block.numbers(column)?;
+        DenseFeature::Missing {
+            column, time_since, ..
+        } => {
+            let values = block.numbers_or_hours(column, *time_since)?;
             values
                 .iter()
                 .map(|value| f64::from(u8::from(value.is_nan())))
@@ -138,6 +143,12 @@ fn dense_column(feature: &DenseFeature, block: &Block) -> Result<Vec<f32>, Featu
             values
         }
         DenseFeature::Relative { column, to, .. } => relative(block, column, *to)?,
+        DenseFeature::Cyclic {
+            column,
+            period,
+            cosine,
+            ..
+        } => cyclic(block, column, *period, *cosine)?,
     };
     let column = feature.columns()[0];
     values
@@ -238,6 +249,25 @@ fn relative(block: &Block, column: &str, to: Comparison) -> Result<Vec<f64>, Fea
     Ok(values)
 }
 
+/// Where each time stands on the circle of a period.
+fn cyclic(
+    block: &Block,
+    column: &str,
+    period: Period,
+    cosine: bool,
+) -> Result<Vec<f64>, FeatureError> {
+    let Column::Integers(times) = block.column(column)? else {
+        return Err(block.bad_type(column, "times"));
+    };
+    let place = |time: Option<i64>| {
+        time.map_or(0.0, |time| {
+            let angle = std::f64::consts::TAU * date::share(time, period);
+            if cosine { angle.cos() } else { angle.sin() }
+        })
+    };
+    Ok(times.iter().map(place).collect())
+}
+
 /// Share of the others that are smaller, ties counted half, less ½.
 fn rank(list: &mut [f64], mut known: Vec<f64>) {
     known.sort_unstable_by(f64::total_cmp);
@@ -264,12 +294,16 @@ fn categorical_column(
         (
             CategoricalFeature::Bins {
                 column: name,
+                time_since,
                 edges,
                 ..
             },
             _,
         ) => {
-            for (id, value) in column.iter_mut().zip(block.numbers(name)?) {
+            for (id, value) in column
+                .iter_mut()
+                .zip(block.numbers_or_hours(name, *time_since)?)
+            {
                 if !value.is_nan() {
                     *id = 1 + edges.partition_point(|edge| *edge <= value) as u32;
                 }
@@ -278,17 +312,23 @@ fn categorical_column(
         (
             CategoricalFeature::Hashed {
                 column: name,
+                with,
                 buckets,
                 ..
             },
             _,
         ) => {
-            value::for_each(block, name, |row, value| {
+            value::for_each_crossed(block, name, with, |row, value| {
                 column[row] = value.map_or(0, |value| 1 + value.bucket(*buckets));
             })?;
         }
-        (CategoricalFeature::Vocabulary { column: name, .. }, Some(ids)) => {
-            value::for_each(block, name, |row, value| {
+        (
+            CategoricalFeature::Vocabulary {
+                column: name, with, ..
+            },
+            Some(ids),
+        ) => {
+            value::for_each_crossed(block, name, with, |row, value| {
                 column[row] = value.map_or(0, |value| ids.id(&value));
             })?;
         }

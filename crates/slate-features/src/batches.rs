@@ -16,6 +16,7 @@
 //! #     purchase: vec![0; 6], weight: vec![1.0; 6], slot: vec![0; 6], propensity: vec![1.0; 6],
 //! #     price: vec![1.0; 6], ad_rate: vec![0.0; 6], raw_score: vec![0.0; 6], item: vec![0; 6],
 //! #     impression: vec![0; 6], list_id: vec![0; 3], list_ts: vec![0; 3],
+//! #     extras: Default::default(),
 //! # };
 //! # let shape = FeatureShape { dense: 1, categorical: vec![] };
 //! let options = BatchOptions { lists_per_batch: 2, shuffle: None, bucket_by_length: false };
@@ -49,7 +50,8 @@ pub fn batches<'a>(
     shape: &FeatureShape,
     options: BatchOptions,
 ) -> impl Iterator<Item = (Vec<u32>, Batch)> + Send + use<'a> {
-    let (dense, categorical) = SplitData::widths(shape);
+    let vectors = data.vector_width();
+    let (dense, categorical) = SplitData::widths(shape, vectors);
     plan(data, options).into_iter().map(move |lists| {
         let batch = pad(data, dense, categorical, &lists);
         (lists, batch)
@@ -92,7 +94,8 @@ fn shuffle<T>(items: &mut [T], seed: Seed) {
     }
 }
 
-fn pad(data: &SplitData, dense_width: usize, categorical_width: usize, lists: &[u32]) -> Batch {
+/// `own_width` numbers of a row are its own, the vectors of its items follow.
+fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u32]) -> Batch {
     let range = |list: u32| data.lists.range(list as usize);
     let slots = lists
         .iter()
@@ -100,6 +103,7 @@ fn pad(data: &SplitData, dense_width: usize, categorical_width: usize, lists: &[
         .max()
         .unwrap_or(0);
     let places = lists.len() * slots;
+    let dense_width = own_width + data.vector_width();
     let mut batch = Batch {
         lists: lists.len(),
         slots,
@@ -119,7 +123,21 @@ fn pad(data: &SplitData, dense_width: usize, categorical_width: usize, lists: &[
         let to = place * slots..place * slots + from.len();
         let wide =
             |range: &std::ops::Range<usize>, width: usize| range.start * width..range.end * width;
-        batch.dense[wide(&to, dense_width)].copy_from_slice(&data.dense[wide(&from, dense_width)]);
+        if data.extras.vectors.is_empty() {
+            let own = &data.dense[wide(&from, own_width)];
+            batch.dense[wide(&to, own_width)].copy_from_slice(own);
+        } else {
+            for (to, row) in to.clone().zip(from.clone()) {
+                let (own, vectors) =
+                    batch.dense[to * dense_width..(to + 1) * dense_width].split_at_mut(own_width);
+                own.copy_from_slice(&data.dense[row * own_width..(row + 1) * own_width]);
+                let mut at = 0;
+                for table in &data.extras.vectors {
+                    vectors[at..at + table.width].copy_from_slice(table.of(row));
+                    at += table.width;
+                }
+            }
+        }
         batch.categorical[wide(&to, categorical_width)]
             .copy_from_slice(&data.categorical[wide(&from, categorical_width)]);
         batch.weight[to.clone()].copy_from_slice(&data.weight[from.clone()]);
@@ -139,6 +157,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use slate_types::ListOffsets;
+
+    use crate::Extras;
 
     /// Lists of these lengths; every number of a row is the row's own.
     fn data(lengths: &[u64]) -> (SplitData, FeatureShape) {
@@ -160,6 +180,7 @@ mod tests {
             impression: vec![0; rows],
             list_id: vec![0; lists.len()],
             list_ts: vec![0; lists.len()],
+            extras: Extras::default(),
             lists,
         };
         (

@@ -126,6 +126,32 @@ impl Block {
         }
     }
 
+    /// A column of times as hours from them to the page; NaN for null and for times after it.
+    pub(crate) fn hours_since(&self, name: &str) -> Result<Vec<f64>, FeatureError> {
+        let Column::Integers(times) = self.column(name)? else {
+            return Err(self.bad_type(name, "times"));
+        };
+        let pages = self.integers("ts")?.values();
+        let since = times.iter().zip(pages).map(|(time, page)| match time {
+            Some(time) if time <= *page => (page - time) as f64 / 3.6e9,
+            _ => f64::NAN,
+        });
+        Ok(since.collect())
+    }
+
+    /// A column as numbers, or as hours since it.
+    pub(crate) fn numbers_or_hours(
+        &self,
+        name: &str,
+        time_since: bool,
+    ) -> Result<Vec<f64>, FeatureError> {
+        if time_since {
+            self.hours_since(name)
+        } else {
+            self.numbers(name)
+        }
+    }
+
     /// A column as whole numbers without null.
     pub(crate) fn integers(&self, name: &str) -> Result<&Int64Array, FeatureError> {
         let Column::Integers(array) = self.column(name)? else {

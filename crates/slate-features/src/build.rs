@@ -19,10 +19,14 @@ use crate::{
     data::SplitData,
     dataset::sha256,
     examples::Examples,
-    fit::{Fitted, fit, require_columns},
+    fit::{Fitted, fit, require_columns, require_sequences, tables},
     manifest::MANIFEST_FILE,
     map::FEATURE_MAP_FILE,
+    multi::ExtrasApplier,
+    ragged::Extras,
+    sequences::Sequences,
     split::{Moment, Rule},
+    vectors::{VectorTable, table_name},
     writer::{SplitWriter, sync_folder},
 };
 
@@ -44,8 +48,8 @@ const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
 
 /// Makes a dataset in `out`, a folder that exists and is empty.
 ///
-/// With a `map` nothing is fitted: the examples are transformed as the map says, and of `spec`
-/// only the weights are used. Otherwise `spec` is fitted to the training window.
+/// `sequences` is needed where histories are a feature. With a `map` nothing is fitted: the examples
+/// are transformed as the map says, and of `spec` only the weights and the files of vectors are used. Otherwise `spec` is fitted to the training window.
 ///
 /// # Errors
 /// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
@@ -54,6 +58,7 @@ const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
 /// divided or learned from.
 pub fn build(
     examples: &Path,
+    sequences: Option<&Path>,
     spec: &FeatureSpec,
     split: &SplitSpec,
     map: Option<FeatureMap>,
@@ -76,6 +81,15 @@ pub fn build(
                 source.require(column, "the feature map")?;
             }
         }
+    }
+
+    let wants_history = map
+        .as_ref()
+        .map_or(spec.history.is_some(), |map| map.history.is_some());
+    require_sequences(wants_history, sequences)?;
+    let tables = tables(spec)?;
+    if let Some(map) = &map {
+        check_tables(map, spec, &tables)?;
     }
 
     let scan = in_stage(progress, "scan", source.rows, || scan(&source, progress))?;
@@ -102,9 +116,15 @@ pub fn build(
             notes: Vec::new(),
         },
         None => in_stage(progress, "fit", splits[&Split::Train].rows, || {
-            fit(&source, spec, times.valid_from, &|rows| {
-                progress.advance(rows);
-            })
+            let advance = |rows| progress.advance(rows);
+            fit(
+                &source,
+                spec,
+                times.valid_from,
+                sequences,
+                &tables,
+                &advance,
+            )
         })?,
     };
     let mut origin = origin;
@@ -130,9 +150,19 @@ pub fn build(
     manifest.left_out = scan.left_out;
     manifest.notes = notes;
     in_stage(progress, "write", source.rows, || {
+        for (feature, table) in map.embedding.iter().zip(&tables) {
+            let name = table_name(&feature.name);
+            let file = table.write(&out.join(&name))?;
+            manifest.files.insert(name, file);
+        }
+        let sequences = match (&map.history, sequences) {
+            (Some(_), Some(path)) => Some(Sequences::open(path)?),
+            _ => None,
+        };
         write(
             &source,
             &map,
+            ExtrasApplier::new(&map, &tables, sequences),
             &spec.weights,
             times,
             out,
@@ -142,6 +172,32 @@ pub fn build(
     })?;
     finish(&map, &manifest, out)?;
     Ok(manifest.summary())
+}
+
+/// The spec must bring the vectors that a given map wants.
+fn check_tables(
+    map: &FeatureMap,
+    spec: &FeatureSpec,
+    tables: &[VectorTable],
+) -> Result<(), FeatureError> {
+    for (i, feature) in map.embedding.iter().enumerate() {
+        let given = spec.embedding.get(i).zip(tables.get(i));
+        let fits = given.is_some_and(|(embedding, table)| {
+            embedding.name == feature.name && table.width == feature.width as usize
+        });
+        if !fits {
+            let found = given.map_or("missing".to_owned(), |(embedding, table)| {
+                format!("`{}` with vectors of {}", embedding.name, table.width)
+            });
+            let expected = format!(
+                "`{}` with vectors of {}, as in the feature map",
+                feature.name, feature.width
+            );
+            let key = format!("features.embedding[{i}]");
+            return Err(FeatureError::option(key, found, expected));
+        }
+    }
+    Ok(())
 }
 
 /// Runs one stage of the work under its name.
@@ -235,6 +291,7 @@ fn counts(moments: &[Moment], times: TimeSplit) -> BTreeMap<Split, SplitCounts> 
 fn write(
     source: &Examples,
     map: &FeatureMap,
+    mut extras: ExtrasApplier,
     weights: &[f64],
     times: TimeSplit,
     out: &Path,
@@ -242,19 +299,19 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<(), FeatureError> {
     let applier = Applier::new(map);
-    let shape = map.shape();
     let mut columns = map.columns();
     columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
     let open = |split: Split| {
         let counts = manifest.splits.get(&split).copied().unwrap_or_default();
-        SplitWriter::create(out, split, &shape, counts.lists, counts.rows)
+        SplitWriter::create(out, split, map, counts.lists, counts.rows)
     };
     let mut writers = Split::ALL.map(|split| (split, None::<SplitWriter>));
     for block in source.blocks(&columns)? {
         let block = block?;
         let features = applier.apply(&block)?;
+        let extras = extras.apply(&block)?;
         let matured = flags(&block, "matured")?;
-        let data = rows(&block, features, weights)?;
+        let data = rows(&block, features, extras, weights)?;
         let part = |list: usize| {
             let fits = usable(&matured[data.lists.range(list)]);
             fits.then(|| times.part(data.list_ts[list]))
@@ -285,7 +342,12 @@ fn write(
 }
 
 /// The arrays of one block.
-fn rows(block: &Block, features: Features, weights: &[f64]) -> Result<SplitData, FeatureError> {
+fn rows(
+    block: &Block,
+    features: Features,
+    extras: Extras,
+    weights: &[f64],
+) -> Result<SplitData, FeatureError> {
     let lists: ListOffsets = block.lists().clone();
     let firsts: Vec<usize> = lists.iter().map(|rows| rows.start).collect();
     let each_list = |column: &str| -> Result<Vec<i64>, FeatureError> {
@@ -316,6 +378,7 @@ fn rows(block: &Block, features: Features, weights: &[f64]) -> Result<SplitData,
         list_ts: each_list("ts")?,
         dense: features.dense,
         categorical: features.categorical,
+        extras,
         lists,
     })
 }

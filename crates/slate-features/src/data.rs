@@ -2,6 +2,8 @@
 
 use slate_types::{FeatureShape, ListOffsets};
 
+use crate::ragged::{Extras, Vectors};
+
 /// Rows of whole lists, list after list, as plain arrays.
 ///
 /// Arrays of rows have [`SplitData::rows`] entries, `dense` and `categorical` that many times
@@ -40,6 +42,8 @@ pub struct SplitData {
     pub list_id: Vec<i64>,
     /// Time of each list, UTC microseconds; 0 where lists have no time.
     pub list_ts: Vec<i64>,
+    /// What the feature map has beside dense and categorical columns.
+    pub extras: Extras,
 }
 
 impl SplitData {
@@ -48,8 +52,14 @@ impl SplitData {
         self.lists.rows()
     }
 
-    /// Widths `d` and `c` of a row.
-    pub(crate) fn widths(shape: &FeatureShape) -> (usize, usize) {
-        (shape.dense, shape.categorical.len())
+    /// Numbers and ids of a row in `dense` and `categorical`: of the shape a network reads, without
+    /// the vectors, which are looked up.
+    pub(crate) fn widths(shape: &FeatureShape, vectors: usize) -> (usize, usize) {
+        (shape.dense - vectors, shape.categorical.len())
+    }
+
+    /// Numbers of all vectors of a row.
+    pub(crate) fn vector_width(&self) -> usize {
+        self.extras.vectors.iter().map(|v: &Vectors| v.width).sum()
     }
 }

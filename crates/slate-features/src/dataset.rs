@@ -17,9 +17,12 @@ use slate_types::{FeatureShape, ListOffsets, Split};
 use crate::{
     FeatureError, FeatureMap, Manifest,
     data::SplitData,
+    extras_writer::{HISTORY, multi_valued_names, vector_name},
     manifest::MANIFEST_FILE,
     map::FEATURE_MAP_FILE,
     npy::{Element, Reader, hex},
+    ragged::{Extras, History, Ragged, Vectors},
+    vectors::table_name,
     writer::file_name,
 };
 
@@ -128,7 +131,7 @@ impl Dataset {
             })?;
         let (n, rows) = (lists.len() as u64, lists.rows() as u64);
         let shape = self.shape();
-        let (d, c) = SplitData::widths(&shape);
+        let (d, c) = (self.map.dense.len(), self.map.categorical.len());
         let data = SplitData {
             dense: self.array(split, "dense", Some(&[rows, d as u64]))?,
             categorical: self.array(split, "categorical", Some(&[rows, c as u64]))?,
@@ -145,10 +148,93 @@ impl Dataset {
             impression: self.array(split, "impression", Some(&[rows]))?,
             list_id: self.array(split, "list_id", Some(&[n]))?,
             list_ts: self.array(split, "list_ts", Some(&[n]))?,
+            extras: self.extras(split, n, rows)?,
             lists,
         };
         self.check_values(split, &data, &shape)?;
         Ok(data)
+    }
+
+    /// What the map has beside matrices.
+    fn extras(&self, split: Split, lists: u64, rows: u64) -> Result<Extras, FeatureError> {
+        let mut extras = Extras::default();
+        for feature in &self.map.multi_valued {
+            let [values, offsets] = multi_valued_names(&feature.name);
+            let ragged = Ragged {
+                offsets: self.array(split, &offsets, Some(&[rows + 1]))?,
+                values: self.array(split, &values, None)?,
+            };
+            self.check_offsets(split, &offsets, &ragged.offsets, ragged.values.len())?;
+            self.check_ids(split, &values, &ragged.values, feature.ids.cardinality())?;
+            extras.multi_valued.push(ragged);
+        }
+        for feature in &self.map.embedding {
+            let name = table_name(&feature.name);
+            let reader = Reader::open(&self.folder.join(&name))?;
+            let known = reader.shape.first().copied().unwrap_or(0);
+            let vectors = Vectors {
+                table: reader.read::<f32>()?.into(),
+                width: feature.width as usize,
+                index: self.array(split, &vector_name(&feature.name), Some(&[rows]))?,
+            };
+            self.check_ids(
+                split,
+                &vector_name(&feature.name),
+                &vectors.index,
+                known as u32,
+            )?;
+            extras.vectors.push(vectors);
+        }
+        if let Some(feature) = &self.map.history {
+            let [offsets, item, kind, age] = HISTORY;
+            let history = History {
+                offsets: self.array(split, offsets, Some(&[lists + 1]))?,
+                item: self.array(split, item, None)?,
+                kind: self.array(split, kind, None)?,
+                age: self.array(split, age, None)?,
+            };
+            for length in [history.item.len(), history.kind.len(), history.age.len()] {
+                self.check_offsets(split, offsets, &history.offsets, length)?;
+            }
+            self.check_ids(split, item, &history.item, feature.ids.cardinality())?;
+            extras.history = Some(history);
+        }
+        Ok(extras)
+    }
+
+    fn check_offsets(
+        &self,
+        split: Split,
+        array: &str,
+        offsets: &[u64],
+        values: usize,
+    ) -> Result<(), FeatureError> {
+        let sound = offsets.first() == Some(&0)
+            && offsets.is_sorted()
+            && offsets.last() == Some(&(values as u64));
+        if sound {
+            return Ok(());
+        }
+        Err(FeatureError::Npy {
+            file: self.folder.join(file_name(split, array)),
+            problem: format!("it does not grow from 0 to {values}, the number of values"),
+        })
+    }
+
+    fn check_ids(
+        &self,
+        split: Split,
+        array: &str,
+        ids: &[u32],
+        size: u32,
+    ) -> Result<(), FeatureError> {
+        match ids.iter().position(|id| *id >= size) {
+            None => Ok(()),
+            Some(place) => Err(FeatureError::Npy {
+                file: self.folder.join(file_name(split, array)),
+                problem: format!("number {place} is not below {size}"),
+            }),
+        }
     }
 
     /// One array, its shape that of the other arrays.

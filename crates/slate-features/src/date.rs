@@ -3,6 +3,8 @@
 //! Two forms are read: `2026-03-01` (midnight) and `2026-03-01T06:30:00Z`, with any fraction of a
 //! second down to microseconds. Years from 1970 to 9999.
 
+use crate::spec::Period;
+
 /// Microseconds since 1970 UTC, or none where `text` is not a date.
 pub(crate) fn parse_micros(text: &str) -> Option<i64> {
     let (date, time) = match text.split_once(['T', ' ']) {
@@ -17,6 +19,28 @@ pub(crate) fn parse_micros(text: &str) -> Option<i64> {
         return None;
     }
     Some(days_since_1970(year, month, day) * 86_400_000_000 + time.map_or(Some(0), parse_time)?)
+}
+
+/// Where a time stands in its period: 0 at the beginning, below 1.
+pub(crate) fn share(micros: i64, period: Period) -> f64 {
+    const HOUR: i64 = 3_600_000_000;
+    const DAY: i64 = 24 * HOUR;
+    let within = |time: i64, length: i64| time.rem_euclid(length) as f64 / length as f64;
+    match period {
+        Period::Hour => within(micros, HOUR),
+        Period::Day => within(micros, DAY),
+        // 1970 began on a Thursday.
+        Period::Week => within(micros + 3 * DAY, 7 * DAY),
+        Period::Year => {
+            let day = micros.div_euclid(DAY);
+            let mut year = 1970 + day.div_euclid(366);
+            while days_since_1970(year + 1, 1, 1) <= day {
+                year += 1;
+            }
+            let (first, next) = (days_since_1970(year, 1, 1), days_since_1970(year + 1, 1, 1));
+            (micros - first * DAY) as f64 / ((next - first) * DAY) as f64
+        }
+    }
 }
 
 fn parse_time(text: &str) -> Option<i64> {

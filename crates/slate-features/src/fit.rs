@@ -12,16 +12,18 @@ use rayon::prelude::*;
 
 use crate::{
     Block, FeatureError,
-    apply::{rate, transformed},
     examples::Examples,
-    map::{CategoricalFeature, DenseFeature, FEATURE_MAP_FORMAT, FeatureMap, FittedOn, Scale},
-    moments::{Moments, Sample},
-    spec::{Categorical, DEFAULT_MIN_COUNT, FeatureSpec, Numeric, Rate, RateTransform, Transform},
-    value::{self, Counts},
+    fitter::{Fitter, RateFitter},
+    map::{
+        DenseFeature, EmbeddingFeature, FEATURE_MAP_FORMAT, FeatureMap, FittedOn, HistoryFeature,
+        IdRule, MultiValuedFeature,
+    },
+    multi,
+    sequences::Sequences,
+    spec::{Categorical, DEFAULT_MIN_COUNT, FeatureSpec, HistorySpec, Numeric, Transform},
+    value::{Counts, Value},
+    vectors::VectorTable,
 };
-
-/// Most numbers kept for the quantiles of one column (8 MiB).
-const SAMPLE: usize = 1 << 20;
 
 /// A map and what a person should know about it.
 pub(crate) struct Fitted {
@@ -36,11 +38,18 @@ impl FeatureMap {
     /// [`FeatureError::Option`] for an unsound spec, [`FeatureError::MissingColumn`] and
     /// [`FeatureError::ColumnType`] where the spec and the file disagree,
     /// [`FeatureError::Value`] for a value that a transform cannot take.
-    pub fn fit(examples: &Path, spec: &FeatureSpec, until: i64) -> Result<Self, FeatureError> {
+    pub fn fit(
+        examples: &Path,
+        sequences: Option<&Path>,
+        spec: &FeatureSpec,
+        until: i64,
+    ) -> Result<Self, FeatureError> {
         spec.check()?;
+        require_sequences(spec.history.is_some(), sequences)?;
         let examples = Examples::open(examples)?;
         require_columns(&examples, spec)?;
-        Ok(fit(&examples, spec, until, &|_| {})?.map)
+        let tables = tables(spec)?;
+        Ok(fit(&examples, spec, until, sequences, &tables, &|_| {})?.map)
     }
 }
 
@@ -59,6 +68,20 @@ pub(crate) fn require_columns(examples: &Examples, spec: &FeatureSpec) -> Result
     for (i, relative) in spec.relative.iter().enumerate() {
         examples.require(&relative.column, &format!("`features.relative[{i}]`"))?;
     }
+    for (i, multi) in spec.multi_valued.iter().enumerate() {
+        examples.require(&multi.column, &format!("`features.multi_valued[{i}]`"))?;
+    }
+    for (i, embedding) in spec.embedding.iter().enumerate() {
+        examples.require(&embedding.column, &format!("`features.embedding[{i}]`"))?;
+    }
+    for (i, cyclic) in spec.cyclic.iter().enumerate() {
+        examples.require(&cyclic.column, &format!("`features.cyclic[{i}]`"))?;
+    }
+    for (i, cross) in spec.cross.iter().enumerate() {
+        for column in &cross.columns {
+            examples.require(column, &format!("`features.cross[{i}]`"))?;
+        }
+    }
     for (i, categorical) in spec.categorical.iter().enumerate() {
         examples.require(&categorical.column, &format!("`features.categorical[{i}]`"))?;
     }
@@ -70,26 +93,55 @@ pub(crate) fn fit(
     examples: &Examples,
     spec: &FeatureSpec,
     until: i64,
+    sequences: Option<&Path>,
+    tables: &[VectorTable],
     advance: &dyn Fn(u64),
 ) -> Result<Fitted, FeatureError> {
     let position = spec.position.then(position);
     let numeric = spec.numeric.iter().chain(&position);
+    let crossed: Vec<(Categorical, &[String])> = spec
+        .cross
+        .iter()
+        .map(|cross| (cross.as_categorical(), &cross.columns[1..]))
+        .collect();
     let mut fitters: Vec<Fitter> = numeric
         .map(Fitter::numeric)
         .chain(spec.rate.iter().map(Fitter::rate))
-        .chain(spec.categorical.iter().map(Fitter::categorical))
+        .chain(
+            spec.categorical
+                .iter()
+                .map(|spec| Fitter::categorical(spec, &[])),
+        )
+        .chain(
+            crossed
+                .iter()
+                .map(|(spec, with)| Fitter::categorical(spec, with)),
+        )
+        .collect();
+    let mut multi_counts: Vec<Counts> = spec
+        .multi_valued
+        .iter()
+        .map(|_| Counts::default())
         .collect();
     let mut columns: Vec<&str> = fitters.iter().flat_map(Fitter::columns).collect();
+    columns.extend(spec.multi_valued.iter().map(|multi| multi.column.as_str()));
     columns.push("matured");
 
     let fitted_on = training_rows(examples, &columns, until, |block, used| {
         fitters
             .par_iter_mut()
             .try_for_each(|fitter| fitter.observe(block, used))?;
+        for (multi, counts) in spec.multi_valued.iter().zip(&mut multi_counts) {
+            multi::count(block, &multi.column, &multi.separator, used, counts)?;
+        }
         advance(block.rows() as u64);
         Ok(())
     })?;
     fit_rate_scales(examples, &mut fitters, until)?;
+    let history = match (&spec.history, sequences) {
+        (Some(history), Some(path)) => Some(fit_history(examples, history, path, until)?),
+        _ => None,
+    };
 
     let mut notes = Vec::new();
     let mut dense = Vec::new();
@@ -111,6 +163,16 @@ pub(crate) fn fit(
             });
         }
     }
+    for cyclic in &spec.cyclic {
+        for (part, cosine) in [("sin", false), ("cos", true)] {
+            dense.push(DenseFeature::Cyclic {
+                name: format!("{}_{}_{part}", cyclic.name(), cyclic.period.name()),
+                column: cyclic.column.clone(),
+                period: cyclic.period,
+                cosine,
+            });
+        }
+    }
     dense.append(&mut last);
     Ok(Fitted {
         map: FeatureMap {
@@ -118,8 +180,93 @@ pub(crate) fn fit(
             fitted_on,
             dense,
             categorical,
+            multi_valued: spec
+                .multi_valued
+                .iter()
+                .zip(multi_counts)
+                .map(|(multi, counts)| MultiValuedFeature {
+                    name: multi.name().to_owned(),
+                    column: multi.column.clone(),
+                    separator: multi.separator.clone(),
+                    max_values: multi.max_values,
+                    ids: ids(counts, multi.min_count, multi.max_ids, multi.buckets),
+                })
+                .collect(),
+            embedding: spec
+                .embedding
+                .iter()
+                .zip(tables)
+                .map(|(embedding, table)| EmbeddingFeature {
+                    name: embedding.name.clone(),
+                    column: embedding.column.clone(),
+                    width: table.width as u32,
+                })
+                .collect(),
+            history,
         },
         notes,
+    })
+}
+
+/// The rule that counts lead to.
+fn ids(
+    counts: Counts,
+    min_count: Option<u64>,
+    max_ids: Option<u32>,
+    buckets: Option<u32>,
+) -> IdRule {
+    match buckets {
+        Some(buckets) => IdRule::Hashed { buckets },
+        None => IdRule::Vocabulary {
+            values: counts.vocabulary(min_count.unwrap_or(DEFAULT_MIN_COUNT), max_ids),
+        },
+    }
+}
+
+/// The tables of the spec's embeddings.
+pub(crate) fn tables(spec: &FeatureSpec) -> Result<Vec<VectorTable>, FeatureError> {
+    spec.embedding.iter().map(VectorTable::read).collect()
+}
+
+/// Histories need the file they come from.
+pub(crate) fn require_sequences(
+    wanted: bool,
+    sequences: Option<&Path>,
+) -> Result<(), FeatureError> {
+    if wanted && sequences.is_none() {
+        return Err(FeatureError::option(
+            "features.history",
+            "set",
+            "`[attribution.sequence]` beside it, which says what a sequence holds",
+        ));
+    }
+    Ok(())
+}
+
+/// Counts the items in the sequences of the training window.
+fn fit_history(
+    examples: &Examples,
+    spec: &HistorySpec,
+    path: &Path,
+    until: i64,
+) -> Result<HistoryFeature, FeatureError> {
+    let mut counts = Counts::default();
+    let mut sequences = Sequences::open(path)?;
+    training_rows(examples, &["matured"], until, |block, used| {
+        let lists = block.integers("list_id")?;
+        for rows in block.lists().iter() {
+            let steps = sequences.next(lists.value(rows.start), spec.max_events as usize)?;
+            if used[rows.start] {
+                for step in steps {
+                    counts.add(Value::Integer(step.item));
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(HistoryFeature {
+        max_events: spec.max_events,
+        ids: ids(counts, spec.min_count, spec.max_ids, spec.buckets),
     })
 }
 
@@ -131,6 +278,7 @@ fn position() -> Numeric {
         transforms: vec![Transform::Log1p, Transform::Standardise],
         clip: None,
         missing_indicator: Some(false),
+        time_since: false,
         quantile_bins: None,
     }
 }
@@ -196,261 +344,4 @@ fn fit_rate_scales(
             .try_for_each(|rate| rate.observe_rates(block, used))
     })?;
     Ok(())
-}
-
-/// What is gathered for one entry of the spec.
-enum Fitter<'a> {
-    Numeric {
-        spec: &'a Numeric,
-        moments: Moments,
-        missing: u64,
-    },
-    Bins {
-        spec: &'a Numeric,
-        bins: u32,
-        sample: Sample,
-    },
-    Rate(RateFitter<'a>),
-    Vocabulary {
-        spec: &'a Categorical,
-        counts: Counts,
-    },
-    Hashed {
-        spec: &'a Categorical,
-        buckets: u32,
-    },
-}
-
-struct RateFitter<'a> {
-    spec: &'a Rate,
-    successes: f64,
-    trials: f64,
-    moments: Moments,
-}
-
-impl<'a> Fitter<'a> {
-    fn numeric(spec: &'a Numeric) -> Self {
-        match spec.quantile_bins {
-            Some(bins) => Self::Bins {
-                spec,
-                bins,
-                sample: Sample::new(SAMPLE),
-            },
-            None => Self::Numeric {
-                spec,
-                moments: Moments::default(),
-                missing: 0,
-            },
-        }
-    }
-
-    fn rate(spec: &'a Rate) -> Self {
-        Self::Rate(RateFitter {
-            spec,
-            successes: 0.0,
-            trials: 0.0,
-            moments: Moments::default(),
-        })
-    }
-
-    fn categorical(spec: &'a Categorical) -> Self {
-        match spec.buckets {
-            Some(buckets) => Self::Hashed { spec, buckets },
-            None => Self::Vocabulary {
-                spec,
-                counts: Counts::default(),
-            },
-        }
-    }
-
-    fn is(&self, numeric: &Numeric) -> bool {
-        matches!(self, Self::Numeric { spec, .. } if std::ptr::eq(*spec, numeric))
-    }
-
-    fn columns(&self) -> Vec<&'a str> {
-        match self {
-            Self::Numeric { spec, .. } | Self::Bins { spec, .. } => vec![&spec.column],
-            Self::Rate(rate) => vec![&rate.spec.numerator, &rate.spec.denominator],
-            Self::Vocabulary { spec, .. } | Self::Hashed { spec, .. } => vec![&spec.column],
-        }
-    }
-
-    fn observe(&mut self, block: &Block, used: &[bool]) -> Result<(), FeatureError> {
-        match self {
-            Self::Numeric {
-                spec,
-                moments,
-                missing,
-            } => {
-                let log1p = spec.transforms.contains(&Transform::Log1p);
-                for (row, value) in used_rows(block, &spec.column, used)? {
-                    if value.is_nan() {
-                        *missing += 1;
-                    } else {
-                        moments.add(transformed(
-                            block,
-                            &spec.column,
-                            row,
-                            value,
-                            spec.clip,
-                            log1p,
-                        )?);
-                    }
-                }
-            }
-            Self::Bins { spec, sample, .. } => {
-                used_rows(block, &spec.column, used)?
-                    .into_iter()
-                    .filter(|(_, value)| !value.is_nan())
-                    .for_each(|(_, value)| sample.add(value));
-            }
-            Self::Rate(rate) => {
-                for (_, successes, trials) in rate.counts(block, used)? {
-                    rate.successes += successes;
-                    rate.trials += trials;
-                }
-            }
-            Self::Vocabulary { spec, counts } => {
-                value::for_each(block, &spec.column, |row, value| {
-                    if let Some(value) = value.filter(|_| used[row]) {
-                        counts.add(value);
-                    }
-                })?;
-            }
-            Self::Hashed { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn finish(
-        self,
-        dense: &mut Vec<DenseFeature>,
-        categorical: &mut Vec<CategoricalFeature>,
-        notes: &mut Vec<String>,
-    ) {
-        match self {
-            Self::Numeric {
-                spec,
-                moments,
-                missing,
-            } => {
-                let name = spec.name().to_owned();
-                let column = spec.column.clone();
-                if moments.count == 0 {
-                    notes.push(format!(
-                        "`{column}` is empty in the training window: `{name}` is the same in every row"
-                    ));
-                }
-                let Scale { mean, .. } = moments.scale();
-                let standardise = spec.transforms.contains(&Transform::Standardise);
-                dense.push(DenseFeature::Numeric {
-                    name: name.clone(),
-                    column: column.clone(),
-                    clip: spec.clip,
-                    log1p: spec.transforms.contains(&Transform::Log1p),
-                    scale: standardise.then(|| moments.scale()),
-                    fill: if standardise { 0.0 } else { mean },
-                });
-                if spec.missing_indicator.unwrap_or(missing > 0) {
-                    dense.push(DenseFeature::Missing {
-                        name: format!("{name}_missing"),
-                        column,
-                    });
-                }
-            }
-            Self::Bins { spec, bins, sample } => categorical.push(CategoricalFeature::Bins {
-                name: format!("{}_bin", spec.name()),
-                column: spec.column.clone(),
-                edges: sample.edges(bins),
-            }),
-            Self::Rate(rate) => dense.push(DenseFeature::Rate {
-                name: rate.spec.name.clone(),
-                numerator: rate.spec.numerator.clone(),
-                denominator: rate.spec.denominator.clone(),
-                smoothing: rate.spec.smoothing,
-                prior: rate.prior(),
-                log: rate.log(),
-                scale: rate.standardised().then(|| rate.moments.scale()),
-            }),
-            Self::Vocabulary { spec, counts } => {
-                let min_count = spec.min_count.unwrap_or(DEFAULT_MIN_COUNT);
-                let values = counts.vocabulary(min_count, spec.max_ids);
-                if values.is_empty() {
-                    notes.push(format!(
-                        "no value of `{}` is in {min_count} training rows: `{}` is 0 in every row",
-                        spec.column,
-                        spec.name()
-                    ));
-                }
-                categorical.push(CategoricalFeature::Vocabulary {
-                    name: spec.name().to_owned(),
-                    column: spec.column.clone(),
-                    values,
-                });
-            }
-            Self::Hashed { spec, buckets } => categorical.push(CategoricalFeature::Hashed {
-                name: spec.name().to_owned(),
-                column: spec.column.clone(),
-                buckets,
-            }),
-        }
-    }
-}
-
-impl RateFitter<'_> {
-    fn standardised(&self) -> bool {
-        self.spec.transforms.contains(&RateTransform::Standardise)
-    }
-
-    fn log(&self) -> bool {
-        self.spec.transforms.contains(&RateTransform::Log)
-    }
-
-    /// The rate of the window. Where nothing succeeded (or nothing was tried) half a success is
-    /// assumed: a prior of 0 has no logarithm.
-    fn prior(&self) -> f64 {
-        if self.successes > 0.0 && self.trials > 0.0 {
-            self.successes / self.trials
-        } else {
-            0.5 / (self.trials + 1.0)
-        }
-    }
-
-    /// Row, successes and trials of the rows that may be used.
-    fn counts(&self, block: &Block, used: &[bool]) -> Result<Vec<(usize, f64, f64)>, FeatureError> {
-        let numerator = used_rows(block, &self.spec.numerator, used)?;
-        let denominator = used_rows(block, &self.spec.denominator, used)?;
-        numerator
-            .into_iter()
-            .zip(denominator)
-            .map(|((row, n), (_, d))| {
-                let n = crate::apply::count(block, &self.spec.numerator, row, n)?;
-                let d = crate::apply::count(block, &self.spec.denominator, row, d)?;
-                Ok((row, n, d))
-            })
-            .collect()
-    }
-
-    fn observe_rates(&mut self, block: &Block, used: &[bool]) -> Result<(), FeatureError> {
-        let (prior, log) = (self.prior(), self.log());
-        for (_, n, d) in self.counts(block, used)? {
-            self.moments
-                .add(rate(n, d, self.spec.smoothing, prior, log));
-        }
-        Ok(())
-    }
-}
-
-/// Row and value of the rows that may be used, NaN where missing.
-fn used_rows(
-    block: &Block,
-    column: &str,
-    used: &[bool],
-) -> Result<Vec<(usize, f64)>, FeatureError> {
-    let values = block.numbers(column)?;
-    Ok(values
-        .into_iter()
-        .enumerate()
-        .filter(|(row, _)| used[*row])
-        .collect())
 }

@@ -44,15 +44,21 @@ mod dataset;
 mod date;
 mod error;
 mod examples;
+mod extras_writer;
 mod fit;
+mod fitter;
 pub mod letor;
 mod manifest;
 mod map;
 mod moments;
+mod multi;
 mod npy;
+mod ragged;
+mod sequences;
 mod spec;
 mod split;
 mod value;
+mod vectors;
 mod writer;
 
 pub use apply::{Applier, Features};
@@ -68,12 +74,14 @@ pub use manifest::{
     SplitCounts, SplitRule,
 };
 pub use map::{
-    CategoricalFeature, DenseFeature, FEATURE_MAP_FILE, FEATURE_MAP_FORMAT, FeatureMap, FittedOn,
-    Scale,
+    CategoricalFeature, DenseFeature, EmbeddingFeature, FEATURE_MAP_FILE, FEATURE_MAP_FORMAT,
+    FeatureMap, FittedOn, HistoryFeature, IdRule, MultiValuedFeature, Scale,
 };
 pub use npy::ArrayFile;
+pub use ragged::{Extras, History, Ragged, Vectors};
 pub use spec::{
-    Categorical, Comparison, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, FeatureSpec, Numeric, Rate,
-    RateTransform, Relative, Transform,
+    Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
+    FeatureSpec, HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative,
+    Transform,
 };
 pub use split::{DEFAULT_FRACTIONS, SplitSpec, TimeSplit};

@@ -10,7 +10,7 @@ use slate_types::{FeatureShape, FormatVersion, Seed, Split};
 
 use crate::{
     ArrayFile, FeatureError, TimeSplit,
-    map::{CategoricalFeature, DenseFeature, FeatureMap, check_format, write_text},
+    map::{CategoricalFeature, FeatureMap, check_format, write_text},
 };
 
 /// Newest layout of a dataset, and the one written.
@@ -156,8 +156,10 @@ impl Manifest {
             dense: map
                 .dense
                 .iter()
-                .map(DenseFeature::name)
-                .map(str::to_owned)
+                .map(|feature| feature.name().to_owned())
+                .chain(map.embedding.iter().flat_map(|feature| {
+                    (0..feature.width).map(|number| format!("{}_{number}", feature.name))
+                }))
                 .collect(),
             categorical: map.categorical.iter().map(input).collect(),
             split_rule,

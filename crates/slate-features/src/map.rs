@@ -8,7 +8,8 @@
 //! where it is set; `fill` stands for a missing value, after all steps. A rate is
 //! `(n + s·prior) / (d + s)`. In a vocabulary the first value has id 1; values that are not in it,
 //! and null, are id 0. A hashed id is `1 + (h xor h >> 32) mod buckets`, `h` being FNV-1a (64 bit)
-//! over the UTF-8 text. A bin is `1 +` the number of edges at or below the value; null is id 0.
+//! over the UTF-8 text. Crossed columns are one text: their values with `|` between them, in which
+//! `\` and `|` stand after a `\`, and a missing value is `\0`. A bin is `1 +` the number of edges at or below the value; null is id 0.
 
 use std::{fs::File, io::Write, path::Path};
 
@@ -16,10 +17,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use slate_types::{FeatureShape, FormatVersion};
 
-use crate::{FeatureError, npy::hex, spec::Comparison};
+use crate::{
+    FeatureError,
+    npy::hex,
+    spec::{Comparison, Period},
+};
 
 /// Newest layout of `feature_map.json`, and the one written.
-pub const FEATURE_MAP_FORMAT: FormatVersion = FormatVersion(1);
+pub const FEATURE_MAP_FORMAT: FormatVersion = FormatVersion(2);
 /// Name of the file in datasets and runs.
 pub const FEATURE_MAP_FILE: &str = "feature_map.json";
 
@@ -35,6 +40,94 @@ pub struct FeatureMap {
     pub dense: Vec<DenseFeature>,
     /// One entry for each categorical input, in order.
     pub categorical: Vec<CategoricalFeature>,
+    /// One entry for each input of several ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub multi_valued: Vec<MultiValuedFeature>,
+    /// One entry for each table of vectors; they follow the dense inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embedding: Vec<EmbeddingFeature>,
+    /// User histories, where they are an input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryFeature>,
+}
+
+impl Default for FeatureMap {
+    /// A map of the newest layout without inputs.
+    fn default() -> Self {
+        Self {
+            format: FEATURE_MAP_FORMAT,
+            fitted_on: FittedOn::default(),
+            dense: Vec::new(),
+            categorical: Vec::new(),
+            multi_valued: Vec::new(),
+            embedding: Vec::new(),
+            history: None,
+        }
+    }
+}
+
+/// How values become ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum IdRule {
+    /// Known values.
+    Vocabulary {
+        /// Values of ids 1, 2, …: most frequent first, equals in growing order.
+        values: Vec<String>,
+    },
+    /// Hashed values.
+    Hashed {
+        /// Number of ids beside 0.
+        buckets: u32,
+    },
+}
+
+impl IdRule {
+    /// Number of ids, the unknown id 0 included.
+    pub fn cardinality(&self) -> u32 {
+        match self {
+            Self::Vocabulary { values } => values.len() as u32 + 1,
+            Self::Hashed { buckets } => buckets + 1,
+        }
+    }
+}
+
+/// How the ids of a text of several values are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultiValuedFeature {
+    /// Name of the input.
+    pub name: String,
+    /// Column of the examples.
+    pub column: String,
+    /// What stands between two values.
+    pub separator: String,
+    /// Most values of a row.
+    pub max_values: u32,
+    /// How a value becomes an id.
+    pub ids: IdRule,
+}
+
+/// A table of vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingFeature {
+    /// Name of the input.
+    pub name: String,
+    /// Column of the examples that holds the id.
+    pub column: String,
+    /// Numbers of one vector.
+    pub width: u32,
+}
+
+/// How user histories are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryFeature {
+    /// Longest sequence.
+    pub max_events: u32,
+    /// How an item becomes an id.
+    pub ids: IdRule,
 }
 
 /// The training window of a map.
@@ -81,6 +174,9 @@ pub enum DenseFeature {
         name: String,
         /// Column of the examples.
         column: String,
+        /// Whether the number is the hours from the column, a time, to the page.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        time_since: bool,
         /// Range values are brought into first.
         clip: Option<[f64; 2]>,
         /// Whether `ln(1 + x)` follows.
@@ -96,6 +192,9 @@ pub enum DenseFeature {
         name: String,
         /// Column of the examples.
         column: String,
+        /// Whether a time after the page is missing too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        time_since: bool,
     },
     /// A smoothed rate.
     Rate {
@@ -124,6 +223,17 @@ pub enum DenseFeature {
         /// How it is compared.
         to: Comparison,
     },
+    /// A time as a place on a circle.
+    Cyclic {
+        /// Name of the input.
+        name: String,
+        /// Column of the examples.
+        column: String,
+        /// What comes round.
+        period: Period,
+        /// The cosine; the sine otherwise.
+        cosine: bool,
+    },
 }
 
 /// How one categorical input is made.
@@ -136,6 +246,9 @@ pub enum CategoricalFeature {
         name: String,
         /// Column of the examples.
         column: String,
+        /// Columns it is crossed with.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<String>,
         /// Values of ids 1, 2, …: most frequent first, equals in growing order.
         values: Vec<String>,
     },
@@ -145,6 +258,9 @@ pub enum CategoricalFeature {
         name: String,
         /// Column of the examples.
         column: String,
+        /// Columns it is crossed with.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<String>,
         /// Number of ids beside 0.
         buckets: u32,
     },
@@ -154,6 +270,9 @@ pub enum CategoricalFeature {
         name: String,
         /// Column of the examples.
         column: String,
+        /// Whether the number is the hours from the column, a time, to the page.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        time_since: bool,
         /// Where the bins after the first begin, growing.
         edges: Vec<f64>,
     },
@@ -166,7 +285,8 @@ impl DenseFeature {
             Self::Numeric { name, .. }
             | Self::Missing { name, .. }
             | Self::Rate { name, .. }
-            | Self::Relative { name, .. } => name,
+            | Self::Relative { name, .. }
+            | Self::Cyclic { name, .. } => name,
         }
     }
 
@@ -175,7 +295,8 @@ impl DenseFeature {
         match self {
             Self::Numeric { column, .. }
             | Self::Missing { column, .. }
-            | Self::Relative { column, .. } => vec![column],
+            | Self::Relative { column, .. }
+            | Self::Cyclic { column, .. } => vec![column],
             Self::Rate {
                 numerator,
                 denominator,
@@ -195,12 +316,14 @@ impl CategoricalFeature {
         }
     }
 
-    /// Column of the examples it reads.
-    pub fn column(&self) -> &str {
+    /// Columns of the examples it reads.
+    pub fn columns(&self) -> Vec<&str> {
         match self {
-            Self::Vocabulary { column, .. }
-            | Self::Hashed { column, .. }
-            | Self::Bins { column, .. } => column,
+            Self::Vocabulary { column, with, .. } | Self::Hashed { column, with, .. } => {
+                let with = with.iter().map(String::as_str);
+                std::iter::once(column.as_str()).chain(with).collect()
+            }
+            Self::Bins { column, .. } => vec![column],
         }
     }
 
@@ -217,8 +340,10 @@ impl CategoricalFeature {
 impl FeatureMap {
     /// Widths of the inputs a network needs.
     pub fn shape(&self) -> FeatureShape {
+        let vectors = self.embedding.iter();
+        let vectors: usize = vectors.map(|feature| feature.width as usize).sum();
         FeatureShape {
-            dense: self.dense.len(),
+            dense: self.dense.len() + vectors,
             categorical: self
                 .categorical
                 .iter()
@@ -230,8 +355,13 @@ impl FeatureMap {
     /// Columns of the examples it reads, each once.
     pub fn columns(&self) -> Vec<&str> {
         let dense = self.dense.iter().flat_map(DenseFeature::columns);
+        let categorical = self.categorical.iter();
+        let multi_valued = self.multi_valued.iter();
+        let embedding = self.embedding.iter();
         let mut columns: Vec<&str> = dense
-            .chain(self.categorical.iter().map(CategoricalFeature::column))
+            .chain(categorical.flat_map(CategoricalFeature::columns))
+            .chain(multi_valued.map(|feature| feature.column.as_str()))
+            .chain(embedding.map(|feature| feature.column.as_str()))
             .collect();
         columns.sort_unstable();
         columns.dedup();
@@ -313,6 +443,7 @@ mod tests {
             dense: vec![DenseFeature::Numeric {
                 name: "a".into(),
                 column: "b".into(),
+                time_since: false,
                 clip: None,
                 log1p: true,
                 scale: Some(Scale {
@@ -324,8 +455,10 @@ mod tests {
             categorical: vec![CategoricalFeature::Vocabulary {
                 name: "c".into(),
                 column: "d".into(),
+                with: Vec::new(),
                 values: vec!["1".into(), "\"ü\n".into()],
             }],
+            ..FeatureMap::default()
         }
     }
 
@@ -360,6 +493,7 @@ mod tests {
         let bins = CategoricalFeature::Bins {
             name: "b".into(),
             column: "b".into(),
+            time_since: false,
             edges: vec![1.0],
         };
         assert_eq!(bins.cardinality(), 3);
@@ -369,7 +503,7 @@ mod tests {
     fn a_newer_map_is_refused_by_its_version() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FEATURE_MAP_FILE);
-        std::fs::write(&path, r#"{"format": 2, "something": "new"}"#).unwrap();
+        std::fs::write(&path, r#"{"format": 3, "something": "new"}"#).unwrap();
         let error = FeatureMap::read(&path).unwrap_err();
         assert!(matches!(error, FeatureError::Version { .. }), "{error}");
     }

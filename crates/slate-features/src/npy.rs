@@ -8,7 +8,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Read, Write},
+    io::{BufReader, BufWriter, Read, Seek as _, Write},
     marker::PhantomData,
     path::{Path, PathBuf},
 };
@@ -67,6 +67,8 @@ pub(crate) struct Writer<T> {
     hash: Sha256,
     shape: Vec<u64>,
     missing: u64,
+    /// Of an array whose length is known only in the end: the bytes kept for its header.
+    header: Option<usize>,
     bytes: Vec<u8>,
     element: PhantomData<T>,
 }
@@ -81,10 +83,18 @@ impl<T: Element> Writer<T> {
             hash: Sha256::new(),
             shape: shape.to_vec(),
             missing: shape.iter().product(),
-            bytes: header(T::DTYPE, shape),
+            header: None,
+            bytes: header(T::DTYPE, shape, 0),
             element: PhantomData,
         };
         writer.flush_chunk()?;
+        Ok(writer)
+    }
+
+    /// Creates `path` for an array of one axis that is as long as what it is given.
+    pub(crate) fn growing(path: &Path) -> Result<Self, FeatureError> {
+        let mut writer = Self::create(path, &[u64::MAX])?;
+        writer.header = Some(header(T::DTYPE, &[u64::MAX], 0).len());
         Ok(writer)
     }
 
@@ -116,7 +126,10 @@ impl<T: Element> Writer<T> {
     }
 
     /// Makes the file durable and says what is in it.
-    pub(crate) fn finish(self) -> Result<ArrayFile, FeatureError> {
+    pub(crate) fn finish(mut self) -> Result<ArrayFile, FeatureError> {
+        if let Some(bytes) = self.header {
+            return self.finish_growing(bytes);
+        }
         assert_eq!(
             self.missing,
             0,
@@ -139,8 +152,26 @@ impl<T: Element> Writer<T> {
     }
 }
 
-/// The header, padded so that numbers begin at a multiple of 64 bytes.
-fn header(dtype: &str, shape: &[u64]) -> Vec<u8> {
+impl<T: Element> Writer<T> {
+    fn finish_growing(&mut self, header_bytes: usize) -> Result<ArrayFile, FeatureError> {
+        let fail = |source| FeatureError::io("write", &self.path)(source);
+        let shape = vec![u64::MAX - self.missing];
+        self.file.flush().map_err(fail)?;
+        let file = self.file.get_mut();
+        file.rewind().map_err(fail)?;
+        file.write_all(&header(T::DTYPE, &shape, header_bytes))
+            .map_err(fail)?;
+        file.sync_all().map_err(fail)?;
+        Ok(ArrayFile {
+            dtype: T::DTYPE.to_owned(),
+            shape,
+            sha256: crate::dataset::sha256(&self.path)?,
+        })
+    }
+}
+
+/// The header, padded so that numbers begin at a multiple of 64 bytes, and to `least` bytes.
+fn header(dtype: &str, shape: &[u64], least: usize) -> Vec<u8> {
     let axes: String = match shape {
         [length] => format!("{length},"),
         axes => axes
@@ -151,7 +182,8 @@ fn header(dtype: &str, shape: &[u64]) -> Vec<u8> {
     };
     let mut text = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({axes}), }}");
     let before_text = MAGIC.len() + 4;
-    let length = (before_text + text.len() + 1).next_multiple_of(64) - before_text;
+    let whole = (before_text + text.len() + 1).max(least);
+    let length = whole.next_multiple_of(64) - before_text;
     text.extend(std::iter::repeat_n(' ', length - text.len() - 1));
     text.push('\n');
     let mut bytes = MAGIC.to_vec();
@@ -348,7 +380,7 @@ mod tests {
         expected.extend(b"{'descr': '<f4', 'fortran_order': False, 'shape': (5, 2), }");
         expected.resize(127, b' ');
         expected.push(b'\n');
-        assert_eq!(header("<f4", &[5, 2]), expected);
+        assert_eq!(header("<f4", &[5, 2], 0), expected);
         assert_eq!(
             parse_header("{'shape': (7,), 'fortran_order': False, 'descr': '|u1'}"),
             Some(("|u1".to_owned(), vec![7]))

@@ -36,7 +36,7 @@ impl Value<'_> {
 }
 
 /// Text in the one form that has an integer twin: what printing an i64 gives.
-fn from_text(text: &str) -> Value<'_> {
+pub(crate) fn from_text(text: &str) -> Value<'_> {
     match text.parse::<i64>() {
         Ok(number) if number.to_string() == text => Value::Integer(number),
         _ => Value::Text(Cow::Borrowed(text)),
@@ -78,6 +78,48 @@ pub(crate) fn for_each<'a>(
                 use_value(row, value);
             }
         }
+    }
+    Ok(())
+}
+
+/// The same for the combinations of `name` with other columns. With none it is [`for_each`].
+pub(crate) fn for_each_crossed<'a>(
+    block: &'a Block,
+    name: &str,
+    with: &[String],
+    mut use_value: impl FnMut(usize, Option<Value<'a>>),
+) -> Result<(), FeatureError> {
+    if with.is_empty() {
+        return for_each(block, name, use_value);
+    }
+    let mut texts = vec![String::new(); block.rows()];
+    let mut known = vec![false; block.rows()];
+    for (part, column) in std::iter::once(name)
+        .chain(with.iter().map(String::as_str))
+        .enumerate()
+    {
+        for_each(block, column, |row, value| {
+            let text = &mut texts[row];
+            if part > 0 {
+                text.push('|');
+            }
+            known[row] |= value.is_some();
+            match value {
+                None => text.push_str("\\0"),
+                Some(Value::Integer(number)) => text.push_str(&number.to_string()),
+                Some(Value::Text(value)) => {
+                    for c in value.chars() {
+                        if matches!(c, '|' | '\\') {
+                            text.push('\\');
+                        }
+                        text.push(c);
+                    }
+                }
+            }
+        })?;
+    }
+    for (row, text) in texts.into_iter().enumerate() {
+        use_value(row, known[row].then_some(Value::Text(Cow::Owned(text))));
     }
     Ok(())
 }

@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use slate_types::{FeatureShape, Split};
+use slate_types::Split;
 
 use crate::{
-    ArrayFile, FeatureError,
+    ArrayFile, FeatureError, FeatureMap,
     data::SplitData,
+    extras_writer::ExtrasWriter,
     npy::{Element, Writer},
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct SplitWriter {
     list_id: Writer<i64>,
     list_ts: Writer<i64>,
     list_offsets: Writer<u64>,
+    extras: ExtrasWriter,
 }
 
 /// Name of the file that holds an array.
@@ -48,13 +50,13 @@ impl SplitWriter {
     pub(crate) fn create(
         out: &Path,
         split: Split,
-        shape: &FeatureShape,
+        map: &FeatureMap,
         lists: u64,
         rows: u64,
     ) -> Result<Self, FeatureError> {
         let folder = out.join(split.name());
         std::fs::create_dir(&folder).map_err(FeatureError::io("create", &folder))?;
-        let (d, c) = SplitData::widths(shape);
+        let (d, c) = (map.dense.len(), map.categorical.len());
         let mut writer = Self {
             split,
             widths: (d, c),
@@ -75,6 +77,7 @@ impl SplitWriter {
             list_id: open(&folder, "list_id", &[lists])?,
             list_ts: open(&folder, "list_ts", &[lists])?,
             list_offsets: open(&folder, "list_offsets", &[lists + 1])?,
+            extras: ExtrasWriter::create(&folder, map, lists, rows)?,
             folder,
         };
         writer.list_offsets.write(&[0])?;
@@ -107,6 +110,7 @@ impl SplitWriter {
         self.raw_score.write(&data.raw_score[rows.clone()])?;
         self.item.write(&data.item[rows.clone()])?;
         self.impression.write(&data.impression[rows.clone()])?;
+        self.extras.write(&data.extras, &rows, &lists)?;
         self.list_id.write(&data.list_id[lists.clone()])?;
         self.list_ts.write(&data.list_ts[lists.clone()])?;
         let moved = |list| self.rows + (data.lists.range(list).end - rows.start) as u64;
@@ -141,6 +145,7 @@ impl SplitWriter {
         add("list_id", self.list_id.finish()?);
         add("list_ts", self.list_ts.finish()?);
         add("list_offsets", self.list_offsets.finish()?);
+        self.extras.finish(&mut add)?;
         sync_folder(&self.folder)
     }
 }

@@ -36,6 +36,7 @@ mod engine;
 mod error;
 mod examples;
 mod history;
+mod history_options;
 pub mod import;
 mod join_report;
 mod layout;
@@ -57,11 +58,9 @@ pub use check::RejectCount;
 pub use dry_run::{DryRun, dry_run};
 pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples, labels};
+pub use history_options::{HistoryKey, PairOptions, SequenceOptions};
 pub use join_report::{JoinLine, JoinReport};
-pub use options::{
-    Attribution, AttributionOptions, EngineOptions, Grades, HistoryKey, PairOptions,
-    SequenceOptions,
-};
+pub use options::{Attribution, AttributionOptions, EngineOptions, Grades};
 pub use passes::Memory;
 pub use source::LogSource;
 pub use validate::{Problem, ValidationReport, validate};

@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use crate::history::{Frame, Subject};
-use crate::options::HistoryKey;
+use crate::history_options::HistoryKey;
 use crate::{Attribution, EngineOptions, LogError, LogSource};
 
 /// The program itself, its threads, and batches on their way: Parquet pages being decoded and encoded.

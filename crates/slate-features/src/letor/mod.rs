@@ -31,6 +31,7 @@ use crate::{
     data::SplitData,
     map::FEATURE_MAP_FORMAT,
     moments::Moments,
+    ragged::Extras,
     writer::SplitWriter,
 };
 use files::Sources;
@@ -320,6 +321,7 @@ fn feature_map(
             DenseFeature::Numeric {
                 name: format!("f{feature}"),
                 column: format!("f{feature}"),
+                time_since: false,
                 clip: None,
                 log1p: false,
                 scale: standardise.then_some(scale),
@@ -338,6 +340,7 @@ fn feature_map(
         fitted_on,
         dense,
         categorical: Vec::new(),
+        ..FeatureMap::default()
     };
     (map, features.keys().copied().zip(0..).collect())
 }
@@ -356,10 +359,9 @@ fn write(
     manifest: &mut Manifest,
     progress: &dyn Progress,
 ) -> Result<(), FeatureError> {
-    let shape = map.shape();
     let mut writers = BTreeMap::new();
     for (&split, counts) in &manifest.splits {
-        let writer = SplitWriter::create(out, split, &shape, counts.lists, counts.rows)?;
+        let writer = SplitWriter::create(out, split, map, counts.lists, counts.rows)?;
         writers.insert(split, writer);
     }
     let empty_row: Vec<f32> = map
@@ -418,6 +420,7 @@ fn write(
             impression: ids,
             list_id: vec![list],
             list_ts: vec![0],
+            extras: Extras::default(),
         };
         list += 1;
         first_row += rows as i64;

@@ -158,6 +158,7 @@ fn a_given_map_is_used_as_it_is() {
         let origin = Origin::default();
         build(
             &other.examples(),
+            None,
             &weights,
             &split,
             Some(map),

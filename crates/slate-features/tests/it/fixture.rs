@@ -35,6 +35,23 @@ pub(crate) struct Row {
     pub(crate) matured: bool,
 }
 
+impl Row {
+    /// When the item's listing began: unknown for some, after the page for others.
+    pub(crate) fn start(&self) -> Option<i64> {
+        (self.item % 4 > 0).then_some(self.ts + (self.item - 6) * 1_234_567_891)
+    }
+
+    /// Several values, with repeats, spaces and empty ones.
+    pub(crate) fn tags(&self) -> Option<String> {
+        let category = self.category.as_deref()?;
+        Some(format!(
+            "{category}|i{} || {category}|i{}",
+            self.item % 3,
+            self.item
+        ))
+    }
+}
+
 /// A day of pages: `lists` lists of 1 to 5 rows, one per minute, all labels settled.
 pub(crate) fn day(lists: i64, seed: u64) -> Vec<Row> {
     let seed = Seed(seed);
@@ -101,6 +118,14 @@ pub(crate) fn columns(rows: &[Row]) -> Vec<(String, ArrayRef)> {
                     .map(|row| row.category.as_deref())
                     .collect::<StringArray>(),
             ),
+        ),
+        (
+            "item_start",
+            Arc::new(rows.iter().map(Row::start).collect::<Int64Array>()),
+        ),
+        (
+            "tags",
+            Arc::new(rows.iter().map(Row::tags).collect::<StringArray>()),
         ),
         ("item_impressions_7d", ints(|row| row.impressions)),
         ("item_clicks_7d", ints(|row| row.clicks)),
@@ -173,6 +198,17 @@ impl Place {
         self.folder.path().join("dataset")
     }
 
+    /// A file of this name beside the examples.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The file of sequences, where a test has written one.
+    pub(crate) fn sequences(&self) -> Option<PathBuf> {
+        let file = self.folder.path().join("sequences.parquet");
+        file.exists().then_some(file)
+    }
+
     pub(crate) fn build(&self, spec: &str) -> Result<DatasetSummary, FeatureError> {
         self.build_split(spec, &SplitSpec::default())
     }
@@ -188,6 +224,7 @@ impl Place {
         };
         build(
             &self.examples(),
+            self.sequences().as_deref(),
             &parse(spec),
             split,
             None,

@@ -6,5 +6,6 @@ mod bad_input;
 mod dataset;
 mod fixture;
 mod golden;
+mod kinds;
 mod letor;
 mod properties;

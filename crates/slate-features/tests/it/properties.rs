@@ -25,8 +25,8 @@ proptest! {
             .collect();
         let end = 1_767_225_600_000_000 + until * 60_000_000;
         let spec = parse(EVERYTHING);
-        let map = FeatureMap::fit(&Place::with(&rows).examples(), &spec, end).unwrap();
-        let again = FeatureMap::fit(&Place::with(&changed).examples(), &spec, end).unwrap();
+        let map = FeatureMap::fit(&Place::with(&rows).examples(), None, &spec, end).unwrap();
+        let again = FeatureMap::fit(&Place::with(&changed).examples(), None, &spec, end).unwrap();
         prop_assert_ne!(&rows, &changed);
         prop_assert_eq!(map.hash(), again.hash());
         prop_assert_eq!(map.fitted_on.lists, until as u64);
@@ -108,6 +108,7 @@ fn the_same_input_gives_the_same_bytes_at_any_thread_count() {
             let origin = Origin::default();
             build(
                 &place.examples(),
+                None,
                 &spec,
                 &split,
                 None,

@@ -21,7 +21,7 @@ pub(crate) use trail::{CountFile, CountReader};
 
 use crate::LogError;
 use crate::attribution::Event;
-use crate::options::HistoryKey;
+use crate::history_options::HistoryKey;
 use crate::rows::Rows;
 
 /// What a group of columns is about.

@@ -1,24 +1,6 @@
-//! What the config says about features: the section `[features]`.
-//!
-//! Each entry names a column of the examples and how it becomes a number or an id. Columns that
-//! are not named are not used. A few columns are refused: labels, what the label join wrote,
-//! ids of the row itself, and the logged slot with its propensity, which a ranker cannot know
-//! before it has ranked (`position = true` asks for the slot all the same).
-//!
-//! ```
-//! # use slate_features::FeatureSpec;
-//! let spec: FeatureSpec = toml::from_str(r#"
-//!     numeric = [{ column = "price", transforms = ["log1p", "standardise"] }]
-//!     categorical = [{ column = "item_category", min_count = 20 }]
-//!     rate = [{ name = "ctr", numerator = "item_clicks_30d", denominator = "item_impressions_30d" }]
-//!     relative = [{ column = "price", to = ["rank", "log_ratio"] }]
-//! "#)?;
-//! spec.check()?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! What of a config is accepted: ranges, names of features, columns that may be one.
 
-use serde::{Deserialize, Serialize};
-
+use super::{Categorical, FeatureSpec, Numeric, Transform};
 use crate::FeatureError;
 
 /// Columns that would tell the answer, with the reason.
@@ -35,187 +17,6 @@ const LABELS: [&str; 7] = [
 const ROW_IDS: [&str; 3] = ["impression_id", "list_id", "page_id"];
 /// Columns that follow from the logged order.
 const LOGGED_ORDER: [&str; 2] = ["slot", "propensity"];
-
-/// Fewest training rows a value needs for an id of its own, where the config does not say.
-///
-/// More than one on purpose: rarer values share id 0, so the unknown id is trained too and cold
-/// items do not meet an untrained embedding.
-pub const DEFAULT_MIN_COUNT: u64 = 5;
-/// Prior rows a rate is smoothed with, where the config does not say.
-pub const DEFAULT_SMOOTHING: f64 = 20.0;
-
-/// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,
-/// rate, relative, position.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FeatureSpec {
-    /// Columns used as numbers.
-    #[serde(default)]
-    pub numeric: Vec<Numeric>,
-    /// Columns used as ids.
-    #[serde(default)]
-    pub categorical: Vec<Categorical>,
-    /// Smoothed rates of two count columns.
-    #[serde(default)]
-    pub rate: Vec<Rate>,
-    /// Columns compared with the other rows of the same list.
-    #[serde(default)]
-    pub relative: Vec<Relative>,
-    /// Whether the logged slot is a feature, as standardised `log1p`.
-    #[serde(default)]
-    pub position: bool,
-    /// Sample weight of each grade, grade 0 first; empty means 1 for all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub weights: Vec<f64>,
-}
-
-/// A column used as a number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Numeric {
-    /// Column of the examples.
-    pub column: String,
-    /// Name of the feature, by default that of the column.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// What is done to it; `log1p` always comes before `standardise`.
-    #[serde(default = "standardise_only")]
-    pub transforms: Vec<Transform>,
-    /// Values are brought into this range first, in the column's unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip: Option<[f64; 2]>,
-    /// Whether a column `<name>_missing` of 0 and 1 is added. By default it is added where the
-    /// training window has a missing value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub missing_indicator: Option<bool>,
-    /// Turns the column into a categorical feature `<name>_bin` instead: the number of the
-    /// training quantile it falls into, from 1; a missing value is id 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quantile_bins: Option<u32>,
-}
-
-/// What can be done to a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Transform {
-    /// `ln(1 + x)`, for `x > -1`.
-    Log1p,
-    /// `(x - mean) / sd` of the training window; 0 where the column is constant.
-    Standardise,
-}
-
-/// What can be done to a rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RateTransform {
-    /// Natural logarithm.
-    Log,
-    /// `(x - mean) / sd` of the training window; 0 where the rate is constant.
-    Standardise,
-}
-
-/// A column used as an id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Categorical {
-    /// Column of the examples: text, whole numbers or true/false.
-    pub column: String,
-    /// Name of the feature, by default that of the column.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Fewest training rows a value needs for an id of its own, by default
-    /// [`DEFAULT_MIN_COUNT`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_count: Option<u64>,
-    /// Most ids beside the unknown one; the most frequent values get them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_ids: Option<u32>,
-    /// Hashes values into this many ids instead of keeping a vocabulary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub buckets: Option<u32>,
-}
-
-/// `(n + s·p) / (d + s)`, where `p` is the rate of the whole training window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rate {
-    /// Name of the feature.
-    pub name: String,
-    /// Column `n` of counts, null read as 0.
-    pub numerator: String,
-    /// Column `d` of counts, null read as 0.
-    pub denominator: String,
-    /// `s`, how many rows the prior is worth.
-    #[serde(default = "default_smoothing")]
-    pub smoothing: f64,
-    /// What is done to the rate; `log` always comes before `standardise`.
-    #[serde(default = "log_and_standardise")]
-    pub transforms: Vec<RateTransform>,
-}
-
-/// A column compared with the other rows of its list. Missing values compare as 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Relative {
-    /// Column of the examples, numbers.
-    pub column: String,
-    /// How it is compared; each gives a feature `<column>_<comparison>`.
-    #[serde(default = "rank_only")]
-    pub to: Vec<Comparison>,
-}
-
-/// How a number is compared with those of its list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Comparison {
-    /// `(x - mean) / sd` over the list; 0 where all are equal.
-    Z,
-    /// `ln(1 + x)` less its mean over the list, for `x > -1`: the log-ratio to the geometric mean.
-    LogRatio,
-    /// Share of the others that are smaller, ties counted half, less ½: from -½ (smallest) to ½.
-    Rank,
-}
-
-impl Comparison {
-    /// The suffix of the feature's name.
-    pub(crate) fn suffix(self) -> &'static str {
-        match self {
-            Self::Z => "z",
-            Self::LogRatio => "log_ratio",
-            Self::Rank => "rank",
-        }
-    }
-}
-
-fn standardise_only() -> Vec<Transform> {
-    vec![Transform::Standardise]
-}
-
-fn log_and_standardise() -> Vec<RateTransform> {
-    vec![RateTransform::Log, RateTransform::Standardise]
-}
-
-fn rank_only() -> Vec<Comparison> {
-    vec![Comparison::Rank]
-}
-
-fn default_smoothing() -> f64 {
-    DEFAULT_SMOOTHING
-}
-
-impl Numeric {
-    /// The feature's name.
-    pub fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.column)
-    }
-}
-
-impl Categorical {
-    /// The feature's name.
-    pub fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.column)
-    }
-}
 
 impl FeatureSpec {
     /// Checks ranges, double names and columns that may not be features. Whether the columns
@@ -234,7 +35,7 @@ impl FeatureSpec {
                 names.push((format!("{name}_bin"), key));
             } else {
                 names.push((format!("{name}_missing"), key.clone()));
-                names.push((name.to_owned(), key));
+                names.push((name, key));
             }
         }
         for (i, rate) in self.rate.iter().enumerate() {
@@ -262,6 +63,14 @@ impl FeatureSpec {
                 ));
             }
         }
+        for (i, cyclic) in self.cyclic.iter().enumerate() {
+            let key = format!("features.cyclic[{i}]");
+            may_be_feature(&format!("{key}.column"), &cyclic.column)?;
+            for part in ["sin", "cos"] {
+                let name = format!("{}_{}_{part}", cyclic.name(), cyclic.period.name());
+                names.push((name, key.clone()));
+            }
+        }
         if self.position {
             names.push(("position".to_owned(), "features.position".to_owned()));
         }
@@ -272,13 +81,62 @@ impl FeatureSpec {
             categorical.check(&key)?;
             names.push((categorical.name().to_owned(), key));
         }
+        for (i, cross) in self.cross.iter().enumerate() {
+            let key = format!("features.cross[{i}]");
+            if cross.columns.len() < 2 {
+                return Err(FeatureError::option(
+                    format!("{key}.columns"),
+                    format!("{:?}", cross.columns),
+                    "two columns or more",
+                ));
+            }
+            unrepeated(&format!("{key}.columns"), &cross.columns)?;
+            for column in &cross.columns {
+                may_be_feature(&format!("{key}.columns"), column)?;
+            }
+            let categorical = cross.as_categorical();
+            categorical.check(&key)?;
+            names.push((categorical.name().to_owned(), key));
+        }
+        for (i, multi) in self.multi_valued.iter().enumerate() {
+            let key = format!("features.multi_valued[{i}]");
+            may_be_feature(&format!("{key}.column"), &multi.column)?;
+            check_ids(&key, multi.min_count, multi.max_ids, multi.buckets)?;
+            in_range(format!("{key}.max_values"), multi.max_values, 1024)?;
+            if multi.separator.is_empty() {
+                return Err(FeatureError::option(
+                    format!("{key}.separator"),
+                    "empty",
+                    "the text between two values",
+                ));
+            }
+            names.push((multi.name().to_owned(), key));
+        }
+        for (i, embedding) in self.embedding.iter().enumerate() {
+            let key = format!("features.embedding[{i}]");
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if embedding.name.is_empty() || !embedding.name.chars().all(plain) {
+                return Err(FeatureError::option(
+                    format!("{key}.name"),
+                    format!("`{}`", embedding.name),
+                    "letters, digits, `_` and `-`: it names a file",
+                ));
+            }
+            names.push((embedding.name.clone(), key));
+        }
+        if let Some(history) = &self.history {
+            let key = "features.history";
+            check_ids(key, history.min_count, history.max_ids, history.buckets)?;
+            in_range(format!("{key}.max_events"), history.max_events, 10_000)?;
+            names.push(("history".to_owned(), key.to_owned()));
+        }
         unique(&names[..dense])?;
         unique(&names[dense..])?;
         if names.is_empty() {
             return Err(FeatureError::option(
                 "features",
                 "empty",
-                "at least one entry in `numeric`, `categorical`, `rate` or `relative`",
+                "at least one entry, for instance in `numeric` or `categorical`",
             ));
         }
         for (grade, &weight) in self.weights.iter().enumerate() {
@@ -399,6 +257,32 @@ fn unique(names: &[(String, String)]) -> Result<(), FeatureError> {
         }
     }
     Ok(())
+}
+
+/// Checks how ids are given, wherever that is chosen.
+fn check_ids(
+    key: &str,
+    min_count: Option<u64>,
+    max_ids: Option<u32>,
+    buckets: Option<u32>,
+) -> Result<(), FeatureError> {
+    let categorical = Categorical {
+        column: String::new(),
+        name: None,
+        min_count,
+        max_ids,
+        buckets,
+    };
+    categorical.check(key)
+}
+
+fn in_range(key: String, given: u32, most: u32) -> Result<(), FeatureError> {
+    if (1..=most).contains(&given) {
+        Ok(())
+    } else {
+        let expected = format!("a whole number from 1 to {most}");
+        Err(FeatureError::option(key, given, expected))
+    }
 }
 
 #[cfg(test)]

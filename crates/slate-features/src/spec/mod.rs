@@ -1,0 +1,68 @@
+//! What the config says about features: the section `[features]`.
+//!
+//! Each entry names a column of the examples and how it becomes a number or an id. Columns that
+//! are not named are not used. A few columns are refused: labels, what the label join wrote,
+//! ids of the row itself, and the logged slot with its propensity, which a ranker cannot know
+//! before it has ranked (`position = true` asks for the slot all the same).
+//!
+//! ```
+//! # use slate_features::FeatureSpec;
+//! let spec: FeatureSpec = toml::from_str(r#"
+//!     numeric = [{ column = "price", transforms = ["log1p", "standardise"] }]
+//!     categorical = [{ column = "item_category", min_count = 20 }]
+//!     rate = [{ name = "ctr", numerator = "item_clicks_30d", denominator = "item_impressions_30d" }]
+//!     relative = [{ column = "price", to = ["rank", "log_ratio"] }]
+//! "#)?;
+//! spec.check()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod kinds;
+
+use serde::{Deserialize, Serialize};
+
+pub use kinds::{
+    Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
+    HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative, Transform,
+};
+
+/// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,
+/// rate, relative, cyclic, position; then categorical, cross.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSpec {
+    /// Columns used as numbers.
+    #[serde(default)]
+    pub numeric: Vec<Numeric>,
+    /// Columns used as ids.
+    #[serde(default)]
+    pub categorical: Vec<Categorical>,
+    /// Smoothed rates of two count columns.
+    #[serde(default)]
+    pub rate: Vec<Rate>,
+    /// Columns compared with the other rows of the same list.
+    #[serde(default)]
+    pub relative: Vec<Relative>,
+    /// Times as places on a circle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cyclic: Vec<Cyclic>,
+    /// Columns of several values used as ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub multi_valued: Vec<MultiValued>,
+    /// Vectors by item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embedding: Vec<Embedding>,
+    /// What the page's user did last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistorySpec>,
+    /// Combinations of columns used as ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cross: Vec<Cross>,
+    /// Whether the logged slot is a feature, as standardised `log1p`.
+    #[serde(default)]
+    pub position: bool,
+    /// Sample weight of each grade, grade 0 first; empty means 1 for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
+}

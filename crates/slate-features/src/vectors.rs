@@ -1,0 +1,94 @@
+//! Vectors by item id: reading a table and finding rows in it.
+//!
+//! In: an `.npy` of f32 `[n, width]` and one of i64 `[n]` with the id of each vector. Out: the rows in
+//! the order of growing ids, after a row of zeros for ids that have none.
+
+use std::path::Path;
+
+use crate::{
+    ArrayFile, FeatureError,
+    npy::{Reader, Writer},
+    spec::Embedding,
+};
+
+/// A table in memory.
+#[derive(Debug)]
+pub(crate) struct VectorTable {
+    ids: Vec<i64>,
+    pub(crate) width: usize,
+    /// `[ids + 1, width]`.
+    table: Vec<f32>,
+}
+
+impl VectorTable {
+    /// Reads the two files of an embedding.
+    ///
+    /// # Errors
+    /// [`FeatureError::Npy`] for shapes that do not fit each other, a repeated id, or a number that is
+    /// not finite.
+    pub(crate) fn read(spec: &Embedding) -> Result<Self, FeatureError> {
+        let broken = |file: &Path, problem: String| FeatureError::Npy {
+            file: file.to_path_buf(),
+            problem,
+        };
+        let vectors = Reader::open(&spec.path)?;
+        let [rows, width] = vectors.shape[..] else {
+            let problem = format!("its shape is {:?}, expected [items, width]", vectors.shape);
+            return Err(broken(&spec.path, problem));
+        };
+        let ids = Reader::open(&spec.ids)?;
+        if ids.shape != [rows] {
+            let problem = format!(
+                "its shape is {:?}, expected one id for each of {rows} vectors",
+                ids.shape
+            );
+            return Err(broken(&spec.ids, problem));
+        }
+        if width == 0 {
+            return Err(broken(&spec.path, "its vectors have no numbers".to_owned()));
+        }
+        let (width, unsorted) = (width as usize, vectors.read::<f32>()?);
+        let given = ids.read::<i64>()?;
+        if let Some(at) = unsorted.iter().position(|value| !value.is_finite()) {
+            return Err(broken(&spec.path, format!("number {at} is not finite")));
+        }
+        let mut order: Vec<usize> = (0..given.len()).collect();
+        order.sort_unstable_by_key(|&at| given[at]);
+        let mut table = vec![0.0; width];
+        table.reserve(unsorted.len());
+        for &at in &order {
+            table.extend_from_slice(&unsorted[at * width..(at + 1) * width]);
+        }
+        let ids: Vec<i64> = order.into_iter().map(|at| given[at]).collect();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(broken(
+                &spec.ids,
+                format!("the id {} stands twice", pair[0]),
+            ));
+        }
+        Ok(Self { ids, width, table })
+    }
+
+    /// The row of an id, 0 where it has none.
+    fn row(&self, id: i64) -> u32 {
+        self.ids.binary_search(&id).map_or(0, |at| at as u32 + 1)
+    }
+
+    /// The rows of these ids.
+    pub(crate) fn rows(&self, ids: impl Iterator<Item = Option<i64>>) -> Vec<u32> {
+        ids.map(|id| id.map_or(0, |id| self.row(id))).collect()
+    }
+
+    /// Writes the table to a new file.
+    pub(crate) fn write(&self, path: &Path) -> Result<ArrayFile, FeatureError> {
+        let shape = [self.ids.len() as u64 + 1, self.width as u64];
+        let mut writer = Writer::create(path, &shape)?;
+        writer.write(&self.table)?;
+        writer.finish()
+    }
+}
+
+/// Name of the file with the table of an embedding.
+pub(crate) fn table_name(feature: &str) -> String {
+    format!("embedding_{feature}.npy")
+}
