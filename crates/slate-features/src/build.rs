@@ -46,10 +46,19 @@ const REQUIRED: [&str; 10] = [
 /// Columns that become arrays where they are there, and NaN where they are not.
 const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
 
+/// The files a dataset is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Rows with labels, sorted by list.
+    pub examples: &'a Path,
+    /// Past events of each list's user; needed where histories are a feature.
+    pub sequences: Option<&'a Path>,
+}
+
 /// Makes a dataset in `out`, a folder that exists and is empty.
 ///
-/// `sequences` is needed where histories are a feature. With a `map` nothing is fitted: the examples
-/// are transformed as the map says, and of `spec` only the weights and the files of vectors are used. Otherwise `spec` is fitted to the training window.
+/// With a `map` nothing is fitted: the examples are transformed as the map says, and of `spec` only
+/// the weights and the files of vectors are used. Otherwise `spec` is fitted to the training window.
 ///
 /// # Errors
 /// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
@@ -57,8 +66,7 @@ const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
 /// [`FeatureError::EmptySplit`] and [`FeatureError::NoPositives`] for examples that cannot be
 /// divided or learned from.
 pub fn build(
-    examples: &Path,
-    sequences: Option<&Path>,
+    inputs: Inputs<'_>,
     spec: &FeatureSpec,
     split: &SplitSpec,
     map: Option<FeatureMap>,
@@ -70,6 +78,10 @@ pub fn build(
         spec.check()?;
     }
     let rule = split.rule()?;
+    let Inputs {
+        examples,
+        sequences,
+    } = inputs;
     let source = Examples::open(examples)?;
     for column in REQUIRED {
         source.require(column, "every dataset")?;
@@ -159,16 +171,12 @@ pub fn build(
             (Some(_), Some(path)) => Some(Sequences::open(path)?),
             _ => None,
         };
-        write(
-            &source,
-            &map,
-            ExtrasApplier::new(&map, &tables, sequences),
-            &spec.weights,
-            times,
-            out,
-            &mut manifest,
-            progress,
-        )
+        let mut mapping = Mapping {
+            map: &map,
+            extras: ExtrasApplier::new(&map, &tables, sequences),
+            weights: &spec.weights,
+        };
+        write(&source, &mut mapping, times, out, &mut manifest, progress)
     })?;
     finish(&map, &manifest, out)?;
     Ok(manifest.summary())
@@ -288,16 +296,23 @@ fn counts(moments: &[Moment], times: TimeSplit) -> BTreeMap<Split, SplitCounts> 
     splits
 }
 
+/// What turns rows into arrays.
+struct Mapping<'a> {
+    map: &'a FeatureMap,
+    extras: ExtrasApplier<'a>,
+    /// Of each grade; 1 for all where empty.
+    weights: &'a [f64],
+}
+
 fn write(
     source: &Examples,
-    map: &FeatureMap,
-    mut extras: ExtrasApplier,
-    weights: &[f64],
+    mapping: &mut Mapping<'_>,
     times: TimeSplit,
     out: &Path,
     manifest: &mut Manifest,
     progress: &dyn Progress,
 ) -> Result<(), FeatureError> {
+    let map = mapping.map;
     let applier = Applier::new(map);
     let mut columns = map.columns();
     columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
@@ -309,9 +324,9 @@ fn write(
     for block in source.blocks(&columns)? {
         let block = block?;
         let features = applier.apply(&block)?;
-        let extras = extras.apply(&block)?;
+        let extras = mapping.extras.apply(&block)?;
         let matured = flags(&block, "matured")?;
-        let data = rows(&block, features, extras, weights)?;
+        let data = rows(&block, features, extras, mapping.weights)?;
         let part = |list: usize| {
             let fits = usable(&matured[data.lists.range(list)]);
             fits.then(|| times.part(data.list_ts[list]))

@@ -76,21 +76,18 @@ impl ExtrasWriter {
             let writer = Writer::create(&file(&name), &[rows])?;
             vectors.push((name, writer));
         }
-        let history = match &map.history {
-            None => None,
-            Some(_) => {
-                let [offsets, item, kind, age] = HISTORY.map(file);
-                let mut writer = HistoryWriter {
-                    offsets: Writer::create(&offsets, &[lists + 1])?,
-                    item: Writer::growing(&item)?,
-                    kind: Writer::growing(&kind)?,
-                    age: Writer::growing(&age)?,
-                    written: 0,
-                };
-                writer.offsets.write(&[0])?;
-                Some(writer)
-            }
-        };
+        let mut history = None;
+        if map.history.is_some() {
+            let [offsets, item, kind, age] = HISTORY.map(file);
+            let writer = history.insert(HistoryWriter {
+                offsets: Writer::create(&offsets, &[lists + 1])?,
+                item: Writer::growing(&item)?,
+                kind: Writer::growing(&kind)?,
+                age: Writer::growing(&age)?,
+                written: 0,
+            });
+            writer.offsets.write(&[0])?;
+        }
         Ok(Self {
             multi_valued,
             vectors,

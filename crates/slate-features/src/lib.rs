@@ -64,7 +64,7 @@ mod writer;
 pub use apply::{Applier, Features};
 pub use batches::{BatchOptions, batch_count, batches};
 pub use block::Block;
-pub use build::build;
+pub use build::{Inputs, build};
 pub use data::SplitData;
 pub use dataset::Dataset;
 pub use error::FeatureError;

@@ -60,10 +60,10 @@ impl VectorTable {
             table.extend_from_slice(&unsorted[at * width..(at + 1) * width]);
         }
         let ids: Vec<i64> = order.into_iter().map(|at| given[at]).collect();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        if let Some(at) = (1..ids.len()).find(|&at| ids[at - 1] == ids[at]) {
             return Err(broken(
                 &spec.ids,
-                format!("the id {} stands twice", pair[0]),
+                format!("the id {} stands twice", ids[at]),
             ));
         }
         Ok(Self { ids, width, table })

@@ -54,7 +54,7 @@ impl RowFiles {
         ));
         let rest: Vec<Field> = rest_columns
             .iter()
-            .map(|name| given.field_with_name(name).map(Clone::clone))
+            .map(|name| given.field_with_name(name).cloned())
             .collect::<Result<_, _>>()
             .map_err(|error| fail(work, error))?;
         let rest_schema = Arc::new(Schema::new(rest));

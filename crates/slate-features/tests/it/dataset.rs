@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use slate_features::{Dataset, FeatureError, FeatureMap, Origin, SplitSpec, build};
+use slate_features::{Dataset, FeatureError, FeatureMap, Inputs, Origin, SplitSpec, build};
 use slate_types::{FeatureShape, Silent, Split};
 
 use crate::fixture::{EVERYTHING, Place, Row, bytes, columns, day, parse, write_with};
@@ -157,8 +157,10 @@ fn a_given_map_is_used_as_it_is() {
     let with_map = |map: FeatureMap| {
         let origin = Origin::default();
         build(
-            &other.examples(),
-            None,
+            Inputs {
+                examples: &other.examples(),
+                sequences: None,
+            },
             &weights,
             &split,
             Some(map),

@@ -15,7 +15,7 @@ use parquet::{
     arrow::ArrowWriter,
     file::{metadata::KeyValue, properties::WriterProperties},
 };
-use slate_features::{DatasetSummary, FeatureError, FeatureSpec, Origin, SplitSpec, build};
+use slate_features::{DatasetSummary, FeatureError, FeatureSpec, Inputs, Origin, SplitSpec, build};
 use slate_types::{Seed, Silent};
 use tempfile::TempDir;
 
@@ -223,8 +223,10 @@ impl Place {
             ..Origin::default()
         };
         build(
-            &self.examples(),
-            self.sequences().as_deref(),
+            Inputs {
+                examples: &self.examples(),
+                sequences: self.sequences().as_deref(),
+            },
             &parse(spec),
             split,
             None,

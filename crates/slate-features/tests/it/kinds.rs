@@ -229,7 +229,10 @@ fn vectors(place: &Place, ids: &[i64], numbers: &[f32]) -> String {
         ids.iter().flat_map(|x| x.to_le_bytes()).collect(),
     );
     format!(
-        "numeric = [{{ column = \"price\" }}]\nembedding = [{{ name = \"title\", path = {path:?}, ids = {names:?} }}]"
+        "numeric = [{{ column = 'price' }}]\n\
+         embedding = [{{ name = 'title', path = '{}', ids = '{}' }}]",
+        path.display(),
+        names.display()
     )
 }
 

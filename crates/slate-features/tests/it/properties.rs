@@ -1,7 +1,7 @@
 //! What must hold for any examples.
 
 use proptest::prelude::*;
-use slate_features::{Dataset, FeatureMap, Origin, SplitSpec, build};
+use slate_features::{Dataset, FeatureMap, Inputs, Origin, SplitSpec, build};
 use slate_types::{Silent, Split};
 
 use crate::fixture::{EVERYTHING, Place, Row, bytes, day, parse};
@@ -107,8 +107,10 @@ fn the_same_input_gives_the_same_bytes_at_any_thread_count() {
             let (spec, split) = (parse(EVERYTHING), SplitSpec::default());
             let origin = Origin::default();
             build(
-                &place.examples(),
-                None,
+                Inputs {
+                    examples: &place.examples(),
+                    sequences: None,
+                },
                 &spec,
                 &split,
                 None,

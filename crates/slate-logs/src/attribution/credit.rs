@@ -46,7 +46,7 @@ impl Rules {
 }
 
 /// How an event came to its placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Route {
     /// It names it.
     Named,

@@ -31,8 +31,7 @@ pub(crate) struct Outcome {
     grade: u8,
     click: bool,
     purchase: bool,
-    named: bool,
-    halo: bool,
+    route: Route,
     lag: i64,
 }
 
@@ -52,8 +51,7 @@ impl Outcome {
             grade,
             click,
             purchase,
-            named: route == Route::Named,
-            halo: route == Route::Halo,
+            route,
             lag: event.ts - shown,
         })
     }
@@ -94,9 +92,9 @@ impl Label {
             let lags = outcomes.iter().filter(|outcome| fits(outcome));
             lags.map(|outcome| outcome.lag).min()
         };
-        let named = best(&|outcome| outcome.named);
-        let halo = best(&|outcome| outcome.halo);
-        let joined = best(&|outcome| !outcome.named && !outcome.halo);
+        let named = best(&|outcome| outcome.route == Route::Named);
+        let halo = best(&|outcome| outcome.route == Route::Halo);
+        let joined = best(&|outcome| outcome.route == Route::Joined);
         let click_lag = first(&|outcome| outcome.click);
         let purchase_lag = first(&|outcome| outcome.purchase);
         // Of routes with equal grades the surer one.

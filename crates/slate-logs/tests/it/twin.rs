@@ -117,17 +117,13 @@ pub(crate) fn twin(
         if event.event_type != "cancel" && end == 0 && credits[i].as_ref().is_some_and(|c| c.halo) {
             line[5] += 1;
         }
-        let early = match &credits[i] {
-            Some(credit) => !credit.counts && placements[credit.placement].page.ts > event.ts,
-            None => {
-                let same =
-                    |p: &Placement| p.slot.item_id == event.item_id && same_person(event, p.page);
-                placements.iter().any(same)
-                    && placements
-                        .iter()
-                        .filter(|p| same(p))
-                        .all(|p| p.page.ts > event.ts)
-            }
+        let early = if let Some(credit) = &credits[i] {
+            !credit.counts && placements[credit.placement].page.ts > event.ts
+        } else {
+            let same =
+                |p: &&Placement| p.slot.item_id == event.item_id && same_person(event, p.page);
+            let mut shown = placements.iter().filter(same).map(|p| p.page.ts).peekable();
+            shown.peek().is_some() && shown.all(|ts| ts > event.ts)
         };
         if event.event_type != "cancel" && end > 0 && early {
             line[6] += 1;

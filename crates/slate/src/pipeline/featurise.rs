@@ -63,10 +63,11 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
         examples_hash: Some(examples.hash.clone()),
         seed: Some(job.seed),
     };
-    let sequences = sequences_file.exists().then_some(sequences_file.as_path());
     let dataset = slate_features::build(
-        &examples_file,
-        sequences,
+        slate_features::Inputs {
+            examples: &examples_file,
+            sequences: sequences_file.exists().then_some(&sequences_file),
+        },
         job.features,
         job.split,
         job.feature_map,
