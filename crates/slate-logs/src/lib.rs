@@ -46,6 +46,7 @@ mod pairs;
 mod passes;
 mod plan;
 mod row_files;
+mod row_hash;
 mod rows;
 mod sequences;
 mod source;

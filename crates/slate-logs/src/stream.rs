@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, StringArray, UIn
 use arrow::datatypes::{Int64Type, SchemaRef, UInt8Type};
 
 use crate::attribution::Label;
+use crate::row_hash::RowHash;
 use crate::rows::Rows;
-use crate::writer::RowHash;
 
 /// The label columns of every row, from the labels of the few that have some.
 pub(crate) struct LabelColumns<'a> {

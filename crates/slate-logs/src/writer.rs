@@ -3,16 +3,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, SchemaRef, UInt8Type};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use sha2::{Digest, Sha256};
 
 use crate::LogError;
 
@@ -130,106 +129,12 @@ impl TableWriter {
     }
 }
 
-/// A hash of rows that does not depend on their order: the sum, modulo 2^128, of the first half of
-/// each row's SHA-256. Two tables with the same columns and the same rows have the same hash.
-pub(crate) struct RowHash {
-    sum: u128,
-    rows: Vec<Vec<u8>>,
-}
-
-impl RowHash {
-    /// Begins with the names and types of the columns.
-    pub(crate) fn new(schema: &SchemaRef) -> Self {
-        let mut header = Vec::new();
-        for field in schema.fields() {
-            header.extend(field.name().as_bytes());
-            header.push(0);
-            header.extend(field.data_type().to_string().as_bytes());
-            header.push(0);
-        }
-        Self {
-            sum: half_digest(&header),
-            rows: Vec::new(),
-        }
-    }
-
-    /// Adds rows. Columns must have the types of the schema.
-    pub(crate) fn add(&mut self, columns: &[ArrayRef]) {
-        let rows = columns.first().map_or(0, Array::len);
-        self.rows.resize(rows.max(self.rows.len()), Vec::new());
-        for row in &mut self.rows[..rows] {
-            row.clear();
-        }
-        for column in columns {
-            append(column, &mut self.rows[..rows]);
-        }
-        for row in &self.rows[..rows] {
-            self.sum = self.sum.wrapping_add(half_digest(row));
-        }
-    }
-
-    /// 32 hexadecimal digits.
-    pub(crate) fn finish(self) -> String {
-        format!("{:032x}", self.sum)
-    }
-}
-
-fn half_digest(bytes: &[u8]) -> u128 {
-    let digest = Sha256::digest(bytes);
-    digest[..16]
-        .iter()
-        .fold(0, |number, &byte| (number << 8) | u128::from(byte))
-}
-
-/// Appends each value to the bytes of its row: 0 for null, else 1 and the value in a form of known
-/// length (text after its length).
-fn append(column: &ArrayRef, rows: &mut [Vec<u8>]) {
-    let mut put = |bytes: &dyn Fn(usize, &mut Vec<u8>)| {
-        for (i, row) in rows.iter_mut().enumerate() {
-            row.push(u8::from(!column.is_null(i)));
-            if !column.is_null(i) {
-                bytes(i, row);
-            }
-        }
-    };
-    match column.data_type() {
-        DataType::Int64 => {
-            let values = column.as_primitive::<Int64Type>();
-            put(&|i, row| row.extend(values.value(i).to_le_bytes()));
-        }
-        DataType::Int32 => {
-            let values = column.as_primitive::<Int32Type>();
-            put(&|i, row| row.extend(values.value(i).to_le_bytes()));
-        }
-        DataType::UInt8 => {
-            let values = column.as_primitive::<UInt8Type>();
-            put(&|i, row| row.push(values.value(i)));
-        }
-        DataType::Boolean => {
-            let values = column.as_boolean();
-            put(&|i, row| row.push(u8::from(values.value(i))));
-        }
-        DataType::Float64 => {
-            let values = column.as_primitive::<Float64Type>();
-            // Adding zero makes -0.0 the same value as 0.0.
-            put(&|i, row| row.extend((values.value(i) + 0.0).to_bits().to_le_bytes()));
-        }
-        _ => {
-            let values = column.as_string::<i32>();
-            put(&|i, row| {
-                row.extend((values.value(i).len() as u64).to_le_bytes());
-                row.extend(values.value(i).as_bytes());
-            });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
 
@@ -245,25 +150,6 @@ mod tests {
             Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
             Arc::new(rows.iter().map(|row| Some(row.1)).collect::<StringArray>()),
         ]
-    }
-
-    fn hash(parts: &[&[(Option<i64>, &str)]]) -> String {
-        let mut hash = RowHash::new(&schema());
-        for part in parts {
-            hash.add(&columns(part));
-        }
-        hash.finish()
-    }
-
-    #[test]
-    fn the_hash_forgets_order_and_cuts_but_no_value() {
-        let (x, y) = ((Some(1), "x"), (None, "y"));
-        let whole = hash(&[&[x, y]]);
-        assert_eq!(whole, hash(&[&[y], &[x]]));
-        assert_ne!(whole, hash(&[&[x]]));
-        assert_ne!(whole, hash(&[&[x, y, y]]));
-        assert_ne!(whole, hash(&[&[(Some(1), "y"), (None, "x")]]));
-        assert_ne!(whole, hash(&[&[x, (Some(0), "y")]]));
     }
 
     #[test]
