@@ -26,7 +26,7 @@ use crate::row_files::RowFiles;
 use crate::rows::Rows;
 use crate::sequences::{Merger, PassWriter, Past};
 use crate::source::LogSource;
-use crate::stream::{LabelColumns, Totals};
+use crate::stream::{LabelColumns, Totals, write_behind};
 use crate::tables::Extra;
 use crate::writer::TableWriter;
 use crate::{Attribution, EngineOptions, JoinReport, LogError, date, plan};
@@ -476,27 +476,26 @@ impl Job<'_> {
             ("slate.format", EXAMPLES_FORMAT.to_string()),
             ("slate.label_as_of", as_of.to_string()),
         ];
-        let mut writer = TableWriter::create(out, layout.schema.clone(), &metadata)?;
+        let table = TableWriter::create(out, layout.schema.clone(), &metadata)?;
+        let totals = Totals::new(&layout.schema);
         let files = &attributed.files;
         self.progress
             .begin("write examples", Some(files.len), "rows");
-        let mut totals = Totals::new(&layout.schema);
         let mut labels = LabelColumns::new(
             &attributed.labels,
             as_of.saturating_sub(self.attribution.longest_window()),
         );
         let places = layout.places(&files.rest_columns);
-        files.read_whole(|known, rest, first| {
-            let rows = Rows::of(known);
-            let mut columns = places.columns(known, rest);
-            columns.extend(history.count(&rows)?);
-            columns.extend(labels.next(&rows, first));
-            let rows = writer.write(&columns)?;
-            totals.add(rows.columns(), layout.labels_at);
-            self.progress.advance(rows.num_rows() as u64);
-            Ok(())
+        let totals = write_behind(table, totals, layout.labels_at, |write| {
+            files.read_whole(|known, rest, first| {
+                let rows = Rows::of(known);
+                let mut columns = places.columns(known, rest);
+                columns.extend(history.count(&rows)?);
+                columns.extend(labels.next(&rows, first));
+                self.progress.advance(rows.len() as u64);
+                write(columns)
+            })
         })?;
-        writer.finish()?;
         self.progress.end();
         let usable = self.usable(checked);
         Ok(ExamplesSummary {

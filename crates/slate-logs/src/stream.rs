@@ -1,13 +1,17 @@
 //! Rows on their way to the file: their labels, and the totals of what passes by.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, StringArray, UInt8Array};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt8Type};
 
+use crate::LogError;
 use crate::attribution::Label;
 use crate::row_hash::RowHash;
 use crate::rows::Rows;
+use crate::writer::TableWriter;
 
 /// The label columns of every row, from the labels of the few that have some.
 pub(crate) struct LabelColumns<'a> {
@@ -60,6 +64,52 @@ impl<'a> LabelColumns<'a> {
         ]
     }
 }
+
+/// Runs `make`, which hands on the columns of one batch after the other, while a second thread encodes
+/// them and adds them up. Batches are written in the order in which they are made.
+pub(crate) fn write_behind(
+    table: TableWriter,
+    totals: Totals,
+    labels_at: usize,
+    make: impl FnOnce(&mut Write<'_>) -> Result<(), LogError>,
+) -> Result<Totals, LogError> {
+    let path = table.path().to_owned();
+    thread::scope(|scope| {
+        let (send, receive) = mpsc::sync_channel::<Vec<ArrayRef>>(WAITING);
+        let writing = scope.spawn(move || {
+            let (mut table, mut totals) = (table, totals);
+            for columns in receive {
+                let rows = table.write(&columns)?;
+                totals.add(rows.columns(), labels_at);
+            }
+            table.finish()?;
+            Ok(totals)
+        });
+        let made = make(&mut |columns| {
+            send.send(columns).map_err(|_| LogError::Io {
+                action: "write",
+                path: path.clone(),
+                source: io::ErrorKind::BrokenPipe.into(),
+            })
+        });
+        // Without this the writer would wait for more.
+        drop(send);
+        let written = match writing.join() {
+            Ok(written) => written,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        // A pipe breaks only where the writer has given up, and then its own error is the one to tell.
+        let totals = written?;
+        made?;
+        Ok(totals)
+    })
+}
+
+/// Hands on the columns of a batch.
+type Write<'a> = dyn FnMut(Vec<ArrayRef>) -> Result<(), LogError> + 'a;
+
+/// Batches that may wait for the writer.
+const WAITING: usize = 4;
 
 /// Numbers gathered while rows pass by.
 pub(crate) struct Totals {

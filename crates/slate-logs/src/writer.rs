@@ -66,6 +66,11 @@ impl TableWriter {
         })
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends rows; columns must stand in the order of the schema and are cast to its types.
     /// Returns the rows as they are written.
     pub(crate) fn write(&mut self, columns: &[ArrayRef]) -> Result<RecordBatch, LogError> {
