@@ -11,19 +11,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
-};
+use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef, error::ArrowError};
+use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use slate_types::{FormatVersion, ListOffsets};
 
-use crate::{Block, FeatureError};
+use crate::{Block, FeatureError, ahead::Ahead};
 
 /// Newest layout of `examples.parquet` this crate reads.
 pub const EXAMPLES_FORMAT: FormatVersion = FormatVersion(1);
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8192;
+/// Batches decoded before they are asked for.
+const BATCHES_AHEAD: usize = 4;
 /// The columns that say where a list begins and ends.
 const KEYS: [&str; 3] = ["ts", "page_id", "list_id"];
 
@@ -97,14 +96,14 @@ impl Examples {
             KEYS.contains(&name) || columns.contains(&name)
         });
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-        let reader = builder
+        let batches = builder
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
             .build()
             .map_err(FeatureError::parquet(&self.path))?;
         Ok(Blocks {
             path: self.path.clone(),
-            reader,
+            batches: Ahead::new(batches, BATCHES_AHEAD),
             rest: None,
             first_row: 0,
             last_key: None,
@@ -120,7 +119,7 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Feature
 /// The blocks of a file, from front to back.
 pub(crate) struct Blocks {
     path: PathBuf,
-    reader: ParquetRecordBatchReader,
+    batches: Ahead<Result<RecordBatch, ArrowError>>,
     /// The last list of the batch before, which may go on.
     rest: Option<RecordBatch>,
     first_row: u64,
@@ -139,7 +138,7 @@ impl Iterator for Blocks {
 impl Blocks {
     fn next_block(&mut self) -> Result<Option<Block>, FeatureError> {
         loop {
-            let Some(batch) = self.reader.next() else {
+            let Some(batch) = self.batches.next() else {
                 let Some(rest) = self.rest.take() else {
                     return Ok(None);
                 };
