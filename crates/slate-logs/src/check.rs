@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use serde::Serialize;
 use slate_types::log::{ColumnKind, EVENT, ITEM, PAGE_IMPRESSION, SLOT_IMPRESSION, Table};
 
+use crate::codes::{CodeCount, Codes};
 use crate::engine::Engine;
 use crate::source::{LogSource, TableSource};
 use crate::tables::{self, Check, EARLIEST, Extra, LATEST};
@@ -44,6 +46,8 @@ pub(crate) struct CheckedLog {
     pub(crate) ignored: Vec<(&'static str, String)>,
     /// Good events, duplicates included.
     pub(crate) events: u64,
+    /// Whether some good events have one id.
+    pub(crate) repeated_events: bool,
     /// Largest time of a good page or event.
     pub(crate) last_ts: i64,
 }
@@ -54,6 +58,8 @@ pub(crate) struct TableCheck {
     reject_queries: Vec<String>,
     good: u64,
     last_ts: Option<i64>,
+    /// Keys that several good rows have, in `{short}_repeats` if there are any.
+    repeats: u64,
 }
 
 /// Checks all tables, in the order in which they depend on each other.
@@ -112,6 +118,7 @@ pub(crate) fn check_log(
         item_extras,
         ignored,
         events: event.good,
+        repeated_events: event.repeats > 0,
         last_ts: event.last_ts.map_or(last_page, |last| last.max(last_page)),
     };
     for table in [page, slot, event, item] {
@@ -199,6 +206,7 @@ pub(crate) fn check_table(
         reject_queries: Vec::new(),
         good: 0,
         last_ts: None,
+        repeats: 0,
     };
     let Some(source) = source else {
         // A table that is absent has no rows, good or bad.
@@ -216,7 +224,9 @@ pub(crate) fn check_table(
         .filter(|column| column.kind == ColumnKind::Timestamp)
         .map(|column| column.name)
         .collect();
-    let counts = count_codes(engine, short, &times)?;
+    let key = table.key.unwrap_or("event_id");
+    let Codes { counts, repeats } =
+        Codes::read(engine, STAGE, short, key, &times, engine.most_keys())?;
     check_units(source, &times, &counts)?;
     if let Some(good) = counts.get(&0) {
         found.good = good.rows;
@@ -224,7 +234,6 @@ pub(crate) fn check_table(
             found.last_ts = good.ranges[0].map(|(_, last)| last);
         }
     }
-    let key = table.key.unwrap_or("event_id");
     let bad: Vec<(usize, u64)> = counts
         .iter()
         .filter(|(code, _)| **code > 0)
@@ -254,9 +263,12 @@ pub(crate) fn check_table(
             .reject_queries
             .push(reject_query(table, short, key, &bad));
     }
-    let repeated = match table.key {
-        Some(key) => keep_first(engine, table, short, key, extras)?,
-        None => 0,
+    found.repeats = define_repeats(engine, short, key, repeats)?;
+    // What a repeated event means is for attribution to say.
+    let repeated = if table.key.is_some() {
+        keep_first(engine, table, short, key, found.repeats, extras)?
+    } else {
+        0
     };
     if repeated > 0 {
         let reason = "repeats the id of another row";
@@ -311,50 +323,6 @@ fn define_rows(
     )
 }
 
-/// Rows with one code, and the smallest and largest value of each time column among them.
-struct CodeCount {
-    rows: u64,
-    ranges: Vec<Option<(i64, i64)>>,
-}
-
-fn count_codes(
-    engine: &Engine,
-    short: &str,
-    times: &[&str],
-) -> Result<BTreeMap<i64, CodeCount>, LogError> {
-    let mut list = "CAST(bad AS BIGINT) AS bad, count(*) AS n".to_owned();
-    for time in times {
-        let _ = write!(
-            list,
-            ", min(\"{time}\") AS min_{time}, max(\"{time}\") AS max_{time}"
-        );
-    }
-    let sql = format!("SELECT {list} FROM {short}_coded GROUP BY bad");
-    let mut counts = BTreeMap::new();
-    for batch in engine.collect(STAGE, &sql)? {
-        let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().clone();
-        let (codes, rows) = (column(0), column(1));
-        for row in 0..batch.num_rows() {
-            let mut ranges = Vec::new();
-            for time in 0..times.len() {
-                let (least, most) = (column(2 + 2 * time), column(3 + 2 * time));
-                ranges.push(first_of(&least, row).zip(first_of(&most, row)));
-            }
-            let count = CodeCount {
-                rows: rows.value(row) as u64,
-                ranges,
-            };
-            counts.insert(codes.value(row), count);
-        }
-    }
-    Ok(counts)
-}
-
-fn first_of(values: &arrow::array::Int64Array, row: usize) -> Option<i64> {
-    use arrow::array::Array;
-    (!values.is_null(row)).then(|| values.value(row))
-}
-
 /// Refuses a time column all of whose values are on one side of the possible years.
 fn check_units(
     source: &TableSource,
@@ -398,6 +366,37 @@ fn check_units(
     Ok(())
 }
 
+/// Defines `{short}_repeats` with the keys that several good rows have and how many these are, `n`;
+/// returns how many keys. Without any the table may be missing.
+fn define_repeats(
+    engine: &Engine,
+    short: &str,
+    key: &str,
+    known: Option<Vec<(i64, i64)>>,
+) -> Result<u64, LogError> {
+    let name = format!("{short}_repeats");
+    let Some(repeats) = known else {
+        let sql = format!(
+            "SELECT {key}, count(*) AS n FROM {short}_good GROUP BY {key} HAVING count(*) > 1"
+        );
+        return engine.materialise(STAGE, &name, &sql);
+    };
+    if repeats.is_empty() {
+        return Ok(0);
+    }
+    let field = |name: &str| Field::new(name, DataType::Int64, false);
+    let schema = Arc::new(Schema::new(vec![field(key), field("n")]));
+    let (keys, counts): (Vec<i64>, Vec<i64>) = repeats.into_iter().unzip();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(keys)),
+        Arc::new(Int64Array::from(counts)),
+    ];
+    let rows = RecordBatch::try_new(schema.clone(), columns).expect("two columns of one length");
+    let mut sink = engine.sink(&name, schema)?;
+    sink.write(&rows)?;
+    sink.finish(engine)
+}
+
 /// Defines `{short}_kept` with the first row of each key; returns how many rows that leaves out.
 /// `{short}_ranked` holds the rows of repeated keys where there are any.
 fn keep_first(
@@ -405,16 +404,10 @@ fn keep_first(
     table: &Table,
     short: &str,
     key: &str,
+    keys: u64,
     extras: &[Extra],
 ) -> Result<u64, LogError> {
     let repeats = format!("{short}_repeats");
-    let keys = engine.materialise(
-        STAGE,
-        &repeats,
-        &format!(
-            "SELECT {key}, count(*) AS n FROM {short}_good GROUP BY {key} HAVING count(*) > 1"
-        ),
-    )?;
     let kept = format!("{short}_kept");
     if keys == 0 {
         engine.view(&kept, &format!("SELECT * FROM {short}_good"))?;

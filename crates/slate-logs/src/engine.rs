@@ -29,6 +29,8 @@ pub(crate) struct Engine {
     runtime: tokio::runtime::Runtime,
     context: SessionContext,
     work: PathBuf,
+    /// What sorts and aggregates may hold; none where there is no limit.
+    pool: Option<u64>,
 }
 
 impl Engine {
@@ -86,6 +88,7 @@ impl Engine {
                 runtime,
                 context,
                 work,
+                pool,
             }),
             Err(error) => {
                 // Nothing half-made stays behind; the first error is the one to tell.
@@ -98,6 +101,12 @@ impl Engine {
     /// The work folder.
     pub(crate) fn work(&self) -> &Path {
         &self.work
+    }
+
+    /// Most 64-bit keys that may be held to see whether they repeat: a quarter of the pool, half of it
+    /// while they are sorted.
+    pub(crate) fn most_keys(&self) -> u64 {
+        self.pool.map_or(u64::MAX, |bytes| bytes / 4 / 8)
     }
 
     /// Makes Parquet files of one schema known as the table `name`.

@@ -219,8 +219,8 @@ impl Job<'_> {
         let mut categories = Texts::default();
         let rules = Rules::new(&self.attribution.rules, self.attribution.view_through);
         let mut fates = Fates::new(rules);
-        self.engine
-            .materialise("read events", "events", &plan::events(self.attribution))?;
+        let events = plan::events(self.attribution, checked.repeated_events);
+        self.engine.materialise("read events", "events", &events)?;
 
         let mut matcher =
             Matcher::load(self.engine, (0, self.passes), &mut fates, &mut categories)?;

@@ -30,6 +30,7 @@
 
 mod attribution;
 mod check;
+mod codes;
 mod date;
 mod dry_run;
 mod engine;

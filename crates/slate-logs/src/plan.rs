@@ -8,17 +8,36 @@ use crate::Attribution;
 use crate::engine::fill;
 use crate::tables::{Extra, quote};
 
-/// All events, repeats marked.
-pub(crate) fn events(attribution: &Attribution) -> String {
+/// All events, repeats marked: the first of each id, by what had arrived and then by its columns, is
+/// copy 1. Only ids that repeat go through the window, which is slow for as many ids as there are.
+pub(crate) fn events(attribution: &Attribution, repeated: bool) -> String {
     let seen = match attribution.label_as_of {
         None => "1".to_owned(),
         Some(as_of) => format!(
             "CASE WHEN e.ts <= {as_of} AND coalesce(e.ingest_ts, e.ts) <= {as_of} THEN 1 ELSE 0 END"
         ),
     };
-    let seen = format!("CAST({seen} AS BIGINT)");
-    fill(include_str!("sql/events.sql"), &[("seen", &seen)])
+    let (single, repeats) = if repeated {
+        (
+            "(SELECT g.* FROM event_repeats r RIGHT ANTI JOIN event_good g \
+             ON r.event_id = g.event_id)",
+            include_str!("sql/repeated_events.sql"),
+        )
+    } else {
+        ("event_good", "")
+    };
+    let known = |events: &str| fill(include_str!("sql/events.sql"), &[("events", events)]);
+    let sql = format!(
+        "{}{}",
+        known(single),
+        fill(repeats, &[("known", &known(REPEATED))])
+    );
+    fill(&sql, &[("seen", &format!("CAST({seen} AS BIGINT)"))])
 }
+
+/// The good events whose ids repeat.
+const REPEATED: &str =
+    "(SELECT g.* FROM event_repeats r RIGHT SEMI JOIN event_good g ON r.event_id = g.event_id)";
 
 /// Events that count, each person's together and in the order of time.
 pub(crate) fn events_by_person() -> &'static str {
