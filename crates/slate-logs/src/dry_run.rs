@@ -40,7 +40,11 @@ pub fn dry_run(
         tables: source.rows(),
         memory,
         history_columns: attribution.history_columns(),
-        plan: engine.explain(&plan::rows(as_of, &slot, &item))?,
+        plan: engine.explain(&format!(
+            "{}{}",
+            plan::rows(as_of, &slot, &item),
+            plan::ORDER
+        ))?,
     })
 }
 

@@ -16,11 +16,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::{SendableRecordBatchStream, displayable};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::LogError;
 
@@ -28,6 +29,8 @@ use crate::LogError;
 pub(crate) struct Engine {
     runtime: tokio::runtime::Runtime,
     context: SessionContext,
+    /// The same tables, read by one thread in the order in which they are stored.
+    as_stored: SessionContext,
     work: PathBuf,
     /// What sorts and aggregates may hold; none where there is no limit.
     pool: Option<u64>,
@@ -60,6 +63,8 @@ impl Engine {
             let mut config = SessionConfig::new()
                 .with_target_partitions(threads)
                 .set_bool("datafusion.optimizer.join_reordering", false)
+                // One hash table for all threads: the many rows need not be dealt out anew.
+                .set_bool("datafusion.optimizer.repartition_joins", false)
                 .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
                 .set_bool(
                     "datafusion.execution.parquet.schema_force_view_types",
@@ -81,12 +86,18 @@ impl Engine {
                 .build_arc()
                 .map_err(engine_error("start the engine"))?;
             let context = SessionContext::new_with_config_rt(config, environment);
-            Ok((runtime, context))
+            let state = context.state();
+            let config = state.config().clone().with_target_partitions(1);
+            let state = SessionStateBuilder::new_from_existing(state)
+                .with_config(config)
+                .build();
+            Ok((runtime, context, SessionContext::new_with_state(state)))
         };
         match started() {
-            Ok((runtime, context)) => Ok(Self {
+            Ok((runtime, context, as_stored)) => Ok(Self {
                 runtime,
                 context,
+                as_stored,
                 work,
                 pool,
             }),
@@ -174,8 +185,11 @@ impl Engine {
             path: path.clone(),
             source,
         })?;
+        // Read once or twice and thrown away: not worth a dictionary or statistics.
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
             .build();
         let writer =
             ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|source| {
@@ -218,9 +232,28 @@ impl Engine {
 
     /// Runs a query batch by batch.
     pub(crate) fn stream(&self, stage: &'static str, sql: &str) -> Result<Batches<'_>, LogError> {
+        self.stream_in(&self.context, stage, sql)
+    }
+
+    /// The same on one thread, so that rows come in the order of the files, if the query asks for no
+    /// other. That is nothing to rely on, but worth a look before a sort.
+    pub(crate) fn stream_as_stored(
+        &self,
+        stage: &'static str,
+        sql: &str,
+    ) -> Result<Batches<'_>, LogError> {
+        self.stream_in(&self.as_stored, stage, sql)
+    }
+
+    fn stream_in(
+        &self,
+        context: &SessionContext,
+        stage: &'static str,
+        sql: &str,
+    ) -> Result<Batches<'_>, LogError> {
         let stream = self
             .runtime
-            .block_on(async { self.context.sql(sql).await?.execute_stream().await })
+            .block_on(async { context.sql(sql).await?.execute_stream().await })
             .map_err(engine_error(stage))?;
         Ok(Batches {
             runtime: &self.runtime,

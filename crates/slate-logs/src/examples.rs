@@ -229,25 +229,38 @@ impl Job<'_> {
             layout.slot_extras.iter().collect(),
             layout.item_extras.iter().collect(),
         );
-        self.progress
-            .begin("order placements", Some(self.usable(checked)), "rows");
         let rows = if self.whole {
             plan::rows(as_of, &slot, &item)
         } else {
             plan::narrow_rows(as_of, self.attribution.halo)
         };
-        let batches = self.engine.stream(STAGE, &rows)?;
-        let files = RowFiles::write(
-            batches,
-            self.engine.work(),
-            &mut categories,
-            |rows, first| {
-                matcher.add(rows, first);
-                lists.add(rows, 0, self.passes);
-                self.progress.advance(rows.len() as u64);
-            },
-        )?;
-        self.progress.end();
+        let mut write = |batches| {
+            self.progress
+                .begin("order placements", Some(self.usable(checked)), "rows");
+            matcher.forget();
+            lists = ListPages::default();
+            let files = RowFiles::write(
+                batches,
+                self.engine.work(),
+                &mut categories,
+                |rows, first| {
+                    matcher.add(rows, first);
+                    lists.add(rows, 0, self.passes);
+                    self.progress.advance(rows.len() as u64);
+                },
+            );
+            self.progress.end();
+            files
+        };
+        // Most logs are stored in the order in which pages were shown.
+        let files = match write(self.engine.stream_as_stored(STAGE, &rows)?)? {
+            Some(files) => files,
+            None => write(
+                self.engine
+                    .stream(STAGE, &format!("{rows}{}", plan::ORDER))?,
+            )?
+            .expect("the engine has sorted them"),
+        };
         if files.len == 0 {
             return Err(LogError::NothingLeft {
                 dir: self.source.dir.clone(),

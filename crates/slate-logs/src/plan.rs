@@ -46,7 +46,10 @@ pub(crate) fn events_by_person() -> &'static str {
      ORDER BY nobody, coalesce(user_id, session_id), ts, event_id"
 }
 
-/// Everything known of a placement when it was shown, in the order of the output.
+/// The order of the output.
+pub(crate) const ORDER: &str = " ORDER BY s.page_ts, s.page_id, s.list_id, s.slot, s.impression_id";
+
+/// Everything known of a placement when it was shown.
 pub(crate) fn rows(as_of: i64, slot_extras: &[&Extra], item_extras: &[&Extra]) -> String {
     let mut extras = String::new();
     for extra in slot_extras {
@@ -66,7 +69,7 @@ pub(crate) fn rows(as_of: i64, slot_extras: &[&Extra], item_extras: &[&Extra]) -
     )
 }
 
-/// What attribution needs to know of a placement, in the order of the output.
+/// What attribution needs to know of a placement.
 pub(crate) fn narrow_rows(as_of: i64, sellers: bool) -> String {
     let (seller, items) = if sellers {
         (
@@ -79,8 +82,7 @@ pub(crate) fn narrow_rows(as_of: i64, sellers: bool) -> String {
     format!(
         "SELECT s.list_id, s.page_id, s.impression_id, s.page_ts AS ts, s.slot, s.item_id, \
          {seller} AS seller_id, s.page_user_id AS user_id, s.page_session_id AS session_id, \
-         s.page_seed_item_id AS seed_item_id FROM {items} WHERE s.page_ts <= {as_of} \
-         ORDER BY s.page_ts, s.page_id, s.list_id, s.slot, s.impression_id"
+         s.page_seed_item_id AS seed_item_id FROM {items} WHERE s.page_ts <= {as_of}"
     )
 }
 

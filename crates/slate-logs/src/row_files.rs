@@ -32,14 +32,15 @@ pub(crate) struct RowFiles {
 }
 
 impl RowFiles {
-    /// Writes what a query gives, which must be sorted, and shows each batch to `each` with the place
-    /// of its first row. Categories become codes beside their texts.
+    /// Writes what a query gives and shows each batch to `each` with the place of its first row.
+    /// Categories become codes beside their texts. None as soon as a row is out of order: then there
+    /// are no files, and what `each` was shown is void.
     pub(crate) fn write(
         mut batches: Batches,
         work: &Path,
         categories: &mut Texts,
         mut each: impl FnMut(&Rows, u64),
-    ) -> Result<Self, LogError> {
+    ) -> Result<Option<Self>, LogError> {
         let given = batches.schema();
         let rest_columns: Vec<String> = given
             .fields()
@@ -61,7 +62,7 @@ impl RowFiles {
         let files = [work.join("rows.arrow"), work.join("rest.arrow")];
         let mut narrow_writer = writer(&files[0], &narrow)?;
         let mut rest_writer = writer(&files[1], &rest_schema)?;
-        let mut len = 0;
+        let (mut len, mut last) = (0, None);
         while let Some(batch) = batches.next()? {
             let mut columns: Vec<ArrayRef> = Vec::new();
             for name in KNOWN {
@@ -83,7 +84,11 @@ impl RowFiles {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             let others = RecordBatch::try_new_with_options(rest_schema.clone(), others, &options)
                 .map_err(|error| fail(&files[1], error))?;
-            each(&Rows::of(&rows), len);
+            let known = Rows::of(&rows);
+            if !known.ascend(&mut last) {
+                return Ok(None);
+            }
+            each(&known, len);
             narrow_writer.write(&rows).map_err(|e| fail(&files[0], e))?;
             rest_writer.write(&others).map_err(|e| fail(&files[1], e))?;
             len += rows.num_rows() as u64;
@@ -91,12 +96,12 @@ impl RowFiles {
         narrow_writer.finish().map_err(|e| fail(&files[0], e))?;
         rest_writer.finish().map_err(|e| fail(&files[1], e))?;
         let [rows, rest] = files;
-        Ok(Self {
+        Ok(Some(Self {
             rows,
             rest,
             len,
             rest_columns,
-        })
+        }))
     }
 
     /// Shows every batch to `each`, with the place of its first row.

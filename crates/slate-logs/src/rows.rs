@@ -71,6 +71,28 @@ impl Rows {
         }
     }
 
+    /// Whether these rows follow `last` and each other in the order of the output. Leaves the place of
+    /// the last one in `last`.
+    pub(crate) fn ascend(&self, last: &mut Option<[i64; 5]>) -> bool {
+        let place = |at: usize| {
+            [
+                self.ts[at],
+                self.page[at],
+                self.list[at],
+                self.slot[at],
+                self.impression[at],
+            ]
+        };
+        for at in 0..self.len() {
+            let here = place(at);
+            if last.is_some_and(|last| last >= here) {
+                return false;
+            }
+            *last = Some(here);
+        }
+        true
+    }
+
     /// How many placements.
     pub(crate) fn len(&self) -> usize {
         self.ts.len()

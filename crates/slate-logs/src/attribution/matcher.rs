@@ -51,6 +51,11 @@ impl Matcher {
         })
     }
 
+    /// Begins again with the first row.
+    pub(crate) fn forget(&mut self) {
+        self.found.clear();
+    }
+
     /// Takes the next rows, the first of which has this place.
     pub(crate) fn add(&mut self, rows: &Rows, first: u64) {
         let wants = (0..rows.len()).filter(|&at| self.wanted.wants(rows, at));

@@ -1,4 +1,4 @@
--- What was shown, in the order of the output. Slots without a known page are not in `slot_good`.
+-- What was shown. Slots without a known page are not in `slot_good`.
 SELECT
   s.list_id, s.page_id, s.impression_id, s.page_ts AS ts, s.slot, s.item_id,
   coalesce(s.seller_id, i.seller_id) AS seller_id,
@@ -10,4 +10,3 @@ SELECT
   i.start AS item_start, i."end" AS item_end{extras}
 FROM item_kept i RIGHT JOIN slot_kept s ON i.item_id = s.item_id
 WHERE s.page_ts <= {as_of}
-ORDER BY s.page_ts, s.page_id, s.list_id, s.slot, s.impression_id
