@@ -16,10 +16,34 @@ pub struct DryRun {
     pub tables: Vec<(&'static str, u64)>,
     /// How memory is divided.
     pub memory: Memory,
+    /// What would be done, in this order.
+    pub stages: Vec<Stage>,
     /// The columns of history that would be counted.
     pub history_columns: Vec<String>,
     /// The engine's plan for putting placements in order: the only query that reads them whole.
     pub plan: String,
+}
+
+/// One stage of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// As progress calls it.
+    pub name: &'static str,
+    /// What it goes through.
+    pub reads: &'static str,
+    /// Rows of one reading.
+    pub rows: u64,
+    /// How often it reads them.
+    pub times: u32,
+}
+
+/// What is asked for: [`crate::examples`] or [`crate::labels`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// Labels, history and everything known of a placement.
+    Examples,
+    /// Ids and labels alone.
+    Labels,
 }
 
 /// Plans a job on a log; reads no more than what the tables say of themselves.
@@ -30,22 +54,65 @@ pub fn dry_run(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
+    job: Job,
 ) -> Result<DryRun, LogError> {
+    let only_labels = attribution.without_history();
+    let attribution = match job {
+        Job::Examples => attribution,
+        Job::Labels => &only_labels,
+    };
     let memory = Memory::plan(source, attribution, engine)?;
     let engine = Engine::start(engine.threads, memory.pool, work_folder())?;
     let (slot, item) = check::define_unchecked(&engine, source)?;
     let (slot, item): (Vec<_>, Vec<_>) = (slot.iter().collect(), item.iter().collect());
     let as_of = attribution.label_as_of.unwrap_or(LATEST);
+    let rows = match job {
+        Job::Examples => plan::rows(as_of, &slot, &item),
+        Job::Labels => plan::narrow_rows(as_of, attribution.halo),
+    };
     Ok(DryRun {
         tables: source.rows(),
+        stages: stages(source, attribution, memory.passes),
         memory,
         history_columns: attribution.history_columns(),
-        plan: engine.explain(&format!(
-            "{}{}",
-            plan::rows(as_of, &slot, &item),
-            plan::ORDER
-        ))?,
+        plan: engine.explain(&format!("{rows}{}", plan::ORDER))?,
     })
+}
+
+/// The stages of a job in so many passes.
+fn stages(source: &LogSource, attribution: &Attribution, passes: u32) -> Vec<Stage> {
+    let (all, events): (u64, u64) = {
+        let tables = source.rows();
+        let of = |name: &str| {
+            let found = tables.iter().find(|(table, _)| *table == name);
+            found.map_or(0, |(_, rows)| *rows)
+        };
+        (tables.iter().map(|(_, rows)| rows).sum(), of("event"))
+    };
+    let placements = source.slot.rows;
+    let mut stages = Vec::new();
+    let mut add = |name, reads, rows, times| {
+        if times > 0 {
+            stages.push(Stage {
+                name,
+                reads,
+                rows,
+                times,
+            });
+        }
+    };
+    add("check the log", "every table", all, 1);
+    add("read events", "events", events, 1);
+    add("order placements", "placements", placements, 1);
+    let again = passes - 1 + u32::from(attribution.halo);
+    add("attribute events", "placements", placements, again);
+    let counted_before = passes > 1 && !attribution.subjects().is_empty();
+    let counting = if counted_before { passes } else { 0 };
+    add("count history", "placements", placements, counting);
+    let sequences = attribution.sequence.as_ref().map_or(0, |_| passes + 1);
+    add("write sequences", "placements", placements, sequences);
+    add("write examples", "placements", placements, 1);
+    stages
 }
 
 #[cfg(test)]
@@ -106,7 +173,9 @@ mod tests {
                 threads,
                 ..EngineOptions::default()
             };
-            let plan = dry_run(&source, &attribution, &engine).unwrap().plan;
+            let plan = dry_run(&source, &attribution, &engine, Job::Examples)
+                .unwrap()
+                .plan;
             let lines: Vec<&str> = plan.lines().collect();
             let joins: Vec<usize> = (0..lines.len())
                 .filter(|&at| lines[at].trim_start().starts_with("HashJoinExec"))
@@ -141,12 +210,12 @@ mod tests {
             memory: Some(memory),
             ..EngineOptions::default()
         };
-        let error = dry_run(&source, &attribution, &engine(1 << 20)).unwrap_err();
+        let error = dry_run(&source, &attribution, &engine(1 << 20), Job::Labels).unwrap_err();
         let message = error.to_string();
         assert!(
             message.starts_with("1 MiB of memory is too little for this log, expected at least 1"),
             "{message}"
         );
-        assert!(dry_run(&source, &attribution, &engine(256 << 20)).is_ok());
+        assert!(dry_run(&source, &attribution, &engine(256 << 20), Job::Labels).is_ok());
     }
 }

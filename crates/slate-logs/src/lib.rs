@@ -57,7 +57,7 @@ mod validate;
 mod writer;
 
 pub use check::RejectCount;
-pub use dry_run::{DryRun, dry_run};
+pub use dry_run::{DryRun, Job, Stage, dry_run};
 pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples, labels};
 pub use history_options::{HistoryKey, PairOptions, SequenceOptions};

@@ -161,8 +161,8 @@ pub(crate) struct FeaturesArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) logs: PathBuf,
     /// Folder for the dataset
-    #[arg(long, value_name = "DATASET")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "DATASET", required_unless_present = "dry_run")]
+    pub(crate) out: Option<PathBuf>,
     /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<String>,
@@ -172,6 +172,9 @@ pub(crate) struct FeaturesArgs {
     /// Most memory the job may take, for instance 2GiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
+    /// Show the plan, the passes and the memory they take; read and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Divide events and keys into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,
@@ -180,20 +183,24 @@ pub(crate) struct FeaturesArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate label --logs logs --out labels\n  \
     slate label -c my.toml --logs logs --out labels --as-of 2026-05-01\n  \
+    slate label --logs logs --dry-run --memory 512MiB\n  \
     duckdb -c \"select avg(click) from 'labels/labels.parquet' where matured\"")]
 pub(crate) struct LabelArgs {
     /// Folder of the logs
     #[arg(long, value_name = "DIR")]
     pub(crate) logs: PathBuf,
     /// Folder for labels.parquet and join.json
-    #[arg(long, value_name = "LABELS")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "LABELS", required_unless_present = "dry_run")]
+    pub(crate) out: Option<PathBuf>,
     /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<String>,
     /// Most memory the job may take, for instance 2GiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
+    /// Show the plan, the passes and the memory they take; read and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Divide events into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,

@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use slate_features::{DatasetSummary, FeatureMap};
-use slate_logs::{EngineOptions, ExamplesSummary};
+use slate_logs::{EngineOptions, ExamplesSummary, Job, LogSource};
 
 use super::Context;
+use super::dry_run::{self, out};
 use crate::artefacts::Staged;
 use crate::cli::FeaturesArgs;
 use crate::console::{Align, Outcome, Refusal, Table};
@@ -24,19 +25,27 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
         ),
     };
     let memory = args.memory.as_deref().map(bytes).transpose()?;
-    let staged = Staged::folder(&args.out, context.force)?;
+    let engine = EngineOptions {
+        threads: context.threads,
+        memory,
+        passes: args.passes,
+    };
+    let features = config.need(config.file.features.as_ref(), "features")?;
+    let split = config.need(config.file.split.as_ref(), "split")?;
+    if args.dry_run {
+        let source = LogSource::open(&args.logs)
+            .with_context(|| format!("cannot open the logs `{}`", args.logs.display()))?;
+        return dry_run::run(&source, &attribution.check()?, &engine, Job::Examples);
+    }
+    let staged = Staged::folder(out(args.out.as_deref())?, context.force)?;
     let bar = context.console.bar();
     let made = featurise::features(
         featurise::Job {
             attribution,
-            features: config.need(config.file.features.as_ref(), "features")?,
-            split: config.need(config.file.split.as_ref(), "split")?,
+            features,
+            split,
             feature_map,
-            engine: EngineOptions {
-                threads: context.threads,
-                memory,
-                passes: args.passes,
-            },
+            engine,
             seed: context.seed,
             command: &context.command,
             progress: &bar,

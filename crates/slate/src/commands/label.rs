@@ -1,9 +1,10 @@
 //! `slate label`: logs to labelled placements, without features.
 
 use anyhow::{Context as _, Result};
-use slate_logs::{EngineOptions, ExampleFiles, LogSource};
+use slate_logs::{EngineOptions, ExampleFiles, Job, LogSource};
 
 use super::Context;
+use super::dry_run::{self, out};
 use super::features::{bytes, join_table};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::LabelArgs;
@@ -23,7 +24,10 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     let attribution = attribution.check()?;
     let source = LogSource::open(&args.logs)
         .with_context(|| format!("cannot open the logs `{}`", args.logs.display()))?;
-    let staged = Staged::folder(&args.out, context.force)?;
+    if args.dry_run {
+        return dry_run::run(&source, &attribution, &engine, Job::Labels);
+    }
+    let staged = Staged::folder(out(args.out.as_deref())?, context.force)?;
     let file = |name: &str| staged.path().join(name);
     let bar = context.console.bar();
     let labelled = slate_logs::labels(

@@ -1,9 +1,10 @@
 //! Progress bars on stderr: rate, count and time left; nothing where there is no terminal.
 
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use slate_types::Progress;
 
 /// One bar at a time; a new stage replaces the last.
@@ -41,7 +42,7 @@ impl Progress for Bar {
         let template = match total {
             Some(_) => {
                 format!(
-                    "{{prefix:<12}} {{bar:24}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}"
+                    "{{prefix:<12}} {{bar:24}} {{human_pos}}/{{human_len}} {unit}  {{rate}}/s  {{eta}} left  {{msg}}"
                 )
             }
             None => {
@@ -49,7 +50,11 @@ impl Progress for Bar {
             }
         };
         let style = ProgressStyle::with_template(&template)
-            .expect("the template is one of the two above, both valid");
+            .expect("the template is one of the two above, both valid")
+            .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                // A terminal that cannot be written to is not worth an error.
+                let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+            });
         // The stderr target draws nothing where stderr is no terminal.
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
         bar.set_style(style);
