@@ -128,28 +128,23 @@ pub(crate) fn check_log(
     Ok(checked)
 }
 
-/// Makes the tables of a log known without looking at their rows; returns the extra columns of slots
-/// and items.
+/// Makes pages and placements known without looking at their rows; returns the extra columns of
+/// placements.
 pub(crate) fn define_unchecked(
     engine: &Engine,
     source: &LogSource,
-) -> Result<(Vec<Extra>, Vec<Extra>), LogError> {
+) -> Result<Vec<Extra>, LogError> {
     let slot = tables::extras(&source.slot).0;
-    let item = source
-        .item
-        .as_ref()
-        .map_or_else(Vec::new, |item| tables::extras(item).0);
-    let all: [(&'static Table, &str, Option<&TableSource>, &[Extra]); 3] = [
-        (&PAGE_IMPRESSION, "page", Some(&source.page), &[]),
-        (&SLOT_IMPRESSION, "slot", Some(&source.slot), &slot),
-        (&ITEM, "item", source.item.as_ref(), &item),
+    let both: [(&'static Table, &str, &TableSource, &[Extra]); 2] = [
+        (&PAGE_IMPRESSION, "page", &source.page, &[]),
+        (&SLOT_IMPRESSION, "slot", &source.slot, &slot),
     ];
-    for (table, short, source, extras) in all {
-        define_rows(engine, table, short, source, extras)?;
+    for (table, short, source, extras) in both {
+        define_rows(engine, table, short, Some(source), extras)?;
         let rows = format!("SELECT * FROM {short}_all");
         engine.view(&format!("{short}_kept"), &rows)?;
     }
-    Ok((slot, item))
+    Ok(slot)
 }
 
 impl TableCheck {

@@ -63,13 +63,13 @@ pub fn dry_run(
     };
     let memory = Memory::plan(source, attribution, engine)?;
     let engine = Engine::start(engine.threads, memory.pool, work_folder())?;
-    let (slot, item) = check::define_unchecked(&engine, source)?;
-    let (slot, item): (Vec<_>, Vec<_>) = (slot.iter().collect(), item.iter().collect());
-    let as_of = attribution.label_as_of.unwrap_or(LATEST);
-    let rows = match job {
-        Job::Examples => plan::rows(as_of, &slot, &item),
-        Job::Labels => plan::narrow_rows(as_of, attribution.halo),
+    let slot = check::define_unchecked(&engine, source)?;
+    let slot: Vec<_> = match job {
+        Job::Examples => slot.iter().collect(),
+        Job::Labels => Vec::new(),
     };
+    let as_of = attribution.label_as_of.unwrap_or(LATEST);
+    let rows = plan::rows(as_of, job == Job::Examples, &slot);
     Ok(DryRun {
         tables: source.rows(),
         stages: stages(source, attribution, memory.passes),
@@ -180,7 +180,7 @@ mod tests {
             let joins: Vec<usize> = (0..lines.len())
                 .filter(|&at| lines[at].trim_start().starts_with("HashJoinExec"))
                 .collect();
-            assert_eq!(joins.len(), 2, "pages and items are joined:\n{plan}");
+            assert_eq!(joins.len(), 1, "pages are joined:\n{plan}");
             for at in joins {
                 let inputs = inputs(&lines, at);
                 let reads =

@@ -15,6 +15,7 @@ use serde::Serialize;
 use slate_types::Progress;
 
 use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, Rules, Wanted};
+use crate::beside::{Beside, Items, Pages};
 use crate::check::{self, CheckedLog, RejectCount};
 use crate::engine::Engine;
 use crate::history::{Frame, History, Mark, Subject, Texts};
@@ -28,7 +29,7 @@ use crate::sequences::{Merger, PassWriter, Past};
 use crate::source::LogSource;
 use crate::stream::{LabelColumns, Totals, write_behind};
 use crate::tables::Extra;
-use crate::writer::TableWriter;
+use crate::writer::{Purpose, TableWriter};
 use crate::{Attribution, EngineOptions, JoinReport, LogError, date, plan};
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.
@@ -229,26 +230,18 @@ impl Job<'_> {
             layout.slot_extras.iter().collect(),
             layout.item_extras.iter().collect(),
         );
-        let rows = if self.whole {
-            plan::rows(as_of, &slot, &item)
-        } else {
-            plan::narrow_rows(as_of, self.attribution.halo)
-        };
+        let rows = plan::rows(as_of, self.whole, &slot);
         let mut write = |batches| {
             self.progress
                 .begin("order placements", Some(self.usable(checked)), "rows");
             matcher.forget();
             lists = ListPages::default();
-            let files = RowFiles::write(
-                batches,
-                self.engine.work(),
-                &mut categories,
-                |rows, first| {
-                    matcher.add(rows, first);
-                    lists.add(rows, 0, self.passes);
-                    self.progress.advance(rows.len() as u64);
-                },
-            );
+            let beside = self.beside(&item, as_of, &mut categories)?;
+            let files = RowFiles::write(batches, beside, self.engine.work(), |rows, first| {
+                matcher.add(rows, first);
+                lists.add(rows, 0, self.passes);
+                self.progress.advance(rows.len() as u64);
+            });
             self.progress.end();
             files
         };
@@ -310,6 +303,25 @@ impl Job<'_> {
             join,
             deals: fates.deals,
             categories,
+        })
+    }
+
+    /// What is known of items and pages, as far as this job needs it.
+    fn beside(
+        &self,
+        item_extras: &[&Extra],
+        as_of: i64,
+        categories: &mut Texts,
+    ) -> Result<Beside<'_>, LogError> {
+        let items = self.whole || self.attribution.halo;
+        Ok(Beside {
+            items: items
+                .then(|| Items::read(self.engine, self.whole, item_extras, categories))
+                .transpose()?,
+            pages: self
+                .whole
+                .then(|| Pages::read(self.engine, as_of))
+                .transpose()?,
         })
     }
 
@@ -469,7 +481,7 @@ impl Job<'_> {
         );
         let mut batches = self.engine.stream("set unusable rows aside", &sql)?;
         let format = [("slate.format", "1".to_owned())];
-        let mut writer = TableWriter::create(path, schema, &format)?;
+        let mut writer = TableWriter::create(path, schema, &format, Purpose::Keep)?;
         while let Some(batch) = batches.next()? {
             writer.write(batch.columns())?;
         }
@@ -489,7 +501,12 @@ impl Job<'_> {
             ("slate.format", EXAMPLES_FORMAT.to_string()),
             ("slate.label_as_of", as_of.to_string()),
         ];
-        let table = TableWriter::create(out, layout.schema.clone(), &metadata)?;
+        let purpose = if self.whole {
+            Purpose::Scratch
+        } else {
+            Purpose::Keep
+        };
+        let table = TableWriter::create(out, layout.schema.clone(), &metadata, purpose)?;
         let totals = Totals::new(&layout.schema);
         let files = &attributed.files;
         self.progress

@@ -29,6 +29,7 @@
 //! ```
 
 mod attribution;
+mod beside;
 mod check;
 mod codes;
 mod date;

@@ -49,40 +49,41 @@ pub(crate) fn events_by_person() -> &'static str {
 /// The order of the output.
 pub(crate) const ORDER: &str = " ORDER BY s.page_ts, s.page_id, s.list_id, s.slot, s.impression_id";
 
-/// Everything known of a placement when it was shown.
-pub(crate) fn rows(as_of: i64, slot_extras: &[&Extra], item_extras: &[&Extra]) -> String {
-    let mut extras = String::new();
-    for extra in slot_extras {
-        let _ = write!(extras, ",\n  s.{} AS {}", extra.alias, quote(&extra.name));
+/// Placements, with what attribution needs to know of them and, for a `whole` row, all that is their
+/// own. What is known of their items and pages is laid beside them when they are in order.
+pub(crate) fn rows(as_of: i64, whole: bool, extras: &[&Extra]) -> String {
+    let mut own = String::new();
+    if whole {
+        own += ", s.kind, s.price, s.shipping, s.ad_rate, s.raw_score, s.propensity";
     }
-    for extra in item_extras {
-        let _ = write!(
-            extras,
-            ",\n  i.{} AS {}",
-            extra.alias,
-            quote(&item_column(&extra.name))
-        );
+    for extra in extras {
+        let _ = write!(own, ", s.{} AS {}", extra.alias, quote(&extra.name));
     }
-    fill(
-        include_str!("sql/rows.sql"),
-        &[("as_of", &as_of.to_string()), ("extras", &extras)],
+    format!(
+        "SELECT s.list_id, s.page_id, s.impression_id, s.page_ts AS ts, s.slot, s.item_id, \
+         s.seller_id, s.page_user_id AS user_id, s.page_session_id AS session_id, \
+         s.page_seed_item_id AS seed_item_id{own} FROM slot_kept s WHERE s.page_ts <= {as_of}"
     )
 }
 
-/// What attribution needs to know of a placement.
-pub(crate) fn narrow_rows(as_of: i64, sellers: bool) -> String {
-    let (seller, items) = if sellers {
-        (
-            "coalesce(s.seller_id, i.seller_id)",
-            "item_kept i RIGHT JOIN slot_kept s ON i.item_id = s.item_id",
-        )
-    } else {
-        ("s.seller_id", "slot_kept s")
-    };
+/// Items by id: seller, then what placements take along, the category first.
+pub(crate) fn items(extras: &[&Extra]) -> String {
+    let mut list = String::new();
+    for extra in extras {
+        let name = quote(&item_column(&extra.name));
+        let _ = write!(list, ", {} AS {name}", extra.alias);
+    }
     format!(
-        "SELECT s.list_id, s.page_id, s.impression_id, s.page_ts AS ts, s.slot, s.item_id, \
-         {seller} AS seller_id, s.page_user_id AS user_id, s.page_session_id AS session_id, \
-         s.page_seed_item_id AS seed_item_id FROM {items} WHERE s.page_ts <= {as_of}"
+        "SELECT item_id, seller_id, category AS item_category, condition AS item_condition, \
+         price AS item_price, start AS item_start, \"end\" AS item_end{list} FROM item_kept"
+    )
+}
+
+/// Pages by id in the order of the output, with the columns that are only passed on.
+pub(crate) fn pages(as_of: i64) -> String {
+    format!(
+        "SELECT page_id, site, device, page_type, traffic_class FROM page_kept \
+         WHERE ts <= {as_of} ORDER BY ts, page_id"
     )
 }
 

@@ -5,21 +5,17 @@ use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
+use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
-use arrow::ipc::{CompressionType, MetadataVersion};
 
 use crate::LogError;
+use crate::beside::Beside;
 use crate::engine::Batches;
-use crate::history::Texts;
 use crate::rows::{COLUMNS, Rows};
-
-/// Columns of the query that the first file takes; the last one of [`COLUMNS`] is made here.
-const KNOWN: &[&str] = COLUMNS.split_at(COLUMNS.len() - 1).0;
 
 /// Two files with the same rows in the same batches.
 pub(crate) struct RowFiles {
@@ -32,66 +28,51 @@ pub(crate) struct RowFiles {
 }
 
 impl RowFiles {
-    /// Writes what a query gives and shows each batch to `each` with the place of its first row.
-    /// Categories become codes beside their texts. None as soon as a row is out of order: then there
-    /// are no files, and what `each` was shown is void.
+    /// Writes what a query gives and what stands beside it, and shows each batch to `each` with the
+    /// place of its first row. None as soon as a row is out of order: then there are no files, and
+    /// what `each` was shown is void.
     pub(crate) fn write(
         mut batches: Batches,
+        mut beside: Beside,
         work: &Path,
-        categories: &mut Texts,
         mut each: impl FnMut(&Rows, u64),
     ) -> Result<Option<Self>, LogError> {
         let given = batches.schema();
-        let rest_columns: Vec<String> = given
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .filter(|name| !KNOWN.contains(&name.as_str()))
+        let own: Vec<usize> = (0..given.fields().len())
+            .filter(|&at| !COLUMNS.contains(&given.field(at).name().as_str()))
             .collect();
         let narrow = Arc::new(Schema::new(
             COLUMNS
                 .map(|name| Field::new(name, DataType::Int64, true))
                 .to_vec(),
         ));
-        let rest: Vec<Field> = rest_columns
-            .iter()
-            .map(|name| given.field_with_name(name).cloned())
-            .collect::<Result<_, _>>()
-            .map_err(|error| fail(work, error))?;
+        let mut rest: Vec<Arc<Field>> = own.iter().map(|&at| given.fields()[at].clone()).collect();
+        rest.extend(beside.fields());
+        let rest_columns = rest.iter().map(|field| field.name().clone()).collect();
         let rest_schema = Arc::new(Schema::new(rest));
         let files = [work.join("rows.arrow"), work.join("rest.arrow")];
         let mut narrow_writer = writer(&files[0], &narrow)?;
         let mut rest_writer = writer(&files[1], &rest_schema)?;
         let (mut len, mut last) = (0, None);
         while let Some(batch) = batches.next()? {
-            let mut columns: Vec<ArrayRef> = Vec::new();
-            for name in KNOWN {
-                let column = batch.column_by_name(name).expect("the query names it");
-                columns.push(cast(column, &DataType::Int64).map_err(|e| fail(&files[0], e))?);
-            }
-            columns.push(Arc::new(codes(&batch, categories)));
-            let rows = RecordBatch::try_new(narrow.clone(), columns)
+            let known = RecordBatch::try_new(narrow.clone(), beside.known(&batch)?)
                 .map_err(|error| fail(&files[0], error))?;
-            let others: Vec<ArrayRef> = rest_columns
-                .iter()
-                .map(|name| {
-                    batch
-                        .column_by_name(name)
-                        .expect("the query names it")
-                        .clone()
-                })
-                .collect();
+            let rows = Rows::of(&known);
+            if !rows.ascend(&mut last) {
+                return Ok(None);
+            }
+            each(&rows, len);
+            let mut others: Vec<ArrayRef> =
+                own.iter().map(|&at| batch.column(at).clone()).collect();
+            others.extend(beside.rest(&batch)?);
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             let others = RecordBatch::try_new_with_options(rest_schema.clone(), others, &options)
                 .map_err(|error| fail(&files[1], error))?;
-            let known = Rows::of(&rows);
-            if !known.ascend(&mut last) {
-                return Ok(None);
-            }
-            each(&known, len);
-            narrow_writer.write(&rows).map_err(|e| fail(&files[0], e))?;
+            narrow_writer
+                .write(&known)
+                .map_err(|e| fail(&files[0], e))?;
             rest_writer.write(&others).map_err(|e| fail(&files[1], e))?;
-            len += rows.num_rows() as u64;
+            len += rows.len() as u64;
         }
         narrow_writer.finish().map_err(|e| fail(&files[0], e))?;
         rest_writer.finish().map_err(|e| fail(&files[1], e))?;
@@ -134,16 +115,6 @@ impl RowFiles {
     }
 }
 
-/// Codes of the texts in `item_category`.
-fn codes(batch: &RecordBatch, categories: &mut Texts) -> Int64Array {
-    let Some(texts) = batch.column_by_name("item_category") else {
-        return Int64Array::new_null(batch.num_rows());
-    };
-    let texts = texts.as_string::<i32>();
-    let code = |at: usize| (!texts.is_null(at)).then(|| categories.code(texts.value(at)));
-    (0..texts.len()).map(code).collect()
-}
-
 fn fail(path: &Path, source: ArrowError) -> LogError {
     LogError::Write {
         path: path.to_owned(),
@@ -158,8 +129,8 @@ fn writer(path: &Path, schema: &Schema) -> Result<StreamWriter<BufWriter<File>>,
         source,
     })?;
     let open = || {
-        let options = IpcWriteOptions::try_new(64, false, MetadataVersion::V5)?
-            .try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+        // Not compressed: it would cost more than all that is done with the rows.
+        let options = IpcWriteOptions::try_new(64, false, MetadataVersion::V5)?;
         let file = BufWriter::with_capacity(1 << 20, file);
         StreamWriter::try_new_with_options(file, schema, options)
     };

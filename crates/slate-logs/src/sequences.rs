@@ -18,7 +18,7 @@ use crate::attribution::Event;
 use crate::history::{IdMap, Key};
 use crate::pairs::person;
 use crate::rows::Rows;
-use crate::writer::TableWriter;
+use crate::writer::{Purpose, TableWriter};
 
 /// Version of the layout of `sequences.parquet`, in its footer as `slate.format`.
 const FORMAT: u32 = 1;
@@ -231,7 +231,7 @@ impl Merger {
         let format = [("slate.format", FORMAT.to_string())];
         Ok(Self {
             readers,
-            writer: TableWriter::create(out, Arc::new(schema), &format)?,
+            writer: TableWriter::create(out, Arc::new(schema), &format, Purpose::Scratch)?,
             last_list: None,
             lists: Vec::new(),
             items: ListBuilder::default(),

@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::LogError;
@@ -20,6 +20,15 @@ use crate::LogError;
 const CHUNK: usize = 8192;
 /// Rows of a row group.
 const ROW_GROUP: usize = 131_072;
+
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be kept: small.
+    Keep,
+    /// To be read by the next step and thrown away: quick to write and read.
+    Scratch,
+}
 
 /// A Parquet file being written.
 pub(crate) struct TableWriter {
@@ -36,6 +45,7 @@ impl TableWriter {
         path: &Path,
         schema: SchemaRef,
         metadata: &[(&str, String)],
+        purpose: Purpose,
     ) -> Result<Self, LogError> {
         let file = File::create_new(path).map_err(|source| LogError::Io {
             action: "create",
@@ -47,9 +57,15 @@ impl TableWriter {
             .map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
         let mut properties = WriterProperties::builder()
             .set_created_by("slate".to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .set_key_value_metadata(Some(pairs.collect()));
+        properties = match purpose {
+            Purpose::Keep => properties.set_compression(Compression::ZSTD(ZstdLevel::default())),
+            Purpose::Scratch => properties
+                .set_compression(Compression::LZ4_RAW)
+                .set_dictionary_enabled(false)
+                .set_statistics_enabled(EnabledStatistics::None),
+        };
         // Ids, times and counts: differences are shorter than a dictionary, and found sooner.
         for field in schema.fields() {
             if matches!(field.data_type(), DataType::Int64 | DataType::Int32) {
@@ -177,7 +193,7 @@ mod tests {
         let mut files = Vec::new();
         for size in [20_000, 8192, 777] {
             let path = dir.path().join(format!("{size}.parquet"));
-            let mut writer = TableWriter::create(&path, schema(), &[]).unwrap();
+            let mut writer = TableWriter::create(&path, schema(), &[], Purpose::Keep).unwrap();
             for chunk in rows.chunks(size) {
                 writer.write(&columns(chunk)).unwrap();
             }

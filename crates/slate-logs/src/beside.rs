@@ -1,0 +1,194 @@
+//! What is known of items and pages, laid beside placements that are in order already.
+//!
+//! Joined before the sort, these columns would be sorted along: most of its bytes. Items are held and
+//! looked up; pages stream by in the order of their placements and are not.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{cast, concat_batches, interleave, take};
+use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow::error::ArrowError;
+
+use crate::LogError;
+use crate::engine::{Batches, Engine};
+use crate::history::{IdMap, Texts};
+use crate::tables::Extra;
+use crate::{plan, rows};
+
+const STAGE: &str = "look up items and pages";
+
+/// The item table in memory.
+pub(crate) struct Items {
+    rows: IdMap<i64, u32>,
+    sellers: Int64Array,
+    categories: Int64Array,
+    /// Columns that are passed on.
+    columns: Vec<ArrayRef>,
+    fields: Vec<Arc<Field>>,
+}
+
+impl Items {
+    /// Reads the items; `whole` with the columns that placements pass on.
+    pub(crate) fn read(
+        engine: &Engine,
+        whole: bool,
+        extras: &[&Extra],
+        categories: &mut Texts,
+    ) -> Result<Self, LogError> {
+        let mut stream = engine.stream(STAGE, &plan::items(extras))?;
+        let schema = stream.schema();
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next()? {
+            batches.push(batch);
+        }
+        let table = concat_batches(&schema, &batches).map_err(failed)?;
+        let ids = table.column(0).as_primitive::<Int64Type>();
+        let rows = ids.values().iter().zip(0..).map(|(&id, row)| (id, row));
+        let texts = table.column(2).as_string::<i32>();
+        let codes = texts
+            .iter()
+            .map(|text| text.map(|text| categories.code(text)));
+        let passed_on = if whole { 2..table.num_columns() } else { 0..0 };
+        Ok(Self {
+            rows: rows.collect(),
+            sellers: table.column(1).as_primitive::<Int64Type>().clone(),
+            categories: codes.collect(),
+            columns: table.columns()[passed_on.clone()].to_vec(),
+            fields: schema.fields()[passed_on].to_vec(),
+        })
+    }
+
+    /// Row of each item, null where it is unknown.
+    fn find(&self, items: &ArrayRef) -> UInt32Array {
+        let items = items.as_primitive::<Int64Type>().values();
+        items
+            .iter()
+            .map(|item| self.rows.get(item).copied())
+            .collect()
+    }
+}
+
+/// Pages in the order of their placements, and where we are.
+pub(crate) struct Pages<'a> {
+    batches: Batches<'a>,
+    current: Option<RecordBatch>,
+    at: usize,
+}
+
+impl<'a> Pages<'a> {
+    /// Pages up to this time, with the columns that are only passed on.
+    pub(crate) fn read(engine: &'a Engine, as_of: i64) -> Result<Self, LogError> {
+        Ok(Self {
+            batches: engine.stream(STAGE, &plan::pages(as_of))?,
+            current: None,
+            at: 0,
+        })
+    }
+
+    /// The columns of these pages, which follow those asked for before.
+    fn next(&mut self, pages: &ArrayRef) -> Result<Vec<ArrayRef>, LogError> {
+        let mut passed: Vec<RecordBatch> = self.current.take().into_iter().collect();
+        let mut places = Vec::with_capacity(pages.len());
+        for &page in pages.as_primitive::<Int64Type>().values() {
+            loop {
+                let ids = passed
+                    .last()
+                    .map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+                match ids.and_then(|ids| ids.get(self.at)) {
+                    Some(&id) if id == page => break,
+                    Some(_) => self.at += 1,
+                    None => {
+                        let more = self.batches.next()?;
+                        passed.push(more.expect("every usable placement has a usable page"));
+                        self.at = 0;
+                    }
+                }
+            }
+            places.push((passed.len() - 1, self.at));
+        }
+        let columns = 1..self.batches.schema().fields().len();
+        let columns = columns.map(|column| {
+            let parts: Vec<&dyn Array> = passed
+                .iter()
+                .map(|batch| batch.column(column).as_ref())
+                .collect();
+            interleave(&parts, &places).map_err(failed)
+        });
+        let columns = columns.collect();
+        self.current = passed.pop();
+        columns
+    }
+}
+
+/// Both, for as much of them as a job passes on.
+pub(crate) struct Beside<'a> {
+    pub(crate) items: Option<Items>,
+    pub(crate) pages: Option<Pages<'a>>,
+}
+
+impl Beside<'_> {
+    /// The columns that [`Beside::add`] puts behind those of the query.
+    pub(crate) fn fields(&self) -> Vec<Arc<Field>> {
+        let pages = self.pages.as_ref().map(|pages| pages.batches.schema());
+        let pages = pages.iter().flat_map(|schema| &schema.fields()[1..]);
+        let items = self.items.iter().flat_map(|items| &items.fields);
+        pages.chain(items).cloned().collect()
+    }
+
+    /// The columns of [`rows::COLUMNS`] for a batch of placements: the item's seller where the
+    /// placement names none, and the code of the item's category.
+    pub(crate) fn known(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LogError> {
+        let (_, given) = rows::COLUMNS.split_last().expect("there are columns");
+        let mut known: Vec<ArrayRef> = Vec::with_capacity(rows::COLUMNS.len());
+        for name in given {
+            let values = cast(column(batch, name), &DataType::Int64);
+            known.push(values.map_err(failed)?);
+        }
+        let Some(items) = &self.items else {
+            known.push(Arc::new(Int64Array::new_null(batch.num_rows())));
+            return Ok(known);
+        };
+        let found = items.find(column(batch, "item_id"));
+        let of_item = |values: &dyn Array| take(values, &found, None).map_err(failed);
+        for (name, values) in given.iter().zip(&mut known) {
+            if *name == "seller_id" && values.null_count() > 0 {
+                let own = values.as_primitive::<Int64Type>().iter();
+                let other = of_item(&items.sellers)?;
+                let other = other.as_primitive::<Int64Type>().iter();
+                let either = own.zip(other).map(|(own, other)| own.or(other));
+                *values = Arc::new(either.collect::<Int64Array>());
+            }
+        }
+        known.push(of_item(&items.categories)?);
+        Ok(known)
+    }
+
+    /// The columns of [`Beside::fields`] for a batch of placements that follow those asked for before.
+    pub(crate) fn rest(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LogError> {
+        let mut rest = Vec::new();
+        if let Some(pages) = &mut self.pages {
+            rest.extend(pages.next(column(batch, "page_id"))?);
+        }
+        if let Some(items) = &self.items {
+            let found = items.find(column(batch, "item_id"));
+            for values in &items.columns {
+                rest.push(take(values, &found, None).map_err(failed)?);
+            }
+        }
+        Ok(rest)
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a ArrayRef {
+    batch
+        .column_by_name(name)
+        .expect("the query names every known column")
+}
+
+fn failed(source: ArrowError) -> LogError {
+    LogError::Engine {
+        stage: STAGE,
+        source: Box::new(source.into()),
+    }
+}
