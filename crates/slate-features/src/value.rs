@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use foldhash::fast::FixedState;
+
 use crate::{Block, FeatureError, block::Column};
 use arrow::array::Array;
 
@@ -127,8 +129,8 @@ pub(crate) fn for_each_crossed<'a>(
 /// How often each value was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    integers: HashMap<i64, u64>,
-    texts: HashMap<String, u64>,
+    integers: HashMap<i64, u64, FixedState>,
+    texts: HashMap<String, u64, FixedState>,
 }
 
 impl Counts {
@@ -174,7 +176,7 @@ impl Counts {
 
 /// Ids of a vocabulary, ready to look up.
 #[derive(Debug)]
-pub(crate) struct Ids(HashMap<Value<'static>, u32>);
+pub(crate) struct Ids(HashMap<Value<'static>, u32, FixedState>);
 
 impl Ids {
     pub(crate) fn new(values: &[String]) -> Self {

@@ -218,7 +218,11 @@ impl Job<'_> {
     ) -> Result<Attributed, LogError> {
         const STAGE: &str = "put placements in order";
         let mut categories = Texts::default();
-        let rules = Rules::new(&self.attribution.rules, self.attribution.view_through);
+        let rules = Rules::new(
+            &self.attribution.rules,
+            self.attribution.view_through,
+            self.attribution.join_on,
+        );
         let mut fates = Fates::new(rules);
         let events = plan::events(self.attribution, checked.repeated_events);
         self.engine.materialise("read events", "events", &events)?;

@@ -63,7 +63,7 @@ pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples, labels};
 pub use history_options::{HistoryKey, PairOptions, SequenceOptions};
 pub use join_report::{JoinLine, JoinReport};
-pub use options::{Attribution, AttributionOptions, EngineOptions, Grades};
+pub use options::{Attribution, AttributionOptions, EngineOptions, Grades, JoinOn};
 pub use passes::Memory;
 pub use source::LogSource;
 pub use validate::{Problem, ValidationReport, validate};

@@ -52,6 +52,8 @@ pub struct AttributionOptions {
     /// Whether a purchase of an item its buyer did not click goes to the latest clicked placement
     /// of another item of the same seller (with `view_through`, to the latest seen).
     pub halo: bool,
+    /// Who an event that names no impression must share with its placement.
+    pub join_on: JoinOn,
     /// Windows of the history columns in days, each 1 to 3,650, no two alike, at most 8.
     pub history_days: Vec<u32>,
     /// Whose history is counted, no two alike.
@@ -117,6 +119,7 @@ impl Default for AttributionOptions {
             view_through: false,
             label_as_of: None,
             halo: false,
+            join_on: JoinOn::User,
             history_days: vec![7, 30],
             history_keys: vec![HistoryKey::Item, HistoryKey::User],
             pairs: None,
@@ -127,6 +130,17 @@ impl Default for AttributionOptions {
     }
 }
 
+/// How an event that names no impression finds its placements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinOn {
+    /// By the user; by the session where the event or the placement has no user.
+    #[default]
+    User,
+    /// By the session alone, for logs whose users come and go within one.
+    Session,
+}
+
 /// Checked [`AttributionOptions`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attribution {
@@ -135,6 +149,7 @@ pub struct Attribution {
     pub(crate) label_as_of: Option<i64>,
     pub(crate) max_reject_share: f64,
     pub(crate) halo: bool,
+    pub(crate) join_on: JoinOn,
     history_days: Vec<u32>,
     pub(crate) history_keys: Vec<HistoryKey>,
     pub(crate) pairs: Option<PairOptions>,
@@ -266,6 +281,7 @@ impl AttributionOptions {
             label_as_of,
             max_reject_share: self.max_reject_share,
             halo: self.halo,
+            join_on: self.join_on,
             history_days: self.history_days.clone(),
             history_keys: self.history_keys.clone(),
             pairs: self.pairs,

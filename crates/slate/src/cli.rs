@@ -115,7 +115,7 @@ pub(crate) struct SimulateArgs {
     slate import open-bandit obd/ --out logs\n  slate import letor lightgbm_rank/ --out dataset"
 )]
 pub(crate) struct ImportArgs {
-    /// open-bandit, outbrain, expedia, diginetica or letor
+    /// open-bandit, outbrain, expedia, diginetica, rees46 or letor
     #[arg(value_name = "FORMAT")]
     pub(crate) format: String,
     /// File or folder of the data set

@@ -15,33 +15,35 @@ use foldhash::fast::FixedState;
 
 use super::event::Event;
 use super::placement::Placement;
-use crate::options::Rule;
+use crate::options::{JoinOn, Rule};
 
 /// Windows and grades of the types of events, and what purchases may go to.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     /// By index into the types of events; none for a cancel.
-    rules: Vec<Option<Rule>>,
+    of_kind: Vec<Option<Rule>>,
     view_through: bool,
+    join_on: JoinOn,
 }
 
 impl Rules {
-    pub(crate) fn new(rules: &[Rule], view_through: bool) -> Self {
+    pub(crate) fn new(rules: &[Rule], view_through: bool, join_on: JoinOn) -> Self {
         let rule = |name: &&str| rules.iter().find(|rule| rule.event_type == *name).copied();
         Self {
-            rules: slate_types::log::EVENT_TYPES.iter().map(rule).collect(),
+            of_kind: slate_types::log::EVENT_TYPES.iter().map(rule).collect(),
             view_through,
+            join_on,
         }
     }
 
     /// Window of a type, none for a cancel.
     pub(crate) fn window(&self, kind: u8) -> Option<i64> {
-        self.rules[usize::from(kind)].map(|rule| rule.window)
+        self.of_kind[usize::from(kind)].map(|rule| rule.window)
     }
 
     /// Grade of a type, 0 for a cancel.
     pub(crate) fn grade(&self, kind: u8) -> u8 {
-        self.rules[usize::from(kind)].map_or(0, |rule| rule.grade)
+        self.of_kind[usize::from(kind)].map_or(0, |rule| rule.grade)
     }
 }
 
@@ -82,13 +84,18 @@ enum Tie {
 /// Placements by what ties them to events, the earliest first.
 struct Index<'a> {
     placements: &'a [Placement],
+    join_on: JoinOn,
     tied: HashMap<(Tie, i64, i64), Vec<u32>, FixedState>,
 }
 
 impl<'a> Index<'a> {
     /// Of those placements for which `group` gives an id: the item, or the seller. `placements` must
     /// stand in their order.
-    fn new(placements: &'a [Placement], group: impl Fn(&Placement) -> Option<i64>) -> Self {
+    fn new(
+        placements: &'a [Placement],
+        join_on: JoinOn,
+        group: impl Fn(&Placement) -> Option<i64>,
+    ) -> Self {
         let mut tied: HashMap<(Tie, i64, i64), Vec<u32>, FixedState> = HashMap::default();
         for (at, placement) in placements.iter().enumerate() {
             let Some(group) = group(placement) else {
@@ -105,7 +112,11 @@ impl<'a> Index<'a> {
                 }
             }
         }
-        Self { placements, tied }
+        Self {
+            placements,
+            join_on,
+            tied,
+        }
     }
 
     /// Placements of the group and the person of an event, in up to two lists.
@@ -114,7 +125,7 @@ impl<'a> Index<'a> {
             id.and_then(|id| self.tied.get(&(tie, group, id)))
                 .map_or(&[], Vec::as_slice)
         };
-        match event.user {
+        match event.user.filter(|_| self.join_on == JoinOn::User) {
             Some(_) => [
                 list(Tie::User, event.user),
                 list(Tie::LoneSession, event.session),
@@ -206,7 +217,7 @@ pub(crate) fn decide(
         },
         credit,
     };
-    let all = Index::new(placements, |placement| Some(placement.item));
+    let all = Index::new(placements, rules.join_on, |placement| Some(placement.item));
     let mut decisions = vec![
         Decision {
             credit: None,
@@ -236,7 +247,7 @@ pub(crate) fn decide(
         *decided = decision(event, &all, found);
     }
     // Clicked placements apart: a purchase need not look through all that were only seen.
-    let of_clicked = Index::new(placements, |placement| {
+    let of_clicked = Index::new(placements, rules.join_on, |placement| {
         clicked
             .contains_key(&placement.row)
             .then_some(placement.item)
@@ -281,8 +292,8 @@ pub(crate) fn halo<'a>(
     rules: &Rules,
     clicked: &Clicked,
 ) -> Vec<Option<Credit>> {
-    let all = Index::new(placements, |placement| placement.seller);
-    let of_clicked = Index::new(placements, |placement| {
+    let all = Index::new(placements, rules.join_on, |placement| placement.seller);
+    let of_clicked = Index::new(placements, rules.join_on, |placement| {
         placement
             .seller
             .filter(|_| clicked.contains_key(&placement.row))

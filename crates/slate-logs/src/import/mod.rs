@@ -40,6 +40,7 @@ mod log_writer;
 mod open_bandit;
 mod outbrain;
 mod record;
+mod rees46;
 mod sources;
 mod table_writer;
 mod time;
@@ -63,15 +64,18 @@ pub enum Format {
     Expedia,
     /// Diginetica (CIKM Cup 2016): item views and purchases of shop sessions.
     Diginetica,
+    /// REES46 shops: views, carts and purchases with prices and brands.
+    Rees46,
 }
 
 impl Format {
     /// All formats, in the order they are listed to a person.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::OpenBandit,
         Self::Outbrain,
         Self::Expedia,
         Self::Diginetica,
+        Self::Rees46,
     ];
 
     /// The name a person types.
@@ -81,6 +85,7 @@ impl Format {
             Self::Outbrain => "outbrain",
             Self::Expedia => "expedia",
             Self::Diginetica => "diginetica",
+            Self::Rees46 => "rees46",
         }
     }
 
@@ -150,6 +155,7 @@ pub fn import(
         Format::Outbrain => outbrain::import(src, out, progress),
         Format::Expedia => expedia::import(src, out, progress),
         Format::Diginetica => diginetica::import(src, out, progress),
+        Format::Rees46 => rees46::import(src, out, progress),
     }
 }
 
@@ -170,7 +176,7 @@ mod tests {
         assert_eq!(
             message,
             "unknown format `outbrian`, expected one of \
-             `open-bandit`, `outbrain`, `expedia`, `diginetica`"
+             `open-bandit`, `outbrain`, `expedia`, `diginetica`, `rees46`"
         );
     }
 }

@@ -24,6 +24,7 @@ use tempfile::TempDir;
 
 mod diginetica;
 mod published;
+mod rees46;
 
 /// A source folder and the log made from it.
 struct Case {

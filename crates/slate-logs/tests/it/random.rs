@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use slate_logs::{AttributionOptions, EngineOptions, HistoryKey, PairOptions, SequenceOptions};
+use slate_logs::{
+    AttributionOptions, EngineOptions, HistoryKey, JoinOn, PairOptions, SequenceOptions,
+};
 
 use crate::log::{DAY, Event, Item, Log, Page, Row, SECOND, START, Slot, examples, examples_with};
 use crate::twin::{Ends, sequences, twin};
@@ -192,12 +194,13 @@ proptest! {
         markets in markets(150..250),
         view_through in any::<bool>(),
         halo in any::<bool>(),
+        join_on in prop::sample::select(vec![JoinOn::User, JoinOn::User, JoinOn::Session]),
         passes in prop::sample::select(vec![1, 1, 3, 17]),
         as_of_half_days in prop::option::of(1..8_i64),
     ) {
         let markets = own_ids(markets);
         let log = merged(&markets);
-        let mut options = AttributionOptions { view_through, halo, ..short_windows() };
+        let mut options = AttributionOptions { view_through, halo, join_on, ..short_windows() };
         let as_of = as_of_half_days.map(|halves| START + halves * DAY / 2);
         let shown = log.pages.iter().any(|page| as_of.is_none_or(|as_of| page.ts <= as_of));
         prop_assume!(shown);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use slate_logs::{AttributionOptions, HistoryKey};
+use slate_logs::{AttributionOptions, HistoryKey, JoinOn};
 use slate_types::log::EVENT_TYPES;
 
 use crate::log::{DAY, Event, Log, MINUTE, Page, Row, Sequences, Slot};
@@ -14,6 +14,7 @@ pub(crate) type Ends = BTreeMap<&'static str, [u64; 7]>;
 struct Placement<'a> {
     slot: &'a Slot,
     page: &'a Page,
+    join_on: JoinOn,
 }
 
 impl Placement<'_> {
@@ -46,6 +47,7 @@ pub(crate) fn twin(
         .iter()
         .map(|slot| Placement {
             slot,
+            join_on: options.join_on,
             page: log
                 .pages
                 .iter()
@@ -120,8 +122,7 @@ pub(crate) fn twin(
         let early = if let Some(credit) = &credits[i] {
             !credit.counts && placements[credit.placement].page.ts > event.ts
         } else {
-            let same =
-                |p: &&Placement| p.slot.item_id == event.item_id && same_person(event, p.page);
+            let same = |p: &&Placement| p.slot.item_id == event.item_id && same_person(event, p);
             let mut shown = placements.iter().filter(same).map(|p| p.page.ts).peekable();
             shown.peek().is_some() && shown.all(|ts| ts > event.ts)
         };
@@ -267,9 +268,10 @@ fn named(event: &Event, placements: &[Placement], window: i64) -> Option<Credit>
     })
 }
 
-fn same_person(event: &Event, page: &Page) -> bool {
+fn same_person(event: &Event, placement: &Placement) -> bool {
+    let page = placement.page;
     match (event.user_id, page.user_id) {
-        (Some(a), Some(b)) => a == b,
+        (Some(a), Some(b)) if placement.join_on == JoinOn::User => a == b,
         _ => event.session_id.is_some() && event.session_id == page.session_id,
     }
 }
@@ -283,7 +285,7 @@ fn candidates<'a>(
         let placement = &placements[at];
         placement.slot.item_id == event.item_id
             && placement.page.ts <= event.ts
-            && same_person(event, placement.page)
+            && same_person(event, placement)
     })
 }
 
@@ -356,7 +358,7 @@ fn halo(
             item != event.item_id
                 && seller(log, item) == Some(shop)
                 && (0..=window).contains(&(event.ts - placement.page.ts))
-                && same_person(event, placement.page)
+                && same_person(event, placement)
         })
     };
     let was_clicked = |at: &usize| clicked[*at].is_some_and(|ts| ts <= event.ts);

@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context) -> Outcome {
     table.row(["engines".to_owned(), "embedded".to_owned()]);
     table.row([
         "log formats".to_owned(),
-        "parquet; import: open-bandit, outbrain, expedia, diginetica, letor".to_owned(),
+        "parquet; import: open-bandit, outbrain, expedia, diginetica, rees46, letor".to_owned(),
     ]);
     table.row([
         "temporary folder".to_owned(),

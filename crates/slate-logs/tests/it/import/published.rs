@@ -177,3 +177,55 @@ fn published_diginetica_purchases_split_into_viewed_and_orphan() {
     assert_eq!((purchases.attributed, purchases.late), (121, 1));
     assert_eq!(purchases.orphan, 135 + 17_769 - 1);
 }
+
+#[test]
+fn published_rees46_is_attributed_as_a_nested_loop_would() {
+    let Some(src) = published("rees46_sample") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let summary = import_fresh(Format::Rees46, &src, &log).unwrap();
+    assert_eq!(summary.rejects, 0);
+    assert_eq!(summary.rows("slot_impression"), 488);
+    assert_eq!(summary.rows("event"), 128 + 235);
+    assert_eq!(summary.rows("item"), 227);
+
+    let of = |table: &str, column: &str| integers(&log, table, column);
+    let views: Vec<_> = of("page_impression", "user_id")
+        .into_iter()
+        .zip(of("slot_impression", "item_id"))
+        .zip(times(&log, "page_impression"))
+        .collect();
+    let events = of("event", "user_id")
+        .into_iter()
+        .zip(of("event", "item_id"))
+        .zip(times(&log, "event"));
+    let day = 86_400_000_000;
+    let mut expected: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for (what, (who, ts)) in rows(&log, "event", "type").into_iter().zip(events) {
+        let window = if what == "cart" { 7 * day } else { 30 * day };
+        let mine = views.iter().filter(|(viewer, _)| *viewer == who);
+        let latest = mine
+            .clone()
+            .map(|view| view.1)
+            .filter(|seen| *seen <= ts)
+            .max();
+        let end = match latest {
+            Some(seen) if ts - seen <= window => 0,
+            Some(_) => 1,
+            None => 2,
+        };
+        expected.entry(what).or_default()[end] += 1;
+    }
+    let join = attribute(&log, true).join;
+    for what in ["cart", "purchase"] {
+        let line = join.line(what);
+        // A cart, too, may come before any view; then it is an orphan or, if there is one later, early.
+        assert_eq!(
+            [line.attributed, line.late, line.orphan],
+            expected[what],
+            "{what}"
+        );
+    }
+}
