@@ -55,10 +55,24 @@ pub struct Inputs<'a> {
     pub sequences: Option<&'a Path>,
 }
 
+/// Where the feature map comes from.
+#[derive(Debug, Clone)]
+pub enum MapSource {
+    /// The spec is fitted to the training window.
+    Fit,
+    /// Nothing is fitted: the examples are transformed as this map says. Of the spec only the weights
+    /// and the files of vectors are used.
+    Given(FeatureMap),
+    /// Values of the training window that this map does not know get ids after those it has.
+    Extended {
+        /// The map before.
+        map: FeatureMap,
+        /// Whether means, deviations, priors and bin edges are fitted anew, too.
+        refit: bool,
+    },
+}
+
 /// Makes a dataset in `out`, a folder that exists and is empty.
-///
-/// With a `map` nothing is fitted: the examples are transformed as the map says, and of `spec` only
-/// the weights and the files of vectors are used. Otherwise `spec` is fitted to the training window.
 ///
 /// # Errors
 /// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
@@ -69,12 +83,12 @@ pub fn build(
     inputs: Inputs<'_>,
     spec: &FeatureSpec,
     split: &SplitSpec,
-    map: Option<FeatureMap>,
+    map: MapSource,
     out: &Path,
     origin: Origin,
     progress: &dyn Progress,
 ) -> Result<DatasetSummary, FeatureError> {
-    if map.is_none() {
+    if !matches!(map, MapSource::Given(_)) {
         spec.check()?;
     }
     let rule = split.rule()?;
@@ -87,20 +101,21 @@ pub fn build(
         source.require(column, "every dataset")?;
     }
     match &map {
-        None => require_columns(&source, spec)?,
-        Some(map) => {
+        MapSource::Fit | MapSource::Extended { .. } => require_columns(&source, spec)?,
+        MapSource::Given(map) => {
             for column in map.columns() {
                 source.require(column, "the feature map")?;
             }
         }
     }
 
-    let wants_history = map
-        .as_ref()
-        .map_or(spec.history.is_some(), |map| map.history.is_some());
+    let wants_history = match &map {
+        MapSource::Given(map) => map.history.is_some(),
+        _ => spec.history.is_some(),
+    };
     require_sequences(wants_history, sequences)?;
     let tables = tables(spec)?;
-    if let Some(map) = &map {
+    if let MapSource::Given(map) = &map {
         check_tables(map, spec, &tables)?;
     }
 
@@ -122,12 +137,8 @@ pub fn build(
         });
     }
 
-    let Fitted { map, notes } = match map {
-        Some(map) => Fitted {
-            map,
-            notes: Vec::new(),
-        },
-        None => in_stage(progress, "fit", splits[&Split::Train].rows, || {
+    let fresh = || {
+        in_stage(progress, "fit", splits[&Split::Train].rows, || {
             let advance = |rows| progress.advance(rows);
             fit(
                 &source,
@@ -137,7 +148,23 @@ pub fn build(
                 &tables,
                 &advance,
             )
-        })?,
+        })
+    };
+    let Fitted { map, notes } = match map {
+        MapSource::Fit => fresh()?,
+        MapSource::Given(map) => Fitted {
+            map,
+            notes: Vec::new(),
+        },
+        MapSource::Extended { map, refit } => {
+            let Fitted {
+                map: fresh,
+                mut notes,
+            } = fresh()?;
+            let (map, more) = map.extended(&fresh, spec, refit)?;
+            notes.extend(more);
+            Fitted { map, notes }
+        }
     };
     let mut origin = origin;
     if origin.label_as_of.is_none() {

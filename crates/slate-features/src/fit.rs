@@ -203,6 +203,7 @@ pub(crate) fn fit(
                 })
                 .collect(),
             history,
+            extensions: Vec::new(),
         },
         notes,
     })

@@ -45,6 +45,7 @@ mod dataset;
 mod date;
 mod error;
 mod examples;
+mod extend;
 mod extras_writer;
 mod fit;
 mod fitter;
@@ -65,11 +66,12 @@ mod writer;
 pub use apply::{Applier, Features};
 pub use batches::{BatchOptions, batch_count, batches};
 pub use block::Block;
-pub use build::{Inputs, build};
+pub use build::{Inputs, MapSource, build};
 pub use data::SplitData;
 pub use dataset::Dataset;
 pub use error::FeatureError;
 pub use examples::EXAMPLES_FORMAT;
+pub use extend::Extension;
 pub use manifest::{
     CategoricalInput, DATASET_FORMAT, DatasetSummary, LeftOut, MANIFEST_FILE, Manifest, Origin,
     SplitCounts, SplitRule,

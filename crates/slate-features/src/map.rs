@@ -9,7 +9,8 @@
 //! `(n + s·prior) / (d + s)`. In a vocabulary the first value has id 1; values that are not in it,
 //! and null, are id 0. A hashed id is `1 + (h xor h >> 32) mod buckets`, `h` being FNV-1a (64 bit)
 //! over the UTF-8 text. Crossed columns are one text: their values with `|` between them, in which
-//! `\` and `|` stand after a `\`, and a missing value is `\0`. A bin is `1 +` the number of edges at or below the value; null is id 0.
+//! `\` and `|` stand after a `\`, and a missing value is `\0`. A bin is `1 +` the number of edges at or
+//! below the value; null is id 0.
 
 use std::{fs::File, io::Write, path::Path};
 
@@ -19,6 +20,7 @@ use slate_types::{FeatureShape, FormatVersion};
 
 use crate::{
     FeatureError,
+    extend::Extension,
     npy::hex,
     spec::{Comparison, Period},
 };
@@ -49,6 +51,9 @@ pub struct FeatureMap {
     /// User histories, where they are an input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryFeature>,
+    /// Updates since, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
 }
 
 impl Default for FeatureMap {
@@ -62,6 +67,7 @@ impl Default for FeatureMap {
             multi_valued: Vec::new(),
             embedding: Vec::new(),
             history: None,
+            extensions: Vec::new(),
         }
     }
 }

@@ -169,6 +169,12 @@ pub(crate) struct FeaturesArgs {
     /// Apply this feature map unchanged instead of fitting one
     #[arg(long, value_name = "FILE")]
     pub(crate) feature_map: Option<PathBuf>,
+    /// Give new values ids after those the feature map has; what it has stays
+    #[arg(long, requires = "feature_map")]
+    pub(crate) extend: bool,
+    /// Fit means, deviations, priors and bin edges anew as well
+    #[arg(long, requires = "extend")]
+    pub(crate) refit_statistics: bool,
     /// Most memory the job may take, for instance 2GiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,

@@ -5,7 +5,9 @@ use std::{
     process::Command,
 };
 
-use slate_features::{Dataset, FeatureError, FeatureMap, Inputs, Origin, SplitSpec, build};
+use slate_features::{
+    Dataset, FeatureError, FeatureMap, Inputs, MapSource, Origin, SplitSpec, build,
+};
 use slate_types::{FeatureShape, Silent, Split};
 
 use crate::fixture::{EVERYTHING, Place, Row, bytes, columns, day, parse, write_with};
@@ -163,7 +165,7 @@ fn a_given_map_is_used_as_it_is() {
             },
             &weights,
             &split,
-            Some(map),
+            MapSource::Given(map),
             &other.out(),
             origin,
             &Silent,

@@ -15,7 +15,9 @@ use parquet::{
     arrow::ArrowWriter,
     file::{metadata::KeyValue, properties::WriterProperties},
 };
-use slate_features::{DatasetSummary, FeatureError, FeatureSpec, Inputs, Origin, SplitSpec, build};
+use slate_features::{
+    DatasetSummary, FeatureError, FeatureSpec, Inputs, MapSource, Origin, SplitSpec, build,
+};
 use slate_types::{Seed, Silent};
 use tempfile::TempDir;
 
@@ -218,6 +220,15 @@ impl Place {
         spec: &str,
         split: &SplitSpec,
     ) -> Result<DatasetSummary, FeatureError> {
+        self.build_with(spec, split, MapSource::Fit)
+    }
+
+    pub(crate) fn build_with(
+        &self,
+        spec: &str,
+        split: &SplitSpec,
+        map: MapSource,
+    ) -> Result<DatasetSummary, FeatureError> {
         let origin = Origin {
             command: "test".into(),
             ..Origin::default()
@@ -229,7 +240,7 @@ impl Place {
             },
             &parse(spec),
             split,
-            None,
+            map,
             &self.out(),
             origin,
             &Silent,

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dataset;
+mod extend;
 mod fixture;
 mod golden;
 mod kinds;

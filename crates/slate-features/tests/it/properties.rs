@@ -1,7 +1,7 @@
 //! What must hold for any examples.
 
 use proptest::prelude::*;
-use slate_features::{Dataset, FeatureMap, Inputs, Origin, SplitSpec, build};
+use slate_features::{Dataset, FeatureMap, Inputs, MapSource, Origin, SplitSpec, build};
 use slate_types::{Silent, Split};
 
 use crate::fixture::{EVERYTHING, Place, Row, bytes, day, parse};
@@ -113,7 +113,7 @@ fn the_same_input_gives_the_same_bytes_at_any_thread_count() {
                 },
                 &spec,
                 &split,
-                None,
+                MapSource::Fit,
                 out.path(),
                 origin,
                 &Silent,

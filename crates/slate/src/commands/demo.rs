@@ -130,7 +130,7 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
         attribution: config.file.attribution.clone().unwrap_or_default(),
         features: config.need(config.file.features.as_ref(), "features")?,
         split: config.need(config.file.split.as_ref(), "split")?,
-        feature_map: None,
+        feature_map: slate_features::MapSource::Fit,
         engine: EngineOptions {
             threads: context.threads,
             ..slate_logs::EngineOptions::default()

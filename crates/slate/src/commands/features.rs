@@ -1,7 +1,7 @@
 //! `slate features`: logs to a dataset of numbers.
 
 use anyhow::{Context as _, Result};
-use slate_features::{DatasetSummary, FeatureMap};
+use slate_features::{DatasetSummary, FeatureMap, MapSource};
 use slate_logs::{EngineOptions, ExamplesSummary, Job, LogSource};
 
 use super::Context;
@@ -18,11 +18,17 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
         attribution.label_as_of.clone_from(&args.as_of);
     }
     let feature_map = match &args.feature_map {
-        None => None,
-        Some(path) => Some(
-            FeatureMap::read(path)
-                .with_context(|| format!("cannot read the feature map `{}`", path.display()))?,
-        ),
+        None => MapSource::Fit,
+        Some(path) => {
+            let map = FeatureMap::read(path)
+                .with_context(|| format!("cannot read the feature map `{}`", path.display()))?;
+            if args.extend {
+                let refit = args.refit_statistics;
+                MapSource::Extended { map, refit }
+            } else {
+                MapSource::Given(map)
+            }
+        }
     };
     let memory = args.memory.as_deref().map(bytes).transpose()?;
     let engine = EngineOptions {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use slate_features::{FeatureMap, FeatureSpec, Origin, SplitSpec};
+use slate_features::{FeatureSpec, MapSource, Origin, SplitSpec};
 use slate_logs::{AttributionOptions, EngineOptions, ExamplesSummary, LogSource};
 use slate_types::{Progress, Seed};
 
@@ -15,7 +15,7 @@ pub(crate) struct Job<'a> {
     pub(crate) attribution: AttributionOptions,
     pub(crate) features: &'a FeatureSpec,
     pub(crate) split: &'a SplitSpec,
-    pub(crate) feature_map: Option<FeatureMap>,
+    pub(crate) feature_map: MapSource,
     pub(crate) engine: EngineOptions,
     pub(crate) seed: Seed,
     pub(crate) command: &'a str,
