@@ -24,6 +24,8 @@ pub struct Block {
     file: PathBuf,
     /// Row of the file that the first row here is; named in errors.
     first_row: u64,
+    /// Rows from there on to each row here, where some were left out.
+    origin: Option<Vec<u64>>,
 }
 
 /// One column of a [`Block`].
@@ -61,7 +63,13 @@ impl Block {
             lists,
             file,
             first_row,
+            origin: None,
         })
+    }
+
+    /// The same rows, which were these of more.
+    pub(crate) fn with_origin(self, origin: Option<Vec<u64>>) -> Self {
+        Self { origin, ..self }
     }
 
     /// Number of rows.
@@ -188,7 +196,7 @@ impl Block {
         FeatureError::Value {
             file: self.file.clone(),
             column: column.to_owned(),
-            row: self.first_row + row as u64,
+            row: self.first_row + self.origin.as_ref().map_or(row as u64, |rows| rows[row]),
             value: value.to_string(),
             expected: expected.into(),
         }

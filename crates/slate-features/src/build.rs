@@ -20,11 +20,13 @@ use crate::{
     dataset::sha256,
     examples::Examples,
     fit::{Fitted, fit, require_columns, require_sequences, tables},
+    long_lists::Limited,
     manifest::MANIFEST_FILE,
     map::FEATURE_MAP_FILE,
     multi::ExtrasApplier,
     ragged::Extras,
     sequences::Sequences,
+    spec::ListLimit,
     split::{Moment, Rule},
     vectors::{VectorTable, table_name},
     writer::{SplitWriter, sync_folder},
@@ -96,7 +98,8 @@ pub fn build(
         examples,
         sequences,
     } = inputs;
-    let source = Examples::open(examples)?;
+    let limit = spec.list_limit()?;
+    let source = Examples::open(examples)?.limited(limit);
     for column in REQUIRED {
         source.require(column, "every dataset")?;
     }
@@ -188,6 +191,7 @@ pub fn build(
     manifest.splits = splits;
     manifest.left_out = scan.left_out;
     manifest.notes = notes;
+    manifest.notes.extend(long_lists_note(limit, scan.limited));
     in_stage(progress, "write", source.rows, || {
         for (feature, table) in map.embedding.iter().zip(&tables) {
             let name = table_name(&feature.name);
@@ -207,6 +211,22 @@ pub fn build(
     })?;
     finish(&map, &manifest, out)?;
     Ok(manifest.summary())
+}
+
+/// What a person should know about long lists.
+fn long_lists_note(limit: Option<ListLimit>, done: Limited) -> Option<String> {
+    let most = limit.filter(|_| done.lists > 0)?.most;
+    Some(if done.pieces > 0 {
+        format!(
+            "{} lists of more than {most} rows were split into {}",
+            done.lists, done.pieces
+        )
+    } else {
+        format!(
+            "{} lists of more than {most} rows were cut, which left {} rows out",
+            done.lists, done.rows_cut
+        )
+    })
 }
 
 /// The spec must bring the vectors that a given map wants.
@@ -263,12 +283,14 @@ pub(crate) fn finish(
 struct Scan {
     moments: Vec<Moment>,
     left_out: LeftOut,
+    limited: Limited,
 }
 
 fn scan(source: &Examples, progress: &dyn Progress) -> Result<Scan, FeatureError> {
     let mut moments: Vec<Moment> = Vec::new();
     let mut left_out = LeftOut::default();
-    for block in source.blocks(&["matured", "click", "purchase"])? {
+    let mut blocks = source.blocks(&["matured", "click", "purchase"])?;
+    for block in blocks.by_ref() {
         let block = block?;
         let ts = block.integers("ts")?.values();
         let matured = flags(&block, "matured")?;
@@ -301,7 +323,16 @@ fn scan(source: &Examples, progress: &dyn Progress) -> Result<Scan, FeatureError
         }
         progress.advance(block.rows() as u64);
     }
-    Ok(Scan { moments, left_out })
+    let limited = blocks.limited;
+    if limited.rows_cut > 0 {
+        left_out.cut_lists = limited.lists;
+        left_out.cut_rows = limited.rows_cut;
+    }
+    Ok(Scan {
+        moments,
+        left_out,
+        limited,
+    })
 }
 
 /// Whether no label of a list can change any more.

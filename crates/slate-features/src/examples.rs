@@ -15,7 +15,12 @@ use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef, e
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use slate_types::{FormatVersion, ListOffsets};
 
-use crate::{Block, FeatureError, ahead::Ahead};
+use crate::{
+    Block, FeatureError,
+    ahead::Ahead,
+    long_lists::{Limited, limit},
+    spec::ListLimit,
+};
 
 /// Newest layout of `examples.parquet` this crate reads.
 pub const EXAMPLES_FORMAT: FormatVersion = FormatVersion(1);
@@ -34,6 +39,8 @@ pub(crate) struct Examples {
     pub(crate) label_as_of: Option<String>,
     /// Rows of the whole file.
     pub(crate) rows: u64,
+    /// What becomes of long lists, in every reading alike.
+    limit: Option<ListLimit>,
 }
 
 impl Examples {
@@ -58,7 +65,13 @@ impl Examples {
             label_as_of: value("slate.label_as_of"),
             rows: file.num_rows().max(0) as u64,
             schema: builder.schema().clone(),
+            limit: None,
         })
+    }
+
+    /// The same file with a rule about long lists.
+    pub(crate) fn limited(self, limit: Option<ListLimit>) -> Self {
+        Self { limit, ..self }
     }
 
     pub(crate) fn has(&self, column: &str) -> bool {
@@ -107,6 +120,8 @@ impl Examples {
             rest: None,
             first_row: 0,
             last_key: None,
+            limit: self.limit,
+            limited: Limited::default(),
         })
     }
 }
@@ -125,6 +140,9 @@ pub(crate) struct Blocks {
     first_row: u64,
     /// Time, page and list of the last list given out.
     last_key: Option<[i64; 3]>,
+    limit: Option<ListLimit>,
+    /// What the rule about long lists has done so far.
+    pub(crate) limited: Limited,
 }
 
 impl Iterator for Blocks {
@@ -194,9 +212,14 @@ impl Blocks {
             }
             self.last_key = Some(key);
         }
+        let (batch, lists, origin) = match self.limit {
+            None => (batch, lists, None),
+            Some(rule) => limit(&batch, lists, rule, &mut self.limited)
+                .map_err(FeatureError::arrow(&self.path))?,
+        };
         let block = Block::new(&batch, lists, self.path.clone(), self.first_row)?;
         self.first_row += rows as u64;
-        Ok(block)
+        Ok(block.with_origin(origin))
     }
 }
 

@@ -46,7 +46,7 @@ impl FeatureMap {
     ) -> Result<Self, FeatureError> {
         spec.check()?;
         require_sequences(spec.history.is_some(), sequences)?;
-        let examples = Examples::open(examples)?;
+        let examples = Examples::open(examples)?.limited(spec.list_limit()?);
         require_columns(&examples, spec)?;
         let tables = tables(spec)?;
         Ok(fit(&examples, spec, until, sequences, &tables, &|_| {})?.map)

@@ -50,6 +50,7 @@ mod extras_writer;
 mod fit;
 mod fitter;
 pub mod letor;
+mod long_lists;
 mod manifest;
 mod map;
 mod moments;
@@ -84,7 +85,7 @@ pub use npy::ArrayFile;
 pub use ragged::{Extras, History, Ragged, Vectors};
 pub use spec::{
     Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
-    FeatureSpec, HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative,
-    Transform,
+    FeatureSpec, HistorySpec, ListLimit, MultiValued, Numeric, OverLong, Period, Rate,
+    RateTransform, Relative, Transform,
 };
 pub use split::{DEFAULT_FRACTIONS, SplitSpec, TimeSplit};

@@ -118,6 +118,12 @@ pub struct LeftOut {
     pub immature_lists: u64,
     /// All rows of those lists.
     pub immature_rows: u64,
+    /// Lists that were cut because they were too long.
+    #[serde(default)]
+    pub cut_lists: u64,
+    /// Rows cut off them.
+    #[serde(default)]
+    pub cut_rows: u64,
 }
 
 /// What was made, for a person and for `--json`.

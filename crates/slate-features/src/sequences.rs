@@ -28,6 +28,8 @@ pub(crate) struct Sequences {
     batch: Option<RecordBatch>,
     at: usize,
     row: u64,
+    /// The list given last, and its events.
+    last: Option<(i64, Vec<Step>)>,
 }
 
 impl Sequences {
@@ -57,6 +59,7 @@ impl Sequences {
             batch: None,
             at: 0,
             row: 0,
+            last: None,
         })
     }
 
@@ -70,6 +73,12 @@ impl Sequences {
             row,
             problem,
         };
+        if let Some((last, steps)) = &self.last
+            && *last == list
+        {
+            // Another piece of a list that was split.
+            return Ok(steps.clone());
+        }
         loop {
             if let Some(batch) = &self.batch
                 && self.at < batch.num_rows()
@@ -91,7 +100,8 @@ impl Sequences {
                     kind: kinds.value(at),
                     ts: times.value(at),
                 };
-                let steps = (skipped..items.len()).map(step).collect();
+                let steps: Vec<Step> = (skipped..items.len()).map(step).collect();
+                self.last = Some((list, steps.clone()));
                 self.at += 1;
                 self.row += 1;
                 return Ok(steps);

@@ -25,6 +25,7 @@ impl FeatureSpec {
     /// # Errors
     /// [`FeatureError::Option`] with the key.
     pub fn check(&self) -> Result<(), FeatureError> {
+        self.list_limit()?;
         let mut names: Vec<(String, String)> = Vec::new();
         for (i, numeric) in self.numeric.iter().enumerate() {
             let key = format!("features.numeric[{i}]");

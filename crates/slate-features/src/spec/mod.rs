@@ -19,6 +19,7 @@
 
 mod check;
 mod kinds;
+mod lists;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,7 @@ pub use kinds::{
     Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
     HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative, Transform,
 };
+pub use lists::{ListLimit, OverLong};
 
 /// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,
 /// rate, relative, cyclic, position; then categorical, cross.
@@ -62,6 +64,12 @@ pub struct FeatureSpec {
     /// Whether the logged slot is a feature, as standardised `log1p`.
     #[serde(default)]
     pub position: bool,
+    /// Most rows of a list; no limit where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_list_length: Option<u32>,
+    /// What becomes of longer lists: cut where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_long: Option<OverLong>,
     /// Sample weight of each grade, grade 0 first; empty means 1 for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,

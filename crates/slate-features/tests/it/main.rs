@@ -9,4 +9,5 @@ mod fixture;
 mod golden;
 mod kinds;
 mod letor;
+mod long_lists;
 mod properties;
