@@ -8,7 +8,10 @@
 //! A list with a row whose label can still change is in no part: its missing purchase is not a
 //! purchase that did not happen. Such lists are counted in the manifest.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use slate_types::{ListOffsets, Progress, Split};
 
@@ -19,6 +22,7 @@ use crate::{
     data::SplitData,
     dataset::sha256,
     examples::Examples,
+    export::{Format, PartWriter},
     fit::{Fitted, fit, require_columns, require_sequences, tables},
     long_lists::Limited,
     manifest::MANIFEST_FILE,
@@ -29,7 +33,7 @@ use crate::{
     spec::ListLimit,
     split::{Moment, Rule},
     vectors::{VectorTable, table_name},
-    writer::{SplitWriter, sync_folder},
+    writer::sync_folder,
 };
 
 /// Columns of the examples that every dataset needs.
@@ -74,7 +78,16 @@ pub enum MapSource {
     },
 }
 
-/// Makes a dataset in `out`, a folder that exists and is empty.
+/// Where a dataset goes, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a> {
+    /// A folder that exists and is empty.
+    pub folder: &'a Path,
+    /// What is written, at least one; `npy` is what training and scoring read.
+    pub formats: &'a BTreeSet<Format>,
+}
+
+/// Makes a dataset.
 ///
 /// # Errors
 /// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
@@ -86,7 +99,7 @@ pub fn build(
     spec: &FeatureSpec,
     split: &SplitSpec,
     map: MapSource,
-    out: &Path,
+    outputs: Outputs<'_>,
     origin: Origin,
     progress: &dyn Progress,
 ) -> Result<DatasetSummary, FeatureError> {
@@ -94,6 +107,7 @@ pub fn build(
         spec.check()?;
     }
     let rule = split.rule()?;
+    let out = outputs.folder;
     let Inputs {
         examples,
         sequences,
@@ -206,6 +220,7 @@ pub fn build(
             map: &map,
             extras: ExtrasApplier::new(&map, &tables, sequences),
             weights: &spec.weights,
+            formats: outputs.formats,
         };
         write(&source, &mut mapping, times, out, &mut manifest, progress)
     })?;
@@ -360,6 +375,7 @@ struct Mapping<'a> {
     extras: ExtrasApplier<'a>,
     /// Of each grade; 1 for all where empty.
     weights: &'a [f64],
+    formats: &'a BTreeSet<Format>,
 }
 
 fn write(
@@ -374,11 +390,12 @@ fn write(
     let applier = Applier::new(map);
     let mut columns = map.columns();
     columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
+    let formats = mapping.formats;
     let open = |split: Split| {
         let counts = manifest.splits.get(&split).copied().unwrap_or_default();
-        SplitWriter::create(out, split, map, counts.lists, counts.rows)
+        PartWriter::create(out, split, map, counts, formats)
     };
-    let mut writers = Split::ALL.map(|split| (split, None::<SplitWriter>));
+    let mut writers = Split::ALL.map(|split| (split, None::<PartWriter>));
     for block in source.blocks(&columns)? {
         let block = block?;
         let features = applier.apply(&block)?;
@@ -408,7 +425,7 @@ fn write(
     }
     for (_, writer) in writers {
         if let Some(writer) = writer {
-            writer.finish(&mut manifest.files)?;
+            writer.finish(out, formats, &mut manifest.files, &mut manifest.exports)?;
         }
     }
     Ok(())

@@ -121,6 +121,11 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`], and [`FeatureError::Npy`] for numbers out of range.
     pub fn split(&self, split: Split) -> Result<SplitData, FeatureError> {
+        if self.manifest.files.is_empty() && !self.manifest.exports.is_empty() {
+            return Err(FeatureError::NoArrays {
+                folder: self.folder.clone(),
+            });
+        }
         let offsets_path = self.folder.join(file_name(split, "list_offsets"));
         let lists =
             ListOffsets::new(self.array(split, "list_offsets", None)?).map_err(|error| {

@@ -162,6 +162,12 @@ pub enum FeatureError {
         /// What the manifest says.
         expected: String,
     },
+    /// A dataset was written in other formats alone.
+    #[error("the dataset `{}` holds no `.npy` arrays", folder.display())]
+    NoArrays {
+        /// The dataset.
+        folder: PathBuf,
+    },
     /// A LETOR file cannot be understood.
     #[error("line {line} of `{}`: {problem}", file.display())]
     Letor {
@@ -264,6 +270,11 @@ impl Hint for FeatureError {
             }
             Self::Mismatch { .. } => {
                 "files of a dataset belong together: make it again instead of editing it".to_owned()
+            }
+            Self::NoArrays { .. } => {
+                "training and scoring read those: make it again with `--format npy`, alone or \
+                 beside others"
+                    .to_owned()
             }
             Self::Order { .. } => {
                 "examples are sorted by page time, page, list and slot; make them again".to_owned()

@@ -45,6 +45,7 @@ mod dataset;
 mod date;
 mod error;
 mod examples;
+mod export;
 mod extend;
 mod extras_writer;
 mod fit;
@@ -67,11 +68,12 @@ mod writer;
 pub use apply::{Applier, Features};
 pub use batches::{BatchOptions, batch_count, batches};
 pub use block::Block;
-pub use build::{Inputs, MapSource, build};
+pub use build::{Inputs, MapSource, Outputs, build};
 pub use data::SplitData;
 pub use dataset::Dataset;
 pub use error::FeatureError;
 pub use examples::EXAMPLES_FORMAT;
+pub use export::Format;
 pub use extend::Extension;
 pub use manifest::{
     CategoricalInput, DATASET_FORMAT, DatasetSummary, LeftOut, MANIFEST_FILE, Manifest, Origin,

@@ -58,6 +58,9 @@ pub struct Manifest {
     pub notes: Vec<String>,
     /// Each array by its path, as in `train/dense.npy`.
     pub files: BTreeMap<String, ArrayFile>,
+    /// SHA-256 of each file of another format.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exports: BTreeMap<String, String>,
 }
 
 /// One categorical input.
@@ -173,6 +176,7 @@ impl Manifest {
             left_out: LeftOut::default(),
             notes: Vec::new(),
             files: BTreeMap::new(),
+            exports: BTreeMap::new(),
         }
     }
 

@@ -154,7 +154,10 @@ pub(crate) struct ValidateArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate features --config configs/demo.toml --logs logs --out dataset\n  \
-    slate features -c my.toml --logs logs --out dataset --as-of 2026-05-01 --memory 2GiB"
+    slate features -c my.toml --logs logs --out dataset --as-of 2026-05-01 --memory 2GiB\n  \
+    slate features -c my.toml --logs may --out may-data --feature-map run/feature_map.json --extend\n  \
+    slate features -c my.toml --logs logs --out for-others --format parquet,npz,letor\n  \
+    slate features -c my.toml --logs logs --dry-run --memory 512MiB"
 )]
 pub(crate) struct FeaturesArgs {
     /// Folder of the logs
@@ -175,6 +178,15 @@ pub(crate) struct FeaturesArgs {
     /// Fit means, deviations, priors and bin edges anew as well
     #[arg(long, requires = "extend")]
     pub(crate) refit_statistics: bool,
+    /// What to write; training and scoring read npy
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "npy"
+    )]
+    pub(crate) format: Vec<DatasetFormat>,
     /// Most memory the job may take, for instance 2GiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
@@ -184,6 +196,30 @@ pub(crate) struct FeaturesArgs {
     /// Divide events and keys into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,
+}
+
+/// Formats of a dataset, as they are typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DatasetFormat {
+    /// NumPy arrays
+    Npy,
+    /// The same arrays, one file for each part
+    Npz,
+    /// Rows with named columns
+    Parquet,
+    /// LibSVM text with query ids, and sidecars
+    Letor,
+}
+
+impl From<DatasetFormat> for slate_features::Format {
+    fn from(format: DatasetFormat) -> Self {
+        match format {
+            DatasetFormat::Npy => Self::Npy,
+            DatasetFormat::Npz => Self::Npz,
+            DatasetFormat::Parquet => Self::Parquet,
+            DatasetFormat::Letor => Self::Letor,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

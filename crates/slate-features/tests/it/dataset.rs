@@ -1,12 +1,13 @@
 //! Dataset folders read back: whole, damaged, old, by NumPy, and made again with a given map.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use slate_features::{
-    Dataset, FeatureError, FeatureMap, Inputs, MapSource, Origin, SplitSpec, build,
+    Dataset, FeatureError, FeatureMap, Format, Inputs, MapSource, Origin, Outputs, SplitSpec, build,
 };
 use slate_types::{FeatureShape, Silent, Split};
 
@@ -166,7 +167,10 @@ fn a_given_map_is_used_as_it_is() {
             &weights,
             &split,
             MapSource::Given(map),
-            &other.out(),
+            Outputs {
+                folder: &other.out(),
+                formats: &BTreeSet::from([Format::Npy]),
+            },
             origin,
             &Silent,
         )

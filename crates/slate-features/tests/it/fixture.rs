@@ -1,7 +1,7 @@
 //! Small `examples.parquet` files and what tests do with them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,7 +16,8 @@ use parquet::{
     file::{metadata::KeyValue, properties::WriterProperties},
 };
 use slate_features::{
-    DatasetSummary, FeatureError, FeatureSpec, Inputs, MapSource, Origin, SplitSpec, build,
+    DatasetSummary, FeatureError, FeatureSpec, Format, Inputs, MapSource, Origin, Outputs,
+    SplitSpec, build,
 };
 use slate_types::{Seed, Silent};
 use tempfile::TempDir;
@@ -229,6 +230,16 @@ impl Place {
         split: &SplitSpec,
         map: MapSource,
     ) -> Result<DatasetSummary, FeatureError> {
+        self.build_as(spec, split, map, &[Format::Npy])
+    }
+
+    pub(crate) fn build_as(
+        &self,
+        spec: &str,
+        split: &SplitSpec,
+        map: MapSource,
+        formats: &[Format],
+    ) -> Result<DatasetSummary, FeatureError> {
         let origin = Origin {
             command: "test".into(),
             ..Origin::default()
@@ -241,7 +252,10 @@ impl Place {
             &parse(spec),
             split,
             map,
-            &self.out(),
+            Outputs {
+                folder: &self.out(),
+                formats: &formats.iter().copied().collect::<BTreeSet<_>>(),
+            },
             origin,
             &Silent,
         )

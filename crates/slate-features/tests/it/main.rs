@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dataset;
+mod export;
 mod extend;
 mod fixture;
 mod golden;

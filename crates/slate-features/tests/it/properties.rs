@@ -1,7 +1,9 @@
 //! What must hold for any examples.
 
 use proptest::prelude::*;
-use slate_features::{Dataset, FeatureMap, Inputs, MapSource, Origin, SplitSpec, build};
+use slate_features::{
+    Dataset, FeatureMap, Format, Inputs, MapSource, Origin, Outputs, SplitSpec, build,
+};
 use slate_types::{Silent, Split};
 
 use crate::fixture::{EVERYTHING, Place, Row, bytes, day, parse};
@@ -114,7 +116,10 @@ fn the_same_input_gives_the_same_bytes_at_any_thread_count() {
                 &spec,
                 &split,
                 MapSource::Fit,
-                out.path(),
+                Outputs {
+                    folder: out.path(),
+                    formats: &std::collections::BTreeSet::from([Format::Npy]),
+                },
                 origin,
                 &Silent,
             )

@@ -131,6 +131,7 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
         features: config.need(config.file.features.as_ref(), "features")?,
         split: config.need(config.file.split.as_ref(), "split")?,
         feature_map: slate_features::MapSource::Fit,
+        formats: &std::collections::BTreeSet::from([slate_features::Format::Npy]),
         engine: EngineOptions {
             threads: context.threads,
             ..slate_logs::EngineOptions::default()

@@ -1,7 +1,9 @@
 //! `slate features`: logs to a dataset of numbers.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
-use slate_features::{DatasetSummary, FeatureMap, MapSource};
+use slate_features::{DatasetSummary, FeatureMap, Format, MapSource};
 use slate_logs::{EngineOptions, ExamplesSummary, Job, LogSource};
 
 use super::Context;
@@ -30,6 +32,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
             }
         }
     };
+    let formats: BTreeSet<Format> = args.format.iter().copied().map(Format::from).collect();
     let memory = args.memory.as_deref().map(bytes).transpose()?;
     let engine = EngineOptions {
         threads: context.threads,
@@ -51,6 +54,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
             features,
             split,
             feature_map,
+            formats: &formats,
             engine,
             seed: context.seed,
             command: &context.command,

@@ -1,10 +1,11 @@
 //! Logs to dataset: attribution, history, feature map, tensors.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use slate_features::{FeatureSpec, MapSource, Origin, SplitSpec};
+use slate_features::{FeatureSpec, Format, MapSource, Origin, Outputs, SplitSpec};
 use slate_logs::{AttributionOptions, EngineOptions, ExamplesSummary, LogSource};
 use slate_types::{Progress, Seed};
 
@@ -16,6 +17,7 @@ pub(crate) struct Job<'a> {
     pub(crate) features: &'a FeatureSpec,
     pub(crate) split: &'a SplitSpec,
     pub(crate) feature_map: MapSource,
+    pub(crate) formats: &'a BTreeSet<Format>,
     pub(crate) engine: EngineOptions,
     pub(crate) seed: Seed,
     pub(crate) command: &'a str,
@@ -71,7 +73,10 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
         job.features,
         job.split,
         job.feature_map,
-        out,
+        Outputs {
+            folder: out,
+            formats: job.formats,
+        },
         origin,
         job.progress,
     )
