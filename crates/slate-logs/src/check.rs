@@ -10,29 +10,16 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use serde::Serialize;
 use slate_types::log::{ColumnKind, EVENT, ITEM, PAGE_IMPRESSION, SLOT_IMPRESSION, Table};
 
 use crate::codes::{CodeCount, Codes};
 use crate::engine::Engine;
+use crate::rejects::{self, RejectCount};
 use crate::source::{LogSource, TableSource};
 use crate::tables::{self, Check, EARLIEST, Extra, LATEST};
 use crate::{Attribution, LogError};
 
 const STAGE: &str = "check the rows of the log";
-
-/// Rows of one table set aside for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RejectCount {
-    /// The table.
-    pub table: String,
-    /// The column the reason is about.
-    pub column: String,
-    /// Completes "the value …", as in "is negative".
-    pub reason: String,
-    /// How many rows.
-    pub rows: u64,
-}
 
 /// A log whose good rows are known to the engine as `page_kept`, `slot_kept`, `event_good` (with
 /// duplicates) and `item_kept`.
@@ -260,6 +247,13 @@ pub(crate) fn check_table(
     }
     found.repeats = define_repeats(engine, short, key, repeats)?;
     // What a repeated event means is for attribution to say.
+    if let Some(unread) = &source.unread {
+        let name = format!("{short}_unread");
+        let schema = rejects::schema();
+        engine.register(&name, std::slice::from_ref(&unread.file), &schema)?;
+        found.rejects.extend(unread.counts.iter().cloned());
+        found.reject_queries.push(format!("SELECT * FROM {name}"));
+    }
     let repeated = if table.key.is_some() {
         keep_first(engine, table, short, key, found.repeats, extras)?
     } else {

@@ -26,8 +26,45 @@ pub enum LogError {
         /// The table.
         table: &'static str,
     },
+    /// A place that cannot be one of a log, or has no files.
+    #[error("`{location}`: {problem}")]
+    Location {
+        /// As it was typed.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A store of objects refused or failed.
+    #[error("cannot {action} `{location}`")]
+    Store {
+        /// As in "list", "read".
+        action: &'static str,
+        /// The URL.
+        location: String,
+        /// Why.
+        source: Box<object_store::Error>,
+    },
+    /// A file is not the one it was when the job began.
+    #[error("`{}` was changed or removed while it was being read", file.display())]
+    Changed {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Files of one table in several formats.
+    #[error("`{}` has {first} and {other} parts, expected one format", path.display())]
+    MixedFormats {
+        /// The table.
+        path: PathBuf,
+        /// The first part's format.
+        first: &'static str,
+        /// Another part's.
+        other: &'static str,
+    },
+    /// Text could not be turned into a table.
+    #[error(transparent)]
+    Convert(Box<crate::import::ImportError>),
     /// A folder of parts without parts.
-    #[error("`{}` is a folder without `.parquet` files", dir.display())]
+    #[error("`{}` is a folder without files of a table", dir.display())]
     NoParts {
         /// The folder.
         dir: PathBuf,
@@ -222,15 +259,44 @@ fn looks_like_clause(unit: Option<&'static str>) -> String {
 }
 
 /// Bytes as whole mebibytes, rounded up.
+/// What to do about a store, by what it said.
+fn store_hint(error: &object_store::Error) -> String {
+    let hint = match error {
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => {
+            "the key may not do this: look at AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT or \
+             AZURE_STORAGE_ACCOUNT_NAME and what they are allowed; reading and listing are needed"
+        }
+        object_store::Error::NotFound { .. } => {
+            "there is no such bucket or file: look at the spelling and the region"
+        }
+        _ => {
+            "look at the address; stores other than the big ones need AWS_ENDPOINT_URL, and \
+             AWS_ALLOW_HTTP=true without TLS"
+        }
+    };
+    hint.to_owned()
+}
+
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 impl LogError {
+    /// The same error about columns of another file.
+    pub(crate) fn about(mut self, other: &std::path::Path) -> Self {
+        if let Self::MissingColumn { file, .. } | Self::ColumnType { file, .. } = &mut self {
+            other.clone_into(file);
+        }
+        self
+    }
+
     /// The file or folder the error is about, where there is one.
     pub fn path(&self) -> Option<&std::path::Path> {
         match self {
-            Self::Io { path, .. } | Self::Write { path, .. } => Some(path),
+            Self::Io { path, .. } | Self::Write { path, .. } | Self::MixedFormats { path, .. } => {
+                Some(path)
+            }
             Self::MissingTable { dir, .. }
             | Self::NoParts { dir }
             | Self::Format { dir, .. }
@@ -243,8 +309,12 @@ impl LogError {
             | Self::Empty { file }
             | Self::Manifest { file, .. }
             | Self::Unit { file, .. }
+            | Self::Changed { file }
             | Self::TooManyRejects { file, .. } => Some(file),
             Self::Option { .. }
+            | Self::Location { .. }
+            | Self::Store { .. }
+            | Self::Convert(_)
             | Self::Memory { .. }
             | Self::ListOnManyPages { .. }
             | Self::Engine { .. }
@@ -294,6 +364,15 @@ impl Hint for LogError {
             }
             Self::Memory { .. } => Some(
                 "give more with `--memory`; pages and items must fit, the rest is done in passes"
+                    .to_owned(),
+            ),
+            Self::Store { source, .. } => Some(store_hint(source)),
+            Self::Changed { .. } => {
+                Some("run again when whatever writes the log has ended".to_owned())
+            }
+            Self::NoParts { .. } => Some(
+                "parts are `.parquet`, `.jsonl`, `.ndjson` or `.csv` files, text also `.gz` or `.zst`, \
+                 in the folder or in partitions such as `dt=2026-01-03`"
                     .to_owned(),
             ),
             Self::NoKey { key, .. } => Some(format!("take `{key}` out of `history_keys`")),

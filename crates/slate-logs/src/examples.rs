@@ -10,19 +10,19 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
 use serde::Serialize;
 use slate_types::Progress;
 
 use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, Rules, Wanted};
 use crate::beside::{Beside, Items, Pages};
-use crate::check::{self, CheckedLog, RejectCount};
+use crate::check::{self, CheckedLog};
 use crate::engine::Engine;
 use crate::history::{Frame, History, Mark, Subject, Texts};
 use crate::layout::Layout;
 use crate::lists::ListPages;
 use crate::pairs::Sessions;
 use crate::passes::Memory;
+use crate::rejects::{self, RejectCount};
 use crate::row_files::RowFiles;
 use crate::rows::Rows;
 use crate::sequences::{Merger, PassWriter, Past};
@@ -78,6 +78,15 @@ pub struct ExampleFiles<'a> {
     pub rejects: &'a Path,
     /// What users did last before each list; written only if the config asks for it.
     pub sequences: &'a Path,
+}
+
+impl ExampleFiles<'_> {
+    /// Nothing half-written stays behind; the first error is the one to tell.
+    fn remove(&self) {
+        for file in [self.examples, self.rejects, self.sequences] {
+            let _ = fs::remove_file(file);
+        }
+    }
 }
 
 /// Checks a log, credits its events to placements, counts what was known before each page, and writes
@@ -143,11 +152,22 @@ fn run(
         whole,
         progress,
     };
-    job.run(out).map_err(|error| match error {
+    let done = job.run(out).map_err(|error| match error {
         // The engine does not say which file it could not decode.
-        LogError::Engine { .. } => source.damaged_file().unwrap_or(error),
+        LogError::Engine { .. } => {
+            let changed = source.changed_file();
+            changed.or_else(|| source.damaged_file()).unwrap_or(error)
+        }
+        LogError::Io { .. } => source.changed_file().unwrap_or(error),
         other => other,
-    })
+    })?;
+    match source.changed_file() {
+        None => Ok(done),
+        Some(changed) => {
+            out.remove();
+            Err(changed)
+        }
+    }
 }
 
 struct Job<'a> {
@@ -190,10 +210,7 @@ impl Job<'_> {
                 )
             });
         if written.is_err() {
-            // Nothing half-written stays behind; the first error is the one to tell.
-            for file in [out.examples, out.rejects, out.sequences] {
-                let _ = fs::remove_file(file);
-            }
+            out.remove();
         }
         written
     }
@@ -472,13 +489,7 @@ impl Job<'_> {
     }
 
     fn write_rejects(&self, checked: &CheckedLog, path: &Path) -> Result<(), LogError> {
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("table", DataType::Utf8, false),
-            Field::new("key", DataType::Int64, true),
-            Field::new("column", DataType::Utf8, false),
-            Field::new("value", DataType::Utf8, true),
-            Field::new("reason", DataType::Utf8, false),
-        ]));
+        let schema = Arc::new(rejects::schema());
         let sql = format!(
             "{} ORDER BY \"table\", key, \"column\", reason, value",
             checked.reject_queries.join(" UNION ALL ")

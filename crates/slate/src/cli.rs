@@ -157,12 +157,13 @@ pub(crate) struct ValidateArgs {
     slate features -c my.toml --logs logs --out dataset --as-of 2026-05-01 --memory 2GiB\n  \
     slate features -c my.toml --logs may --out may-data --feature-map run/feature_map.json --extend\n  \
     slate features -c my.toml --logs logs --out for-others --format parquet,npz,letor\n  \
+    slate features -c my.toml --logs s3://bucket/logs --out dataset\n  \
     slate features -c my.toml --logs logs --dry-run --memory 512MiB"
 )]
 pub(crate) struct FeaturesArgs {
-    /// Folder of the logs
-    #[arg(long, value_name = "DIR")]
-    pub(crate) logs: PathBuf,
+    /// Folder or URL of the logs; tables elsewhere are named under [logs] of the configuration
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) logs: Option<String>,
     /// Folder for the dataset
     #[arg(long, value_name = "DATASET", required_unless_present = "dry_run")]
     pub(crate) out: Option<PathBuf>,
@@ -228,9 +229,9 @@ impl From<DatasetFormat> for slate_features::Format {
     slate label --logs logs --dry-run --memory 512MiB\n  \
     duckdb -c \"select avg(click) from 'labels/labels.parquet' where matured\"")]
 pub(crate) struct LabelArgs {
-    /// Folder of the logs
-    #[arg(long, value_name = "DIR")]
-    pub(crate) logs: PathBuf,
+    /// Folder or URL of the logs; tables elsewhere are named under [logs] of the configuration
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) logs: Option<String>,
     /// Folder for labels.parquet and join.json
     #[arg(long, value_name = "LABELS", required_unless_present = "dry_run")]
     pub(crate) out: Option<PathBuf>,

@@ -42,8 +42,8 @@ mod outbrain;
 mod record;
 mod rees46;
 mod sources;
-mod table_writer;
-mod time;
+pub(crate) mod table_writer;
+pub(crate) mod time;
 
 use std::path::Path;
 

@@ -55,7 +55,14 @@ fn parse_offset(text: &str) -> Option<i64> {
         return Some(0);
     }
     let sign = if text.starts_with('-') { -1 } else { 1 };
-    let (hour, minute) = text.get(1..)?.split_once(':')?;
+    // `+02:00`, and the shorter `+02` and `+0200` that databases write.
+    let clock = text.get(1..)?;
+    let (hour, minute) = match clock.split_once(':') {
+        Some(parts) => parts,
+        None if clock.len() == 2 => (clock, "00"),
+        None if clock.len() == 4 && clock.is_ascii() => clock.split_at(2),
+        None => return None,
+    };
     Some(sign * (two_digits(hour, 23)? * 3600 + two_digits(minute, 59)? * 60))
 }
 
@@ -117,10 +124,12 @@ mod tests {
             parse_time("2019-11-24 00:00:34.762830+00:00"),
             Some(1_574_553_634_762_830)
         );
-        assert_eq!(
-            parse_time("2019-11-24T02:00:00+02:00"),
-            parse_time("2019-11-24T00:00:00Z")
-        );
+        for offset in ["+02:00", "+02", "+0200"] {
+            assert_eq!(
+                parse_time(&format!("2019-11-24T02:00:00{offset}")),
+                parse_time("2019-11-24T00:00:00Z")
+            );
+        }
     }
 
     #[test]

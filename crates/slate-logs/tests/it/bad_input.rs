@@ -180,7 +180,7 @@ fn parts_that_differ_and_a_folder_without_parts() {
     });
     assert_eq!(
         message,
-        "`page_impression.parquet` is a folder without `.parquet` files"
+        "`page_impression.parquet` is a folder without files of a table"
     );
 }
 

@@ -209,7 +209,7 @@ fn the_columns_are_those_of_the_contract() {
         .collect();
     let expected = "list_id page_id impression_id ts slot item_id seller_id user_id session_id kind \
         price shipping ad_rate raw_score propensity site device page_type traffic_class \
-        seed_item_id item_category item_condition item_price item_start item_end similarity C item_rating \
+        seed_item_id item_category item_condition item_price item_start item_end C similarity item_rating \
         item_impressions_7d item_clicks_7d item_purchases_7d item_impressions_30d item_clicks_30d \
         item_purchases_30d user_impressions_7d user_clicks_7d user_purchases_7d \
         user_impressions_30d user_clicks_30d user_purchases_30d grade click purchase matured \

@@ -14,6 +14,7 @@ mod bad_input;
 mod determinism;
 mod import;
 mod log;
+mod meanwhile;
 mod random;
 mod twin;
 mod validate;

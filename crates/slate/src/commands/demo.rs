@@ -140,7 +140,9 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
         command: &command_of(context, "features --logs logs --out dataset"),
         progress: &bar,
     };
-    featurise::features(job, logs, staged.path())?;
+    let root = logs.to_string_lossy();
+    let logs = featurise::Logs::new(Some(&root), None)?;
+    featurise::features(job, &logs, staged.path())?;
     staged.commit()
 }
 

@@ -2,19 +2,25 @@
 
 use std::path::Path;
 
-use anyhow::Result;
-use slate_logs::{Attribution, DryRun, EngineOptions, Job, LogSource};
+use anyhow::{Context as _, Result};
+use slate_logs::{Attribution, DryRun, EngineOptions, Job};
 
+use super::Context;
 use crate::console::{Align, Outcome, Refusal, Table};
+use crate::pipeline::featurise::Logs;
 
 /// Plans the job and shows the plan; nothing is written.
 pub(super) fn run(
-    source: &LogSource,
+    logs: &Logs<'_>,
     attribution: &Attribution,
     engine: &EngineOptions,
     job: Job,
+    context: &Context,
 ) -> Result<Outcome> {
-    let plan = slate_logs::dry_run(source, attribution, engine, job)?;
+    // What is remote or text must be seen to be planned for; it is removed again.
+    let work = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let source = logs.open(work.path(), &context.console.bar())?;
+    let plan = slate_logs::dry_run(&source, attribution, engine, job)?;
     let text = text(&plan);
     Ok(Outcome::done(serde_json::to_value(&plan)?, text))
 }

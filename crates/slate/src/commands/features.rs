@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use slate_features::{DatasetSummary, FeatureMap, Format, MapSource};
-use slate_logs::{EngineOptions, ExamplesSummary, Job, LogSource};
+use slate_logs::{EngineOptions, ExamplesSummary, Job};
 
 use super::Context;
 use super::dry_run::{self, out};
 use crate::artefacts::Staged;
 use crate::cli::FeaturesArgs;
 use crate::console::{Align, Outcome, Refusal, Table};
-use crate::pipeline::featurise;
+use crate::pipeline::featurise::{self, Logs};
 
 pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     let config = &context.config;
@@ -41,10 +41,15 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     };
     let features = config.need(config.file.features.as_ref(), "features")?;
     let split = config.need(config.file.split.as_ref(), "split")?;
+    let logs = Logs::new(args.logs.as_deref(), config.file.logs.as_ref())?;
     if args.dry_run {
-        let source = LogSource::open(&args.logs)
-            .with_context(|| format!("cannot open the logs `{}`", args.logs.display()))?;
-        return dry_run::run(&source, &attribution.check()?, &engine, Job::Examples);
+        return dry_run::run(
+            &logs,
+            &attribution.check()?,
+            &engine,
+            Job::Examples,
+            context,
+        );
     }
     let staged = Staged::folder(out(args.out.as_deref())?, context.force)?;
     let bar = context.console.bar();
@@ -60,7 +65,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
             command: &context.command,
             progress: &bar,
         },
-        &args.logs,
+        &logs,
         staged.path(),
     )?;
     staged.commit()?;

@@ -1,7 +1,7 @@
 //! `slate label`: logs to labelled placements, without features.
 
 use anyhow::{Context as _, Result};
-use slate_logs::{EngineOptions, ExampleFiles, Job, LogSource};
+use slate_logs::{EngineOptions, ExampleFiles, Job};
 
 use super::Context;
 use super::dry_run::{self, out};
@@ -9,7 +9,7 @@ use super::features::{bytes, join_table};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::LabelArgs;
 use crate::console::Outcome;
-use crate::pipeline::featurise;
+use crate::pipeline::featurise::{self, Logs};
 
 pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     let mut attribution = context.config.file.attribution.clone().unwrap_or_default();
@@ -22,14 +22,16 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
         passes: args.passes,
     };
     let attribution = attribution.check()?;
-    let source = LogSource::open(&args.logs)
-        .with_context(|| format!("cannot open the logs `{}`", args.logs.display()))?;
+    let logs = Logs::new(args.logs.as_deref(), context.config.file.logs.as_ref())?;
     if args.dry_run {
-        return dry_run::run(&source, &attribution, &engine, Job::Labels);
+        return dry_run::run(&logs, &attribution, &engine, Job::Labels, context);
     }
     let staged = Staged::folder(out(args.out.as_deref())?, context.force)?;
+    // A hidden folder beside the output, never put in place: it is removed at the end.
+    let work = Staged::folder(&staged.path().with_extension("work"), true)?;
     let file = |name: &str| staged.path().join(name);
     let bar = context.console.bar();
+    let source = logs.open(work.path(), &bar)?;
     let labelled = slate_logs::labels(
         &source,
         &attribution,
@@ -41,7 +43,7 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
         },
         &bar,
     )
-    .with_context(|| format!("cannot attribute the logs `{}`", args.logs.display()))?;
+    .with_context(|| format!("cannot attribute the logs `{logs}`"))?;
     let json = featurise::summary(&labelled)?;
     manifest::write_json(&file("join.json"), &featurise::join_file(&json))?;
     staged.commit()?;

@@ -29,6 +29,9 @@ pub(crate) struct ConfigFile {
     /// `slate simulate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) simulate: Option<slate_sim::MarketConfig>,
+    /// `slate features` and `slate label`: tables that are not in the folder of the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) logs: Option<slate_logs::LogTables>,
     /// `slate features`: how events are credited to placements.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attribution: Option<slate_logs::AttributionOptions>,

@@ -6,10 +6,48 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use slate_features::{FeatureSpec, Format, MapSource, Origin, Outputs, SplitSpec};
-use slate_logs::{AttributionOptions, EngineOptions, ExamplesSummary, LogSource};
+use slate_logs::{AttributionOptions, EngineOptions, ExamplesSummary, LogSource, LogTables};
 use slate_types::{Progress, Seed};
 
 use crate::artefacts::{Staged, manifest};
+use crate::console::Refusal;
+
+/// Where a log is said to be.
+#[derive(Debug)]
+pub(crate) struct Logs<'a> {
+    /// Folder or URL.
+    pub(crate) root: Option<&'a str>,
+    /// Tables elsewhere.
+    pub(crate) tables: LogTables,
+}
+
+impl<'a> Logs<'a> {
+    /// What `--logs` and `[logs]` say; one of them must say something.
+    pub(crate) fn new(root: Option<&'a str>, tables: Option<&LogTables>) -> Result<Self> {
+        let tables = tables.cloned().unwrap_or_default();
+        if root.is_none() && tables.is_empty() {
+            return Err(Refusal::new("no logs are given".to_owned())
+                .hint("say `--logs DIR`, or name the tables under [logs] of the configuration")
+                .into());
+        }
+        Ok(Self { root, tables })
+    }
+
+    /// The log, remote and text tables brought into a folder below `work`.
+    pub(crate) fn open(&self, work: &Path, progress: &dyn Progress) -> Result<LogSource> {
+        let folder = work.join("log");
+        std::fs::create_dir(&folder)
+            .with_context(|| format!("cannot create `{}`", folder.display()))?;
+        LogSource::gather(self.root, &self.tables, &folder, progress)
+            .with_context(|| format!("cannot open the logs `{self}`"))
+    }
+}
+
+impl std::fmt::Display for Logs<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.root.unwrap_or("[logs]"))
+    }
+}
 
 /// What the step needs beside the paths.
 pub(crate) struct Job<'a> {
@@ -37,12 +75,11 @@ pub(crate) struct Made {
 ///
 /// # Errors
 /// Logs, configuration or disk that cannot be used.
-pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
-    let source = LogSource::open(logs)
-        .with_context(|| format!("cannot open the logs `{}`", logs.display()))?;
+pub(crate) fn features(job: Job<'_>, logs: &Logs<'_>, out: &Path) -> Result<Made> {
     let attribution = job.attribution.check()?;
     // A hidden folder beside the output, never put in place: it is removed at the end.
     let work = Staged::folder(&out.with_extension("work"), true)?;
+    let source = logs.open(work.path(), job.progress)?;
     let examples_file = work.path().join("examples.parquet");
     let rejects_file = work.path().join("rejects.parquet");
     let sequences_file = work.path().join("sequences.parquet");
@@ -57,7 +94,7 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
         },
         job.progress,
     )
-    .with_context(|| format!("cannot attribute the logs `{}`", logs.display()))?;
+    .with_context(|| format!("cannot attribute the logs `{logs}`"))?;
 
     let origin = Origin {
         command: job.command.to_owned(),
@@ -80,7 +117,7 @@ pub(crate) fn features(job: Job<'_>, logs: &Path, out: &Path) -> Result<Made> {
         origin,
         job.progress,
     )
-    .with_context(|| format!("cannot make a dataset of the logs `{}`", logs.display()))?;
+    .with_context(|| format!("cannot make a dataset of the logs `{logs}`"))?;
     if rejects_file.exists() {
         std::fs::copy(&rejects_file, out.join("rejects.parquet"))
             .context("cannot keep the rejected rows")?;

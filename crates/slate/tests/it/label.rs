@@ -1,20 +1,9 @@
 //! Labels against the simulator, which knows the cause of every event.
 
-use std::fs::File;
-use std::path::Path;
-
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, UInt8Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::program::{SMALL, config, logs, slate};
-
-fn read(file: &Path) -> RecordBatch {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
-    let schema = builder.schema().clone();
-    let batches: Result<Vec<_>, _> = builder.build().unwrap().collect();
-    arrow::compute::concat_batches(&schema, &batches.unwrap()).unwrap()
-}
+use super::program::{SMALL, config, logs, parquet_rows, slate};
 
 fn ids(batch: &RecordBatch) -> Vec<i64> {
     let ids = batch.column_by_name("impression_id").unwrap();
@@ -24,7 +13,7 @@ fn ids(batch: &RecordBatch) -> Vec<i64> {
 #[test]
 fn labels_are_those_of_the_simulator_in_any_number_of_passes() {
     let folder = tempfile::tempdir().unwrap();
-    let truth = read(&logs().join("truth.parquet"));
+    let truth = parquet_rows(&logs().join("truth.parquet"));
     let mut caused: Vec<(i64, [bool; 2])> = Vec::new();
     let flag = |name: &str, row: usize| truth.column_by_name(name).unwrap().as_boolean().value(row);
     for (row, id) in ids(&truth).into_iter().enumerate() {
@@ -42,7 +31,7 @@ fn labels_are_those_of_the_simulator_in_any_number_of_passes() {
         );
         let json = slate(folder.path(), &line).done().json();
         hashes.push(json["hash"].clone());
-        let labels = read(
+        let labels = parquet_rows(
             &folder
                 .path()
                 .join(format!("labels-{passes}/labels.parquet")),

@@ -65,8 +65,14 @@ impl Ran {
 
 /// Runs `slate` with the words of `line` in `folder`.
 pub(crate) fn slate(folder: &Path, line: &str) -> Ran {
+    slate_with(folder, line, &[])
+}
+
+/// The same in this environment.
+pub(crate) fn slate_with(folder: &Path, line: &str, environment: &[(&str, String)]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_slate"))
         .args(line.split_whitespace())
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(folder)
         .output()
         .expect("the program starts");
@@ -179,4 +185,12 @@ pub(crate) fn features_line() -> String {
         "features -c {} {SMALL} --logs logs --out dataset",
         config("demo.toml").display()
     )
+}
+
+/// All rows of a Parquet file.
+pub(crate) fn parquet_rows(file: &Path) -> RecordBatch {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
+    let schema = builder.schema().clone();
+    let batches: Result<Vec<_>, _> = builder.build().unwrap().collect();
+    arrow::compute::concat_batches(&schema, &batches.unwrap()).unwrap()
 }

@@ -1,13 +1,19 @@
 //! A log on disk: which tables it has, in which files, with which columns.
 //!
-//! Goes in: a folder. Comes out: the tables of [`slate_types::log`] with their files, row counts
+//! Goes in: a folder, patterns or URLs. Comes out: the tables of [`slate_types::log`] with their files, row counts
 //! and extra columns, read from the Parquet footers alone. Refused: a missing table or required
 //! column, a column of the wrong type, a file that is no whole Parquet, parts of one table that
 //! differ, a table without pages or placements, a manifest of something else. Values are looked at
 //! later, by the checks of [`crate::examples`].
 
+mod gather;
+mod location;
+mod remote;
+mod text;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::arrow_reader::{
@@ -20,6 +26,9 @@ use slate_types::log::{
 };
 
 use crate::LogError;
+use crate::rejects::RejectCount;
+
+pub use location::LogTables;
 
 /// A log whose schema is right.
 #[derive(Debug, Clone)]
@@ -40,7 +49,29 @@ pub(crate) struct TableSource {
     /// The parts, sorted by name.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) schema: SchemaRef,
+    /// Rows, those that could not be read included.
     pub(crate) rows: u64,
+    /// Rows of text that could not be read.
+    pub(crate) unread: Option<Unread>,
+    /// What each file was when it was first seen.
+    stamps: Vec<Stamp>,
+}
+
+/// Rows set aside before the job.
+#[derive(Debug, Clone)]
+pub(crate) struct Unread {
+    /// They, as rows of `rejects.parquet`.
+    pub(crate) file: PathBuf,
+    /// How many for each reason.
+    pub(crate) counts: Vec<RejectCount>,
+}
+
+/// Size and time of a file.
+type Stamp = (u64, Option<SystemTime>);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
 }
 
 impl LogSource {
@@ -98,6 +129,14 @@ impl LogSource {
             })
     }
 
+    /// The first file that is no longer what it was, as an error.
+    pub(crate) fn changed_file(&self) -> Option<LogError> {
+        self.tables()
+            .flat_map(|table| table.files.iter().zip(&table.stamps))
+            .find(|(file, was)| stamp(file).as_ref() != Some(*was))
+            .map(|(file, _)| LogError::Changed { file: file.clone() })
+    }
+
     pub(crate) fn tables(&self) -> impl Iterator<Item = &TableSource> {
         [
             Some(&self.page),
@@ -111,13 +150,15 @@ impl LogSource {
 }
 
 impl TableSource {
-    /// Columns beyond the schema, in the order of the file.
+    /// Columns beyond the schema, by name: their order in a file means nothing.
     pub(crate) fn extras(&self) -> impl Iterator<Item = (&str, &DataType)> {
-        self.schema
-            .fields()
-            .iter()
+        let fields = self.schema.fields().iter();
+        let mut extras: Vec<(&str, &DataType)> = fields
             .filter(|field| self.table.column(field.name()).is_none())
             .map(|field| (field.name().as_str(), field.data_type()))
+            .collect();
+        extras.sort_unstable_by_key(|(name, _)| *name);
+        extras.into_iter()
     }
 }
 
@@ -136,11 +177,21 @@ pub(crate) fn inspect(dir: &Path) -> (Option<LogSource>, Vec<LogError>) {
     if let Err(error) = check_manifest(dir) {
         errors.push(error);
     }
+    let source = assemble(dir, &mut errors, |table| open_table(dir, table));
+    (source, errors)
+}
+
+/// A log of the tables that `open` gives.
+fn assemble(
+    dir: &Path,
+    errors: &mut Vec<LogError>,
+    mut open: impl FnMut(&'static Table) -> Result<Option<(TableSource, Vec<LogError>)>, LogError>,
+) -> Option<LogSource> {
     let mut found = Vec::new();
     for table in &TABLES {
         // Not looked for: nothing here reads them yet.
         let needed = [PAGE_IMPRESSION.name, SLOT_IMPRESSION.name].contains(&table.name);
-        match open_table(dir, table) {
+        match open(table) {
             Ok(Some((source, problems))) => {
                 if needed && source.rows == 0 {
                     errors.push(LogError::Empty {
@@ -164,7 +215,7 @@ pub(crate) fn inspect(dir: &Path) -> (Option<LogSource>, Vec<LogError>) {
         let at = found.iter().position(|source| source.table.name == name)?;
         Some(found.remove(at))
     };
-    let source = match (take(PAGE_IMPRESSION.name), take(SLOT_IMPRESSION.name)) {
+    match (take(PAGE_IMPRESSION.name), take(SLOT_IMPRESSION.name)) {
         (Some(page), Some(slot)) => Some(LogSource {
             dir: dir.to_owned(),
             page,
@@ -173,8 +224,7 @@ pub(crate) fn inspect(dir: &Path) -> (Option<LogSource>, Vec<LogError>) {
             item: take(ITEM.name),
         }),
         _ => None,
-    };
-    (source, errors)
+    }
 }
 
 /// A log made elsewhere may have no manifest; one that is there must be that of a log.
@@ -230,13 +280,25 @@ fn open_table(
         return Ok(None);
     };
     let files = if path.is_dir() {
-        parts(&path)?
+        gather::parts(&path)?
     } else {
         vec![path.clone()]
     };
+    read_table(table, &path, files).map(Some)
+}
+
+/// A table of these Parquet files, which a person knows as `path`.
+fn read_table(
+    table: &'static Table,
+    path: &Path,
+    files: Vec<PathBuf>,
+) -> Result<(TableSource, Vec<LogError>), LogError> {
     let mut schemas: Vec<SchemaRef> = Vec::new();
+    let mut stamps = Vec::new();
     let mut rows = 0;
     for file in &files {
+        // Before the footer is read: what changes in between is seen in the end.
+        stamps.push(stamp(file).unwrap_or_default());
         let (schema, count) = read_footer(file)?;
         schemas.push(schema);
         rows += count;
@@ -247,47 +309,16 @@ fn open_table(
         errors.extend(part_difference(file, schema, &files[0], &first));
     }
     errors.extend(column_errors(table, &files[0], &first));
-    Ok(Some((
-        TableSource {
-            table,
-            path,
-            files,
-            schema: first,
-            rows,
-        },
-        errors,
-    )))
-}
-
-/// The parts in a folder, sorted by name; names that begin with `_` or `.` are others' notes.
-fn parts(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
-    let io = |source| LogError::Io {
-        action: "open",
-        path: dir.to_owned(),
-        source,
+    let source = TableSource {
+        table,
+        path: path.to_owned(),
+        files,
+        schema: first,
+        rows,
+        unread: None,
+        stamps,
     };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let is_part = path
-            .extension()
-            .is_some_and(|extension| extension == "parquet");
-        if is_part && !name.starts_with(['_', '.']) && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        Err(LogError::NoParts {
-            dir: dir.to_owned(),
-        })
-    } else {
-        Ok(files)
-    }
+    Ok((source, errors))
 }
 
 fn read_footer(path: &Path) -> Result<(SchemaRef, u64), LogError> {
