@@ -6,6 +6,7 @@
 //! for them, past the counters of history, into the file. What is held are events, keys and their
 //! counts, divided into as many passes as memory asks for.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::sequences::{Merger, PassWriter, Past};
 use crate::source::LogSource;
 use crate::stream::{LabelColumns, Totals};
 use crate::tables::Extra;
+use crate::trace::Watch;
 use crate::writer::TableWriter;
 use crate::{Attribution, EngineOptions, JoinReport, LogError, date, plan};
 
@@ -94,7 +96,7 @@ pub fn examples(
     out: ExampleFiles,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
-    run(source, attribution, engine, out, true, progress)
+    watched(source, attribution, engine, out, true, None, progress)
 }
 
 /// The same, but writes ids and labels alone: no features, no history, no sequences.
@@ -108,18 +110,26 @@ pub fn labels(
     out: ExampleFiles,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
-    let attribution = attribution.without_history();
-    run(source, &attribution, engine, out, false, progress)
+    watched(source, attribution, engine, out, false, None, progress)
 }
 
-fn run(
+/// Runs the job with an eye on one page; `whole` with features and history.
+pub(crate) fn watched(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
     out: ExampleFiles,
     whole: bool,
+    watch: Option<&Watch>,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
+    let labels_alone;
+    let attribution = if whole {
+        attribution
+    } else {
+        labels_alone = attribution.without_history();
+        &labels_alone
+    };
     // Also so that what is removed after a failure is ours.
     for file in [out.examples, out.rejects, out.sequences] {
         if file.exists() {
@@ -140,6 +150,7 @@ fn run(
         source,
         attribution,
         whole,
+        watch,
         progress,
     };
     job.run(out).map_err(|error| match error {
@@ -157,6 +168,8 @@ struct Job<'a> {
     attribution: &'a Attribution,
     /// Features and history too, not labels alone.
     whole: bool,
+    /// The page somebody asked about.
+    watch: Option<&'a Watch>,
     progress: &'a dyn Progress,
 }
 
@@ -166,6 +179,11 @@ impl Job<'_> {
             check::check_log(self.engine, self.source, self.attribution)
         })?;
         let as_of = self.attribution.label_as_of.unwrap_or(checked.last_ts);
+        if let Some(watch) = self.watch {
+            self.stage("look up the page", || {
+                watch.begin(self.engine, self.source, &checked, as_of)
+            })?;
+        }
         let layout = if self.whole {
             Layout::new(&checked, self.attribution)
         } else {
@@ -244,6 +262,9 @@ impl Job<'_> {
             |rows, first| {
                 matcher.add(rows, first);
                 lists.add(rows, 0, self.passes);
+                if let Some(watch) = self.watch {
+                    watch.see(rows, first);
+                }
                 self.progress.advance(rows.len() as u64);
             },
         )?;
@@ -255,7 +276,12 @@ impl Job<'_> {
             });
         }
         lists.check()?;
-        matcher.decide(&mut fates, &|_| false);
+        let asked_about = match self.watch {
+            Some(watch) => watch.concerned(self.engine, self.attribution)?,
+            None => HashSet::new(),
+        };
+        let asked = |event: &Event| asked_about.contains(&event.id);
+        matcher.decide(&mut fates, &asked);
 
         let total = files.len * u64::from(self.passes - 1 + u32::from(self.attribution.halo));
         self.progress.begin("attribute events", Some(total), "rows");
@@ -274,7 +300,7 @@ impl Job<'_> {
                 Ok(())
             })?;
             lists.check()?;
-            matcher.decide(&mut fates, &|_| false);
+            matcher.decide(&mut fates, &asked);
         }
         if self.attribution.halo {
             let wanted = Wanted::by_seller(fates.unresolved());
@@ -287,8 +313,11 @@ impl Job<'_> {
             })?;
             fates.halo(&mut found);
         }
-        fates.settle(&|_| false);
+        fates.settle(&asked);
         self.progress.end();
+        if let Some(watch) = self.watch {
+            watch.explain(self.engine, self.attribution, &fates)?;
+        }
         let (labels, join) = fates.finish();
         join.check(checked.events)?;
         Ok(Attributed {

@@ -51,6 +51,7 @@ mod sequences;
 mod source;
 mod stream;
 mod tables;
+mod trace;
 mod validate;
 mod writer;
 
@@ -63,4 +64,7 @@ pub use join_report::{JoinLine, JoinReport};
 pub use options::{Attribution, AttributionOptions, EngineOptions, Grades};
 pub use passes::Memory;
 pub use source::LogSource;
+pub use trace::{
+    CreditTrace, EventTrace, PageTrace, PlacementTrace, RawRow, RawValue, RejectedRow, trace,
+};
 pub use validate::{Problem, ValidationReport, validate};

@@ -41,10 +41,10 @@ pub(crate) enum End {
 
 /// Gathers decisions pass by pass.
 pub(crate) struct Fates {
-    rules: Rules,
+    pub(crate) rules: Rules,
     lines: Vec<JoinLine>,
     outcomes: Vec<Outcome>,
-    clicked: Clicked,
+    pub(crate) clicked: Clicked,
     /// Purchases and cancels: they are settled together.
     pub(crate) deals: Vec<Deal>,
     /// Ends of the events that somebody asked about.
