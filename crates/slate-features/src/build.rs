@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Columns of the examples that every dataset needs.
-const REQUIRED: [&str; 10] = [
+pub(crate) const REQUIRED: [&str; 10] = [
     "list_id",
     "page_id",
     "impression_id",
@@ -44,7 +44,7 @@ const REQUIRED: [&str; 10] = [
     "matured",
 ];
 /// Columns that become arrays where they are there, and NaN where they are not.
-const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
+pub(crate) const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
 
 /// The files a dataset is made of.
 #[derive(Debug, Clone, Copy)]
@@ -55,25 +55,27 @@ pub struct Inputs<'a> {
     pub sequences: Option<&'a Path>,
 }
 
-/// Makes a dataset in `out`, a folder that exists and is empty.
-///
-/// With a `map` nothing is fitted: the examples are transformed as the map says, and of `spec` only
-/// the weights and the files of vectors are used. Otherwise `spec` is fitted to the training window.
-///
-/// # Errors
-/// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
-/// [`FeatureError::Order`] for examples that are not sorted; [`FeatureError::TooFewLists`],
-/// [`FeatureError::EmptySplit`] and [`FeatureError::NoPositives`] for examples that cannot be
-/// divided or learned from.
-pub fn build(
+/// Examples that were looked through, and the map they will be made into numbers with.
+pub(crate) struct Prepared {
+    pub(crate) source: Examples,
+    pub(crate) tables: Vec<VectorTable>,
+    rule: Rule,
+    /// Where the parts begin.
+    pub(crate) times: TimeSplit,
+    splits: BTreeMap<Split, SplitCounts>,
+    left_out: LeftOut,
+    pub(crate) map: FeatureMap,
+    notes: Vec<String>,
+}
+
+/// Checks the columns, divides the lists by time, and fits the map where none is given.
+pub(crate) fn prepare(
     inputs: Inputs<'_>,
     spec: &FeatureSpec,
     split: &SplitSpec,
     map: Option<FeatureMap>,
-    out: &Path,
-    origin: Origin,
     progress: &dyn Progress,
-) -> Result<DatasetSummary, FeatureError> {
+) -> Result<Prepared, FeatureError> {
     if map.is_none() {
         spec.check()?;
     }
@@ -139,6 +141,51 @@ pub fn build(
             )
         })?,
     };
+    Ok(Prepared {
+        source,
+        tables,
+        rule,
+        times,
+        splits,
+        left_out: scan.left_out,
+        map,
+        notes,
+    })
+}
+
+/// Makes a dataset in `out`, a folder that exists and is empty.
+///
+/// With a `map` nothing is fitted: the examples are transformed as the map says, and of `spec` only
+/// the weights and the files of vectors are used. Otherwise `spec` is fitted to the training window.
+///
+/// # Errors
+/// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
+/// [`FeatureError::Order`] for examples that are not sorted; [`FeatureError::TooFewLists`],
+/// [`FeatureError::EmptySplit`] and [`FeatureError::NoPositives`] for examples that cannot be
+/// divided or learned from.
+pub fn build(
+    inputs: Inputs<'_>,
+    spec: &FeatureSpec,
+    split: &SplitSpec,
+    map: Option<FeatureMap>,
+    out: &Path,
+    origin: Origin,
+    progress: &dyn Progress,
+) -> Result<DatasetSummary, FeatureError> {
+    let Prepared {
+        source,
+        tables,
+        rule,
+        times,
+        splits,
+        left_out,
+        map,
+        notes,
+    } = prepare(inputs, spec, split, map, progress)?;
+    let Inputs {
+        examples,
+        sequences,
+    } = inputs;
     let mut origin = origin;
     if origin.label_as_of.is_none() {
         origin.label_as_of.clone_from(&source.label_as_of);
@@ -159,7 +206,7 @@ pub fn build(
         },
     );
     manifest.splits = splits;
-    manifest.left_out = scan.left_out;
+    manifest.left_out = left_out;
     manifest.notes = notes;
     in_stage(progress, "write", source.rows, || {
         for (feature, table) in map.embedding.iter().zip(&tables) {
@@ -278,7 +325,7 @@ fn scan(source: &Examples, progress: &dyn Progress) -> Result<Scan, FeatureError
 }
 
 /// Whether no label of a list can change any more.
-fn usable(matured: &[u8]) -> bool {
+pub(crate) fn usable(matured: &[u8]) -> bool {
     matured.iter().all(|&matured| matured == 1)
 }
 
@@ -357,7 +404,7 @@ fn write(
 }
 
 /// The arrays of one block.
-fn rows(
+pub(crate) fn rows(
     block: &Block,
     features: Features,
     extras: Extras,
@@ -414,7 +461,7 @@ fn weight(block: &Block, grade: &[u8], weights: &[f64]) -> Result<Vec<f32>, Feat
 }
 
 /// A column of 0 and 1.
-fn flags(block: &Block, column: &str) -> Result<Vec<u8>, FeatureError> {
+pub(crate) fn flags(block: &Block, column: &str) -> Result<Vec<u8>, FeatureError> {
     let values = block.integers(column)?.values();
     let flag = |(row, &value): (usize, &i64)| match value {
         0 | 1 => Ok(value as u8),

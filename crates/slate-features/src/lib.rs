@@ -57,6 +57,7 @@ mod ragged;
 mod sequences;
 mod spec;
 mod split;
+mod trace;
 mod value;
 mod vectors;
 mod writer;
@@ -85,3 +86,6 @@ pub use spec::{
     Transform,
 };
 pub use split::{DEFAULT_FRACTIONS, SplitSpec, TimeSplit};
+pub use trace::{
+    FeatureTrace, ListFeatures, PageFeatures, RowFeatures, StepFeatures, TensorRow, trace,
+};
