@@ -4,25 +4,50 @@ use serde::Serialize;
 
 use crate::check;
 use crate::engine::Engine;
-use crate::passes::Memory;
+use crate::passes::{BASE, Memory};
 use crate::tables::LATEST;
 use crate::validate::work_folder;
 use crate::{Attribution, EngineOptions, LogError, LogSource, plan};
+
+/// A placement in a sort: what the output has of it, without history.
+const SORTED_ROW: u64 = 260;
+/// An extra column of a placement in a sort.
+const SORTED_EXTRA: u64 = 12;
 
 /// What [`dry_run`] finds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DryRun {
     /// Rows of each table of the log, bad rows and duplicates included.
     pub tables: Vec<(&'static str, u64)>,
+    /// What would be done, in order.
+    pub stages: Vec<PlannedStage>,
     /// How memory is divided.
     pub memory: Memory,
+    /// Most bytes the job is thought to hold at once: an upper estimate from the sizes of the tables.
+    pub estimated: u64,
     /// The columns of history that would be counted.
     pub history_columns: Vec<String>,
     /// The engine's plan for putting placements in order: the only query that reads them whole.
     pub plan: String,
 }
 
-/// Plans a job on a log; reads no more than what the tables say of themselves.
+/// A stage of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedStage {
+    /// As the progress bar calls it.
+    pub name: &'static str,
+    /// How often it goes through its rows.
+    pub passes: u32,
+    /// Rows of one pass.
+    pub rows: u64,
+    /// Bytes held beside what every stage holds; an upper estimate.
+    pub memory: u64,
+    /// Whether it goes to disk where memory ends.
+    pub spills: bool,
+}
+
+/// Plans a job on a log, that of [`crate::examples`] or, where not `whole`, of [`crate::labels`]; reads
+/// no more than what the tables say of themselves.
 ///
 /// # Errors
 /// As [`crate::examples`], as far as it can be known.
@@ -30,18 +55,108 @@ pub fn dry_run(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
+    whole: bool,
 ) -> Result<DryRun, LogError> {
+    let labels_alone;
+    let attribution = if whole {
+        attribution
+    } else {
+        labels_alone = attribution.without_history();
+        &labels_alone
+    };
     let memory = Memory::plan(source, attribution, engine)?;
     let engine = Engine::start(engine.threads, memory.pool, work_folder())?;
     let (slot, item) = check::define_unchecked(&engine, source)?;
     let (slot, item): (Vec<_>, Vec<_>) = (slot.iter().collect(), item.iter().collect());
     let as_of = attribution.label_as_of.unwrap_or(LATEST);
+    let rows = if whole {
+        plan::rows(as_of, &slot, &item)
+    } else {
+        plan::narrow_rows(as_of, attribution.halo)
+    };
+    let extras = if whole { slot.len() + item.len() } else { 0 };
+    let stages = stages(source, attribution, &memory, extras as u64);
+    let most = stages.iter().map(|stage| stage.memory).max().unwrap_or(0);
     Ok(DryRun {
         tables: source.rows(),
+        estimated: BASE + most,
+        stages,
         memory,
         history_columns: attribution.history_columns(),
-        plan: engine.explain(&plan::rows(as_of, &slot, &item))?,
+        plan: engine.explain(&rows)?,
     })
+}
+
+/// The stages of [`crate::examples`], in order.
+fn stages(
+    source: &LogSource,
+    attribution: &Attribution,
+    memory: &Memory,
+    extras: u64,
+) -> Vec<PlannedStage> {
+    let tables = source.rows();
+    let all = tables.iter().map(|(_, rows)| rows).sum();
+    let of = |name: &str| {
+        let found = tables.iter().find(|(table, _)| *table == name);
+        found.map_or(0, |(_, rows)| *rows)
+    };
+    let (slots, events) = (of("slot_impression"), of("event"));
+    // Small sides of joins and sorts share the pool.
+    let sort = |bytes: u64| {
+        let held = memory.joins + bytes;
+        memory.pool.map_or(held, |pool| held.min(pool))
+    };
+    let stage = |name, passes, rows, memory, spills| PlannedStage {
+        name,
+        passes,
+        rows,
+        memory,
+        spills,
+    };
+    let mut stages = vec![
+        stage("check the log", 1, all, sort(0), true),
+        stage(
+            "read events",
+            1,
+            events,
+            sort(events * SORTED_ROW / 2),
+            true,
+        ),
+        stage(
+            "order placements",
+            1,
+            slots,
+            memory.attribution + sort(slots * (SORTED_ROW + extras * SORTED_EXTRA)),
+            true,
+        ),
+        stage(
+            "attribute events",
+            memory.passes,
+            slots,
+            memory.attribution,
+            false,
+        ),
+    ];
+    if !attribution.subjects().is_empty() {
+        stages.push(stage(
+            "count history",
+            memory.passes,
+            slots,
+            memory.history,
+            false,
+        ));
+    }
+    if attribution.sequence.is_some() {
+        stages.push(stage(
+            "write sequences",
+            memory.passes,
+            slots,
+            memory.sequences,
+            false,
+        ));
+    }
+    stages.push(stage("write examples", 1, slots, 0, false));
+    stages
 }
 
 #[cfg(test)]
@@ -102,7 +217,7 @@ mod tests {
                 threads,
                 ..EngineOptions::default()
             };
-            let plan = dry_run(&source, &attribution, &engine).unwrap().plan;
+            let plan = dry_run(&source, &attribution, &engine, true).unwrap().plan;
             let lines: Vec<&str> = plan.lines().collect();
             let joins: Vec<usize> = (0..lines.len())
                 .filter(|&at| lines[at].trim_start().starts_with("HashJoinExec"))
@@ -137,12 +252,12 @@ mod tests {
             memory: Some(memory),
             ..EngineOptions::default()
         };
-        let error = dry_run(&source, &attribution, &engine(1 << 20)).unwrap_err();
+        let error = dry_run(&source, &attribution, &engine(1 << 20), true).unwrap_err();
         let message = error.to_string();
         assert!(
             message.starts_with("1 MiB of memory is too little for this log, expected at least 1"),
             "{message}"
         );
-        assert!(dry_run(&source, &attribution, &engine(256 << 20)).is_ok());
+        assert!(dry_run(&source, &attribution, &engine(256 << 20), true).is_ok());
     }
 }

@@ -56,7 +56,7 @@ mod validate;
 mod writer;
 
 pub use check::RejectCount;
-pub use dry_run::{DryRun, dry_run};
+pub use dry_run::{DryRun, PlannedStage, dry_run};
 pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples, labels};
 pub use history_options::{HistoryKey, PairOptions, SequenceOptions};
@@ -65,6 +65,6 @@ pub use options::{Attribution, AttributionOptions, EngineOptions, Grades};
 pub use passes::Memory;
 pub use source::LogSource;
 pub use trace::{
-    CreditTrace, EventTrace, PageTrace, PlacementTrace, RawRow, RawValue, RejectedRow, trace,
+    CreditTrace, EventTrace, PageTrace, PlacementTrace, RawRow, RawValue, RejectedRow, span, trace,
 };
 pub use validate::{Problem, ValidationReport, validate};

@@ -156,15 +156,16 @@ pub(crate) struct ValidateArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate features --config configs/demo.toml --logs logs --out dataset\n  \
-    slate features -c my.toml --logs logs --out dataset --as-of 2026-05-01 --memory 2GiB"
+    slate features -c my.toml --logs logs --out dataset --as-of 2026-05-01 --memory 2GiB\n  \
+    slate features -c my.toml --logs logs --memory 2GiB --dry-run"
 )]
 pub(crate) struct FeaturesArgs {
     /// Folder of the logs
     #[arg(long, value_name = "DIR")]
     pub(crate) logs: PathBuf,
     /// Folder for the dataset
-    #[arg(long, value_name = "DATASET")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "DATASET", required_unless_present = "dry_run")]
+    pub(crate) out: Option<PathBuf>,
     /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<String>,
@@ -177,6 +178,9 @@ pub(crate) struct FeaturesArgs {
     /// Divide events and keys into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,
+    /// Say what would be done, in which passes and how much memory, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -188,8 +192,8 @@ pub(crate) struct LabelArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) logs: PathBuf,
     /// Folder for labels.parquet and join.json
-    #[arg(long, value_name = "LABELS")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "LABELS", required_unless_present = "dry_run")]
+    pub(crate) out: Option<PathBuf>,
     /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<String>,
@@ -199,6 +203,9 @@ pub(crate) struct LabelArgs {
     /// Divide events into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,
+    /// Say what would be done, in which passes and how much memory, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 //! labels are read back from the file it wrote, so that a trace cannot disagree with a dataset. What
 //! is added here is the reason in words.
 
+mod outcome;
 mod raw;
 mod reason;
 mod watch;
@@ -22,6 +23,7 @@ use slate_types::Progress;
 
 pub use raw::{RawRow, RawValue};
 pub(crate) use watch::Watch;
+pub use words::span;
 
 use crate::{Attribution, EngineOptions, ExampleFiles, ExamplesSummary, LogError, LogSource};
 
@@ -178,7 +180,7 @@ pub fn trace(
     )?;
     let mut trace = watch.into_trace();
     let labels = written(out.examples, trace.first_row, trace.placements.len())?;
-    reason::label(&mut trace, &labels);
+    outcome::label(&mut trace, &labels);
     Ok((trace, summary))
 }
 

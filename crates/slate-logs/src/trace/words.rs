@@ -5,8 +5,8 @@ use crate::date::{DAY, MINUTE};
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A span in its two largest units: "3 d 4 h", "12 min", "1.5 s", "7 µs".
-pub(super) fn span(micros: i64) -> String {
+/// A span of microseconds in its two largest units, without its sign: "3 d 4 h", "12 min", "1.5 s", "7 µs".
+pub fn span(micros: i64) -> String {
     let micros = micros.unsigned_abs() as i64;
     let two = |large: i64, name: &str, small: i64, small_name: &str| {
         let rest = micros % large / small;

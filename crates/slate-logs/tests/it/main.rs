@@ -15,5 +15,6 @@ mod determinism;
 mod import;
 mod log;
 mod random;
+mod trace;
 mod twin;
 mod validate;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use slate_features::{DatasetSummary, FeatureMap};
 use slate_logs::{EngineOptions, ExamplesSummary};
 
-use super::Context;
+use super::{Context, dry_run};
 use crate::artefacts::Staged;
 use crate::cli::FeaturesArgs;
 use crate::console::{Align, Outcome, Refusal, Table};
@@ -24,19 +24,32 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
         ),
     };
     let memory = args.memory.as_deref().map(bytes).transpose()?;
-    let staged = Staged::folder(&args.out, context.force)?;
+    let engine = EngineOptions {
+        threads: context.threads,
+        memory,
+        passes: args.passes,
+    };
+    let features = config.need(config.file.features.as_ref(), "features")?;
+    let split = config.need(config.file.split.as_ref(), "split")?;
+    let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
+        return dry_run::features(
+            &args.logs,
+            &attribution.check()?,
+            &engine,
+            features,
+            split,
+            feature_map.is_some(),
+        );
+    };
+    let staged = Staged::folder(out, context.force)?;
     let bar = context.console.bar();
     let made = featurise::features(
         featurise::Job {
             attribution,
-            features: config.need(config.file.features.as_ref(), "features")?,
-            split: config.need(config.file.split.as_ref(), "split")?,
+            features,
+            split,
             feature_map,
-            engine: EngineOptions {
-                threads: context.threads,
-                memory,
-                passes: args.passes,
-            },
+            engine,
             seed: context.seed,
             command: &context.command,
             progress: &bar,

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use slate_logs::{EngineOptions, ExampleFiles, LogSource};
 
-use super::Context;
 use super::features::{bytes, join_table};
+use super::{Context, dry_run};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::LabelArgs;
 use crate::console::Outcome;
@@ -23,7 +23,10 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     let attribution = attribution.check()?;
     let source = LogSource::open(&args.logs)
         .with_context(|| format!("cannot open the logs `{}`", args.logs.display()))?;
-    let staged = Staged::folder(&args.out, context.force)?;
+    let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
+        return dry_run::labels(&source, &attribution, &engine);
+    };
+    let staged = Staged::folder(out, context.force)?;
     let file = |name: &str| staged.path().join(name);
     let bar = context.console.bar();
     let labelled = slate_logs::labels(

@@ -3,6 +3,7 @@
 mod calibrate;
 mod demo;
 mod doctor;
+mod dry_run;
 mod evaluate;
 mod features;
 mod import;

@@ -187,7 +187,7 @@ fn labels(page: &PageTrace, lists: bool) -> String {
     ]);
     let mut table = Table::new(&columns);
     for placement in &page.placements {
-        let lag = |lag: Option<i64>| lag.map_or_else(|| "-".to_owned(), seconds);
+        let lag = |lag: Option<i64>| lag.map_or_else(|| "-".to_owned(), slate_logs::span);
         let mut row = vec![
             placement.slot.to_string(),
             placement.item_id.to_string(),
@@ -209,10 +209,6 @@ fn labels(page: &PageTrace, lists: bool) -> String {
         table.row(row);
     }
     table.render()
-}
-
-fn seconds(micros: i64) -> String {
-    format!("{} s", short(micros as f64 / 1e6))
 }
 
 /// Every feature of every placement, and its row of the tensors.
