@@ -19,7 +19,7 @@ use crate::{
     data::SplitData,
     dataset::sha256,
     examples::Examples,
-    fit::{Fitted, fit, require_columns, require_sequences, tables},
+    fit::{Fitted, fit, readings, require_columns, require_sequences, tables},
     manifest::MANIFEST_FILE,
     map::FEATURE_MAP_FILE,
     multi::ExtrasApplier,
@@ -129,17 +129,22 @@ pub(crate) fn prepare(
             map,
             notes: Vec::new(),
         },
-        None => in_stage(progress, "fit", splits[&Split::Train].rows, || {
-            let advance = |rows| progress.advance(rows);
-            fit(
-                &source,
-                spec,
-                times.valid_from,
-                sequences,
-                &tables,
-                &advance,
-            )
-        })?,
+        None => in_stage(
+            progress,
+            "fit",
+            readings(spec) * splits[&Split::Train].rows,
+            || {
+                let advance = |rows| progress.advance(rows);
+                fit(
+                    &source,
+                    spec,
+                    times.valid_from,
+                    sequences,
+                    &tables,
+                    &advance,
+                )
+            },
+        )?,
     };
     Ok(Prepared {
         source,

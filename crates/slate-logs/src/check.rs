@@ -56,11 +56,13 @@ pub(crate) struct TableCheck {
     last_ts: Option<i64>,
 }
 
-/// Checks all tables, in the order in which they depend on each other.
+/// Checks all tables, in the order in which they depend on each other. `told` hears how many rows are
+/// read on the way; most tables are read twice, and pages once more with the placements.
 pub(crate) fn check_log(
     engine: &Engine,
     source: &LogSource,
     attribution: &Attribution,
+    told: &dyn Fn(u64),
 ) -> Result<CheckedLog, LogError> {
     let mut ignored = Vec::new();
     let mut extras_of = |source: Option<&TableSource>| match source {
@@ -74,16 +76,31 @@ pub(crate) fn check_log(
     let slot_extras = extras_of(Some(&source.slot));
     let item_extras = extras_of(source.item.as_ref());
 
-    let page = check_table(engine, &PAGE_IMPRESSION, "page", Some(&source.page), &[])?;
+    let page = check_table(
+        engine,
+        &PAGE_IMPRESSION,
+        "page",
+        Some(&source.page),
+        &[],
+        told,
+    )?;
     let slot = check_table(
         engine,
         &SLOT_IMPRESSION,
         "slot",
         Some(&source.slot),
         &slot_extras,
+        told,
     )?;
-    let event = check_table(engine, &EVENT, "event", source.event.as_ref(), &[])?;
-    let item = check_table(engine, &ITEM, "item", source.item.as_ref(), &item_extras)?;
+    let event = check_table(engine, &EVENT, "event", source.event.as_ref(), &[], told)?;
+    let item = check_table(
+        engine,
+        &ITEM,
+        "item",
+        source.item.as_ref(),
+        &item_extras,
+        told,
+    )?;
 
     for (table, checked) in [
         (Some(&source.page), &page),
@@ -178,6 +195,7 @@ pub(crate) fn check_table(
     short: &str,
     source: Option<&TableSource>,
     extras: &[Extra],
+    told: &dyn Fn(u64),
 ) -> Result<TableCheck, LogError> {
     let mut checks = tables::checks(table, extras);
     define_rows(engine, table, short, source, extras)?;
@@ -216,7 +234,7 @@ pub(crate) fn check_table(
         .filter(|column| column.kind == ColumnKind::Timestamp)
         .map(|column| column.name)
         .collect();
-    let counts = count_codes(engine, short, &times)?;
+    let counts = count_codes(engine, short, &times, told)?;
     check_units(source, &times, &counts)?;
     if let Some(good) = counts.get(&0) {
         found.good = good.rows;
@@ -255,7 +273,7 @@ pub(crate) fn check_table(
             .push(reject_query(table, short, key, &bad));
     }
     let repeated = match table.key {
-        Some(key) => keep_first(engine, table, short, key, extras)?,
+        Some(key) => keep_first(engine, table, short, key, extras, told)?,
         None => 0,
     };
     if repeated > 0 {
@@ -321,6 +339,7 @@ fn count_codes(
     engine: &Engine,
     short: &str,
     times: &[&str],
+    told: &dyn Fn(u64),
 ) -> Result<BTreeMap<i64, CodeCount>, LogError> {
     let mut list = "CAST(bad AS BIGINT) AS bad, count(*) AS n".to_owned();
     for time in times {
@@ -331,7 +350,7 @@ fn count_codes(
     }
     let sql = format!("SELECT {list} FROM {short}_coded GROUP BY bad");
     let mut counts = BTreeMap::new();
-    for batch in engine.collect(STAGE, &sql)? {
+    for batch in engine.collect_telling(STAGE, &sql, told)? {
         let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().clone();
         let (codes, rows) = (column(0), column(1));
         for row in 0..batch.num_rows() {
@@ -406,6 +425,7 @@ fn keep_first(
     short: &str,
     key: &str,
     extras: &[Extra],
+    told: &dyn Fn(u64),
 ) -> Result<u64, LogError> {
     let repeats = format!("{short}_repeats");
     let keys = engine.materialise(
@@ -414,6 +434,7 @@ fn keep_first(
         &format!(
             "SELECT {key}, count(*) AS n FROM {short}_good GROUP BY {key} HAVING count(*) > 1"
         ),
+        told,
     )?;
     let kept = format!("{short}_kept");
     if keys == 0 {
@@ -431,6 +452,7 @@ fn keep_first(
         STAGE,
         &repeated,
         &format!("SELECT g.* FROM {repeats} r RIGHT SEMI JOIN {short}_good g ON r.{key} = g.{key}"),
+        told,
     )?;
     engine.view(
         &format!("{short}_ranked"),

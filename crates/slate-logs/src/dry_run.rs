@@ -34,7 +34,7 @@ pub struct DryRun {
 /// A stage of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedStage {
-    /// As the progress bar calls it.
+    /// What is done.
     pub name: &'static str,
     /// How often it goes through its rows.
     pub passes: u32,

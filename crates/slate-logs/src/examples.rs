@@ -12,11 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use serde::Serialize;
 use slate_types::Progress;
 
 use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, Rules, Wanted};
-use crate::check::{self, CheckedLog, RejectCount};
+use crate::check::{self, CheckedLog};
 use crate::engine::Engine;
 use crate::history::{Frame, History, Mark, Subject, Texts};
 use crate::layout::Layout;
@@ -26,60 +25,17 @@ use crate::passes::Memory;
 use crate::row_files::RowFiles;
 use crate::rows::Rows;
 use crate::sequences::{Merger, PassWriter, Past};
-use crate::source::LogSource;
+use crate::source::{LogSource, TableSource};
 use crate::stream::{LabelColumns, Totals};
 use crate::tables::Extra;
 use crate::trace::Watch;
 use crate::writer::TableWriter;
-use crate::{Attribution, EngineOptions, JoinReport, LogError, date, plan};
+use crate::{
+    Attribution, EngineOptions, ExampleFiles, ExamplesSummary, JoinReport, LogError, date, plan,
+};
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.
 pub const EXAMPLES_FORMAT: u32 = 1;
-
-/// What [`examples`] read, wrote and left out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ExamplesSummary {
-    /// Rows written, one for each placement.
-    pub rows: u64,
-    /// Lists they form.
-    pub lists: u64,
-    /// Rows whose longest label window had closed by `label_as_of`.
-    pub matured_rows: u64,
-    /// Rows with a click.
-    pub clicks: u64,
-    /// Rows with a purchase that was not cancelled.
-    pub purchases: u64,
-    /// Placements shown after `label_as_of`, left out.
-    pub after_label_as_of: u64,
-    /// Rows of the log set aside as unusable, by table and reason.
-    pub rejects: Vec<RejectCount>,
-    /// Columns that are not passed on, as `table.column`, because they are neither numbers nor text
-    /// or because a column of that name is written anyway.
-    pub ignored_columns: Vec<String>,
-    /// Where the events went.
-    pub join: JoinReport,
-    /// Earliest page, UTC microseconds.
-    pub first_ts: i64,
-    /// Latest page, UTC microseconds.
-    pub last_ts: i64,
-    /// The date of the labels, UTC microseconds: the one asked for, or the last page or event.
-    pub label_as_of: i64,
-    /// The same as RFC 3339.
-    pub label_as_of_text: String,
-    /// Hash of the rows that depends on neither order, partitioning nor engine.
-    pub hash: String,
-}
-
-/// Where [`examples`] writes: new files.
-#[derive(Debug, Clone, Copy)]
-pub struct ExampleFiles<'a> {
-    /// The examples. A work folder lies beside it meanwhile.
-    pub examples: &'a Path,
-    /// Unusable rows; written only if there are some.
-    pub rejects: &'a Path,
-    /// What users did last before each list; written only if the config asks for it.
-    pub sequences: &'a Path,
-}
 
 /// Checks a log, credits its events to placements, counts what was known before each page, and writes
 /// the examples. The output is the same bytes at any number of threads or passes.
@@ -175,12 +131,14 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self, out: ExampleFiles) -> Result<ExamplesSummary, LogError> {
-        let checked = self.stage("check the log", || {
-            check::check_log(self.engine, self.source, self.attribution)
+        let checked = self.stage("check the log", self.check_reads(), || {
+            check::check_log(self.engine, self.source, self.attribution, &|rows| {
+                self.progress.advance(rows);
+            })
         })?;
         let as_of = self.attribution.label_as_of.unwrap_or(checked.last_ts);
         if let Some(watch) = self.watch {
-            self.stage("look up the page", || {
+            self.stage("look up the page", None, || {
                 watch.begin(self.engine, self.source, &checked, as_of)
             })?;
         }
@@ -218,9 +176,10 @@ impl Job<'_> {
     fn stage<T>(
         &self,
         name: &str,
+        total: impl Into<Option<u64>>,
         work: impl FnOnce() -> Result<T, LogError>,
     ) -> Result<T, LogError> {
-        self.progress.begin(name, None, "rows");
+        self.progress.begin(name, total.into(), "rows");
         let result = work();
         self.progress.end();
         result
@@ -237,24 +196,35 @@ impl Job<'_> {
         let mut categories = Texts::default();
         let rules = Rules::new(&self.attribution.rules, self.attribution.view_through);
         let mut fates = Fates::new(rules);
-        self.engine
-            .materialise("read events", "events", &plan::events(self.attribution))?;
-
-        let mut matcher =
-            Matcher::load(self.engine, (0, self.passes), &mut fates, &mut categories)?;
+        let advance = |rows| self.progress.advance(rows);
+        let (events, items) = (self.rows("event"), self.rows("item"));
+        self.stage("read events", events + items, || {
+            let sql = plan::events(self.attribution);
+            self.engine
+                .materialise("read events", "events", &sql, &advance)
+        })?;
+        let mut matcher = self.stage("load events", events, || {
+            let (fates, categories) = (&mut fates, &mut categories);
+            Matcher::load(self.engine, (0, self.passes), fates, categories, &advance)
+        })?;
         let mut lists = ListPages::default();
         let (slot, item): (Vec<&Extra>, Vec<&Extra>) = (
             layout.slot_extras.iter().collect(),
             layout.item_extras.iter().collect(),
         );
-        self.progress
-            .begin("order placements", Some(self.usable(checked)), "rows");
         let rows = if self.whole {
             plan::rows(as_of, &slot, &item)
         } else {
             plan::narrow_rows(as_of, self.attribution.halo)
         };
-        let batches = self.engine.stream(STAGE, &rows)?;
+        let mut batches = self.engine.stream(STAGE, &rows)?;
+        // A sort gives nothing before it has read everything.
+        let sides = self.rows("page_impression") + if self.whole { items } else { 0 };
+        let read = self.usable(checked) + sides;
+        self.progress.begin("read placements", Some(read), "rows");
+        batches.wait(&advance);
+        self.progress
+            .begin("order placements", Some(self.usable(checked)), "rows");
         let files = RowFiles::write(
             batches,
             self.engine.work(),
@@ -281,9 +251,13 @@ impl Job<'_> {
             None => HashSet::new(),
         };
         let asked = |event: &Event| asked_about.contains(&event.id);
-        matcher.decide(&mut fates, &asked);
+        self.stage("match events", None, || {
+            matcher.decide(&mut fates, &asked);
+            Ok(())
+        })?;
 
-        let total = files.len * u64::from(self.passes - 1 + u32::from(self.attribution.halo));
+        let again = u64::from(self.passes - 1);
+        let total = again * (files.len + events) + files.len * u64::from(self.attribution.halo);
         self.progress.begin("attribute events", Some(total), "rows");
         for pass in 1..self.passes {
             let mut matcher = Matcher::load(
@@ -291,6 +265,7 @@ impl Job<'_> {
                 (pass, self.passes),
                 &mut fates,
                 &mut categories,
+                &advance,
             )?;
             let mut lists = ListPages::default();
             files.read(|rows, first| {
@@ -332,11 +307,16 @@ impl Job<'_> {
     /// Prepares the history columns.
     fn history(&self, attributed: &Attributed) -> Result<History, LogError> {
         let subjects = self.attribution.subjects();
-        let total = attributed.files.len * u64::from(self.passes);
+        // In one pass, history is counted while the examples are written.
         let counted_before = self.passes > 1 && !subjects.is_empty();
-        if counted_before {
-            self.progress.begin("count history", Some(total), "rows");
+        let rows = attributed.files.len * u64::from(counted_before);
+        let mut events = attributed.join.line("click").input;
+        if self.attribution.pairs.is_some() {
+            let total = attributed.join.total();
+            events += total.input - attributed.join.line("cancel").input;
         }
+        let total = u64::from(self.passes) * (rows + events);
+        self.progress.begin("count history", Some(total), "rows");
         let history = History::prepare(
             &subjects,
             self.passes,
@@ -349,9 +329,7 @@ impl Job<'_> {
                 })
             },
         );
-        if counted_before {
-            self.progress.end();
-        }
+        self.progress.end();
         history
     }
 
@@ -425,6 +403,7 @@ impl Job<'_> {
                     each(&events.event(at));
                 }
             }
+            self.progress.advance(events.len() as u64);
         }
         Ok(())
     }
@@ -434,7 +413,8 @@ impl Job<'_> {
         let Some(sequence) = &self.attribution.sequence else {
             return Ok(());
         };
-        let total = attributed.files.len * u64::from(self.passes + 1);
+        let events = attributed.join.total().input * u64::from(self.passes);
+        let total = attributed.files.len * u64::from(self.passes + 1) + events;
         self.progress.begin("write sequences", Some(total), "rows");
         let mut readers = Vec::new();
         for pass in 0..self.passes {
@@ -459,6 +439,20 @@ impl Job<'_> {
         })?;
         self.progress.end();
         merger.finish()
+    }
+
+    /// Rows of a table, as its files say.
+    fn rows(&self, table: &str) -> u64 {
+        let tables = self.source.rows();
+        let found = tables.iter().find(|(name, _)| *name == table);
+        found.map_or(0, |(_, rows)| *rows)
+    }
+
+    /// Rows that checking the log reads: tables with a key twice, pages again with the placements.
+    fn check_reads(&self) -> u64 {
+        let once = |source: &TableSource| source.rows * (1 + u64::from(source.table.key.is_some()));
+        let tables: u64 = self.source.tables().map(once).sum();
+        tables + 2 * self.rows("page_impression")
     }
 
     fn usable(&self, checked: &CheckedLog) -> u64 {

@@ -50,6 +50,7 @@ mod rows;
 mod sequences;
 mod source;
 mod stream;
+mod summary;
 mod tables;
 mod trace;
 mod validate;
@@ -58,12 +59,13 @@ mod writer;
 pub use check::RejectCount;
 pub use dry_run::{DryRun, PlannedStage, dry_run};
 pub use error::LogError;
-pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples, labels};
+pub use examples::{EXAMPLES_FORMAT, examples, labels};
 pub use history_options::{HistoryKey, PairOptions, SequenceOptions};
 pub use join_report::{JoinLine, JoinReport};
 pub use options::{Attribution, AttributionOptions, EngineOptions, Grades};
 pub use passes::Memory;
 pub use source::LogSource;
+pub use summary::{ExampleFiles, ExamplesSummary};
 pub use trace::{
     CreditTrace, EventTrace, PageTrace, PlacementTrace, RawRow, RawValue, RejectedRow, span, trace,
 };

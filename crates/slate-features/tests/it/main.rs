@@ -9,3 +9,4 @@ mod golden;
 mod kinds;
 mod letor;
 mod properties;
+mod trace;

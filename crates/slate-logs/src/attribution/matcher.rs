@@ -17,12 +17,14 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    /// Reads the events of a pass. The first pass counts those that take no part.
+    /// Reads the events of a pass. The first pass counts those that take no part. `told` hears how many
+    /// were read.
     pub(crate) fn load(
         engine: &Engine,
         (pass, passes): (u32, u32),
         fates: &mut Fates,
         categories: &mut Texts,
+        told: &dyn Fn(u64),
     ) -> Result<Self, LogError> {
         let mut events = Vec::new();
         let mut batches = engine.stream("read events", "SELECT * FROM events")?;
@@ -42,6 +44,7 @@ impl Matcher {
                     events.push(read.event(at));
                 }
             }
+            told(read.len() as u64);
         }
         let wanted = Wanted::by(events.iter());
         Ok(Self {

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use slate_features::{DatasetSummary, FeatureMap};
 use slate_logs::{EngineOptions, ExamplesSummary};
+use slate_types::Progress as _;
 
 use super::{Context, dry_run};
 use crate::artefacts::Staged;
@@ -57,7 +58,9 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
         &args.logs,
         staged.path(),
     )?;
+    bar.begin("flush to disk", None, "files");
     staged.commit()?;
+    bar.end();
     for note in &made.dataset.notes {
         context.console.say(&format!("note: {note}"));
     }

@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result};
 use slate_logs::{EngineOptions, ExampleFiles, LogSource};
 
 use super::features::{bytes, join_table};
+use slate_types::Progress as _;
+
 use super::{Context, dry_run};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::LabelArgs;
@@ -43,6 +45,8 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     .with_context(|| format!("cannot attribute the logs `{}`", args.logs.display()))?;
     let json = featurise::summary(&labelled)?;
     manifest::write_json(&file("join.json"), &featurise::join_file(&json))?;
+    bar.begin("flush to disk", None, "files");
     staged.commit()?;
+    bar.end();
     Ok(Outcome::done(json, join_table(&labelled)))
 }

@@ -1,9 +1,10 @@
 //! Progress bars on stderr: rate, count and time left; nothing where there is no terminal.
 
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use slate_types::Progress;
 
 /// One bar at a time; a new stage replaces the last.
@@ -40,16 +41,21 @@ impl Progress for Bar {
         }
         let template = match total {
             Some(_) => {
-                format!(
-                    "{{prefix:<12}} {{bar:24}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}"
-                )
+                "{prefix:<17} {bar:24} {human_pos}/{human_len} {unit}  {rate}  {eta} left  {msg}"
             }
-            None => {
-                format!("{{prefix:<12}} {{spinner}} {{human_pos}} {unit}  {{elapsed}}  {{msg}}")
-            }
+            None => "{prefix:<17} {spinner} {elapsed}  {msg}",
         };
-        let style = ProgressStyle::with_template(&template)
-            .expect("the template is one of the two above, both valid");
+        let unit = unit.to_owned();
+        let per_second = format!("{unit}/s");
+        let style = ProgressStyle::with_template(template)
+            .expect("the template is one of the two above, both valid")
+            .with_key("unit", move |_: &ProgressState, out: &mut dyn Write| {
+                let _ = out.write_str(&unit);
+            })
+            .with_key("rate", move |state: &ProgressState, out: &mut dyn Write| {
+                let rate = HumanCount(state.per_sec().round() as u64);
+                let _ = write!(out, "{rate} {per_second}");
+            });
         // The stderr target draws nothing where stderr is no terminal.
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
         bar.set_style(style);

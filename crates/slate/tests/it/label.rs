@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::program::{SMALL, config, logs, slate};
 
-fn read(file: &Path) -> RecordBatch {
+pub(crate) fn read(file: &Path) -> RecordBatch {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
     let schema = builder.schema().clone();
     let batches: Result<Vec<_>, _> = builder.build().unwrap().collect();

@@ -16,3 +16,4 @@ mod contract;
 mod label;
 mod program;
 mod real_logs;
+mod trace;
