@@ -80,32 +80,11 @@ pub(crate) fn prepare(
         spec.check()?;
     }
     let rule = split.rule()?;
+    let (source, tables) = open(inputs, spec, map.as_ref())?;
     let Inputs {
         examples,
         sequences,
     } = inputs;
-    let source = Examples::open(examples)?;
-    for column in REQUIRED {
-        source.require(column, "every dataset")?;
-    }
-    match &map {
-        None => require_columns(&source, spec)?,
-        Some(map) => {
-            for column in map.columns() {
-                source.require(column, "the feature map")?;
-            }
-        }
-    }
-
-    let wants_history = map
-        .as_ref()
-        .map_or(spec.history.is_some(), |map| map.history.is_some());
-    require_sequences(wants_history, sequences)?;
-    let tables = tables(spec)?;
-    if let Some(map) = &map {
-        check_tables(map, spec, &tables)?;
-    }
-
     let scan = in_stage(progress, "scan", source.rows, || scan(&source, progress))?;
     let lists = scan.moments.iter().map(|moment| moment.lists).sum();
     if lists < Split::ALL.len() as u64 {
@@ -156,6 +135,38 @@ pub(crate) fn prepare(
         map,
         notes,
     })
+}
+
+/// Opens the files and checks that they have what the map, or else the spec, wants.
+pub(crate) fn open(
+    inputs: Inputs<'_>,
+    spec: &FeatureSpec,
+    map: Option<&FeatureMap>,
+) -> Result<(Examples, Vec<VectorTable>), FeatureError> {
+    let Inputs {
+        examples,
+        sequences,
+    } = inputs;
+    let source = Examples::open(examples)?;
+    for column in REQUIRED {
+        source.require(column, "every dataset")?;
+    }
+    match map {
+        None => require_columns(&source, spec)?,
+        Some(map) => {
+            for column in map.columns() {
+                source.require(column, "the feature map")?;
+            }
+        }
+    }
+
+    let wants_history = map.map_or(spec.history.is_some(), |map| map.history.is_some());
+    require_sequences(wants_history, sequences)?;
+    let tables = tables(spec)?;
+    if let Some(map) = map {
+        check_tables(map, spec, &tables)?;
+    }
+    Ok((source, tables))
 }
 
 /// Makes a dataset in `out`, a folder that exists and is empty.

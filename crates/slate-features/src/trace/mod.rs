@@ -12,8 +12,8 @@ use serde_json::Value;
 use slate_types::{Progress, Split};
 
 use crate::{
-    Applier, Block, FeatureError, FeatureMap, FeatureSpec, Inputs, SplitSpec,
-    build::{KNOWN_OR_NAN, Prepared, REQUIRED, flags, in_stage, prepare, rows, usable},
+    Applier, Block, FeatureError, FeatureMap, FeatureSpec, Inputs, SplitSpec, TimeSplit,
+    build::{KNOWN_OR_NAN, REQUIRED, flags, in_stage, open, prepare, rows, usable},
     data::SplitData,
     multi::ExtrasApplier,
     sequences::Sequences,
@@ -37,7 +37,10 @@ pub struct PageFeatures {
 pub struct ListFeatures {
     /// Its id.
     pub list_id: i64,
-    /// The part of the dataset it is in; none where a label window is still open.
+    /// Whether no label of it can change any more.
+    pub matured: bool,
+    /// The part of the dataset it is in; none where it is not matured, and where the log has too few
+    /// lists to be divided.
     pub split: Option<Split>,
     /// Its place among the lists of that part, from 0.
     pub list: Option<u64>,
@@ -129,8 +132,24 @@ pub fn trace(
     progress: &dyn Progress,
 ) -> Result<PageFeatures, FeatureError> {
     let fitted = map.is_none();
-    let prepared = prepare(inputs, spec, split, map, progress)?;
-    let map = &prepared.map;
+    let given = map.clone();
+    let (map, source, tables, times) = match (prepare(inputs, spec, split, map, progress), given) {
+        (Ok(made), _) => (made.map, made.source, made.tables, Some(made.times)),
+        // A map that is given needs no parts, so a log too short for them can be traced too.
+        (
+            Err(
+                FeatureError::TooFewLists { .. }
+                | FeatureError::EmptySplit { .. }
+                | FeatureError::NoPositives { .. },
+            ),
+            Some(map),
+        ) => {
+            let (source, tables) = open(inputs, spec, Some(&map))?;
+            (map, source, tables, None)
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let map = &map;
     let (read, beside) = match (&map.history, inputs.sequences) {
         (Some(_), Some(path)) => (Some(Sequences::open(path)?), Some(Sequences::open(path)?)),
         _ => (None, None),
@@ -139,9 +158,10 @@ pub fn trace(
         page,
         map,
         applier: Applier::new(map),
-        extras: ExtrasApplier::new(map, &prepared.tables, read),
+        extras: ExtrasApplier::new(map, &tables, read),
         history: beside,
         weights: &spec.weights,
+        times,
         passed: BTreeMap::new(),
         found: PageFeatures {
             feature_map_sha256: map.hash(),
@@ -152,10 +172,10 @@ pub fn trace(
     };
     let mut columns = map.columns();
     columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
-    in_stage(progress, "find the page", prepared.source.rows, || {
-        for block in prepared.source.blocks(&columns)? {
+    in_stage(progress, "find the page", source.rows, || {
+        for block in source.blocks(&columns)? {
             let block = block?;
-            tracer.take(&block, &prepared)?;
+            tracer.take(&block)?;
             progress.advance(block.rows() as u64);
         }
         Ok(())
@@ -172,13 +192,15 @@ struct Tracer<'a> {
     /// The sequences once more, as they were written.
     history: Option<Sequences>,
     weights: &'a [f64],
+    /// Where the parts begin, if there are parts.
+    times: Option<TimeSplit>,
     /// Lists and rows of each part so far.
     passed: BTreeMap<Split, (u64, u64)>,
     found: PageFeatures,
 }
 
 impl Tracer<'_> {
-    fn take(&mut self, block: &Block, prepared: &Prepared) -> Result<(), FeatureError> {
+    fn take(&mut self, block: &Block) -> Result<(), FeatureError> {
         let pages = block.integers("page_id")?.values();
         let here = pages.contains(&self.page);
         let data = if here {
@@ -197,7 +219,8 @@ impl Tracer<'_> {
         let matured = flags(block, "matured")?;
         for (list, range) in block.lists().iter().enumerate() {
             let fits = usable(&matured[range.clone()]);
-            let split = fits.then(|| prepared.times.part(times[range.start]));
+            let parts = self.times.filter(|_| fits);
+            let split = parts.map(|parts| parts.part(times[range.start]));
             let passed = split.map(|split| {
                 let passed = self.passed.entry(split).or_default();
                 let before = *passed;
@@ -226,6 +249,7 @@ impl Tracer<'_> {
             };
             self.found.lists.push(ListFeatures {
                 list_id: id,
+                matured: fits,
                 split,
                 list: passed.map(|(lists, _)| lists),
                 history: steps.iter().enumerate().map(step).collect(),

@@ -151,7 +151,8 @@ fn a_feature_is_told_from_raw_to_tensor() {
         examples: &examples,
         sequences: None,
     };
-    let unpriced = rows.iter().find(|row| row.price.is_none()).unwrap();
+    let unpriced = |row: &&Row| row.price.is_none() && row.category.is_some();
+    let unpriced = rows.iter().find(unpriced).unwrap();
     let found = trace(
         inputs,
         &parse(EVERYTHING),

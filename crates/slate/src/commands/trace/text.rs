@@ -230,7 +230,10 @@ fn tensors(features: &PageFeatures, lists: bool) -> String {
         };
         let place = match (list.split, list.list) {
             (Some(split), Some(at)) => format!("list {at} of {}", split.name()),
-            _ => "in no part of a dataset: a label window is still open".to_owned(),
+            _ if !list.matured => {
+                "in no part of a dataset: a label window is still open".to_owned()
+            }
+            _ => "in no part of a dataset: too few lists to divide them".to_owned(),
         };
         let _ = writeln!(text, "{name}: {place}");
         if !list.history.is_empty() {
