@@ -9,10 +9,10 @@ use crate::tables::LATEST;
 use crate::validate::work_folder;
 use crate::{Attribution, EngineOptions, LogError, LogSource, plan};
 
-/// A placement in a sort: what the output has of it, without history.
-const SORTED_ROW: u64 = 260;
-/// An extra column of a placement in a sort.
-const SORTED_EXTRA: u64 = 12;
+/// A placement in a sort: what the output has of it without history, once as read and once as sorted.
+const SORTED_ROW: u64 = 560;
+/// An extra column of a placement in a sort, twice too.
+const SORTED_EXTRA: u64 = 24;
 
 /// What [`dry_run`] finds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,7 +23,7 @@ pub struct DryRun {
     pub stages: Vec<PlannedStage>,
     /// How memory is divided.
     pub memory: Memory,
-    /// Most bytes the job is thought to hold at once: an upper estimate from the sizes of the tables.
+    /// Most bytes the job is thought to hold at once, by the sizes of the tables.
     pub estimated: u64,
     /// The columns of history that would be counted.
     pub history_columns: Vec<String>,
@@ -40,7 +40,7 @@ pub struct PlannedStage {
     pub passes: u32,
     /// Rows of one pass.
     pub rows: u64,
-    /// Bytes held beside what every stage holds; an upper estimate.
+    /// Bytes held beside what every stage holds, by the sizes of the tables.
     pub memory: u64,
     /// Whether it goes to disk where memory ends.
     pub spills: bool,

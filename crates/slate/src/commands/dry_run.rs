@@ -102,7 +102,7 @@ fn text(plan: &DryRun, more: &[(&'static str, u64)]) -> String {
         mebibytes(memory.needed),
     ]);
     totals.row([
-        "most, estimated from above".to_owned(),
+        "most at once, estimated".to_owned(),
         mebibytes(plan.estimated),
     ]);
     let mut text = format!(
@@ -112,7 +112,7 @@ fn text(plan: &DryRun, more: &[(&'static str, u64)]) -> String {
         totals.render()
     );
     match memory.limit {
-        // The estimate is from above; a little more than allowed is no promise broken.
+        // The estimate is rough: a little more than allowed is not worth a word.
         Some(limit) if plan.estimated > limit + limit / 4 => text
             .push_str("note: the estimate is above --memory; more --passes would bring it down\n"),
         None => text.push_str("no --memory was given: one pass, and sorts stay in memory\n"),

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{
+    FormattedDuration, HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use slate_types::Progress;
 
 /// One bar at a time; a new stage replaces the last.
@@ -40,9 +42,7 @@ impl Progress for Bar {
             return;
         }
         let template = match total {
-            Some(_) => {
-                "{prefix:<17} {bar:24} {human_pos}/{human_len} {unit}  {rate}  {eta} left  {msg}"
-            }
+            Some(_) => "{prefix:<17} {bar:24} {human_pos}/{human_len} {unit}  {rate}  {msg}",
             None => "{prefix:<17} {spinner} {elapsed}  {msg}",
         };
         let unit = unit.to_owned();
@@ -53,8 +53,12 @@ impl Progress for Bar {
                 let _ = out.write_str(&unit);
             })
             .with_key("rate", move |state: &ProgressState, out: &mut dyn Write| {
-                let rate = HumanCount(state.per_sec().round() as u64);
-                let _ = write!(out, "{rate} {per_second}");
+                // Nothing done yet says nothing about what is left.
+                if state.pos() > 0 {
+                    let rate = HumanCount(state.per_sec().round() as u64);
+                    let left = FormattedDuration(state.eta());
+                    let _ = write!(out, "{rate} {per_second}  {left} left");
+                }
             });
         // The stderr target draws nothing where stderr is no terminal.
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
