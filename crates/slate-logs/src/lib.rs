@@ -3,7 +3,8 @@
 //! A log is a folder with the tables of [`slate_types::log`]. [`LogSource::open`] checks their
 //! columns, [`examples`] checks their rows, credits each event to at most one placement, counts what
 //! was known of items and users before each page, and writes one row for each placement.
-//! [`validate`] only looks, and lists every problem.
+//! [`validate`] only looks, and lists every problem; [`dry_run`] says what a job would take;
+//! [`trace`] follows one page through the job and says why each event went where it went.
 //!
 //! What is decided here, once, for everything downstream:
 //!

@@ -25,7 +25,7 @@ pub(super) fn label(trace: &mut PageTrace, labels: &[Written]) {
             let own = trace.events.iter();
             own.filter(|event| event.concerns == Some(placement.impression_id))
         };
-        let said = |event: &EventTrace| format!("{} {}", event.event_type, event.reason);
+        let said = |event: &EventTrace| format!("{}: {}", event.event_type, event.reason);
         let counted: Vec<String> = events()
             .filter(|event| event.counts_here)
             .map(|event| {

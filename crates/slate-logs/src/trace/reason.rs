@@ -361,7 +361,7 @@ impl Explainer<'_> {
                     span(clicked - event.ts)
                 ),
                 _ => format!(
-                    "{names}slot {} was shown {} before, but not clicked",
+                    "{names}slot {} was shown {} before, but not clicked (`view_through` is off)",
                     here.slot,
                     span(event.ts - here.ts)
                 ),

@@ -14,6 +14,7 @@ mod bad_input;
 mod determinism;
 mod import;
 mod log;
+mod progress;
 mod random;
 mod trace;
 mod twin;

@@ -101,7 +101,7 @@ fn every_event_has_its_reason() {
             "4 click attributed elsewhere: went to page 2, slot 0, shown 10 min after slot 1 (last touch)",
             "5 click late outside_window: 45 min after slot 2 was shown, 15 min past the window of 30 min",
             "2 purchase attributed cancelled: slot 0 is the latest clicked placement of the item, 1 d before; cancelled 1 d later",
-            "7 purchase orphan not_clicked: slot 2 was shown 1 d before, but not clicked",
+            "7 purchase orphan not_clicked: slot 2 was shown 1 d before, but not clicked (`view_through` is off)",
             "3 cancel attributed cancels: takes back purchase 2 of order 5 (slot 0)",
             "11 cancel orphan cancels_nothing: no purchase of the item in order 8",
             "12 watch late outside_window: 40 d after slot 0 was shown, 10 d past the window of 30 d",
@@ -114,10 +114,10 @@ fn every_event_has_its_reason() {
     assert_eq!(why[0], "clicked 30 s after");
     assert_eq!(
         why[1],
-        "click went to page 2, slot 0, shown 10 min after slot 1 (last touch)"
+        "click: went to page 2, slot 0, shown 10 min after slot 1 (last touch)"
     );
     assert!(
-        why[2].starts_with("click slot 2 was shown 3 s after it"),
+        why[2].starts_with("click: slot 2 was shown 3 s after it"),
         "{}",
         why[2]
     );
@@ -194,6 +194,37 @@ fn a_page_that_is_not_there_is_told_with_its_neighbours() {
     log.slots.retain(|slot| slot.page_id == 1);
     let error = trace(&log, &options, 12, 1).unwrap_err().to_string();
     assert!(error.ends_with("no placement was shown on it"), "{error}");
+}
+
+#[test]
+fn rows_set_aside_are_told_with_the_page() {
+    let (mut log, options) = story();
+    // Two placements with one id, and an event of an unknown kind of time.
+    let mut twice = log.slots[0].clone();
+    twice.slot = 7;
+    log.slots.push(twice);
+    log.events[0].ts = 5;
+    let options = AttributionOptions {
+        max_reject_share: 0.5,
+        ..options
+    };
+    let (page, _) = trace(&log, &options, 1, 1).unwrap();
+    let told: Vec<String> = page
+        .rejects
+        .iter()
+        .map(|reject| {
+            let (table, key) = (&reject.table, reject.key.unwrap());
+            format!("{table} {key} `{}` {}", reject.column, reject.reason)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "slot_impression 1 `impression_id` repeats the id of another row",
+            "event 1 `ts` is outside the years 2000 to 2100",
+        ]
+    );
+    assert_eq!(page.placements.len(), 3, "the first row of the id is kept");
 }
 
 proptest! {

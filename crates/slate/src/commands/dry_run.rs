@@ -9,6 +9,9 @@ use slate_logs::{Attribution, DryRun, EngineOptions, LogSource};
 
 use crate::console::{Align, Outcome, Table};
 
+/// Characters of a line of the engine's plan that are shown.
+const WIDTH: usize = 118;
+
 /// What `slate label` would do.
 pub(super) fn labels(
     source: &LogSource,
@@ -125,10 +128,14 @@ fn text(plan: &DryRun, more: &[(&'static str, u64)]) -> String {
             plan.history_columns.join(", ")
         ));
     }
-    text.push_str(&format!(
-        "\nThe engine's plan for the order of placements\n{}",
-        plan.plan
-    ));
+    text.push_str("\nThe engine's plan for the order of placements\n");
+    for line in plan.plan.lines() {
+        // Projections list every column; the JSON has them whole.
+        match line.char_indices().nth(WIDTH) {
+            Some((end, _)) => text.push_str(&format!("{}…\n", &line[..end])),
+            None => text.push_str(&format!("{line}\n")),
+        }
+    }
     text
 }
 

@@ -31,7 +31,9 @@ pub(super) fn page(page: &PageTrace, features: Option<&PageFeatures>) -> String 
         &["page_id", "list_id"]
     };
     text.push_str(&rows(&page.slots, &["slot", "impression_id"], hidden));
-    if !page.items.is_empty() {
+    // Items of which nothing but their number is known say nothing.
+    let known_items = |row: &RawRow| known(row).any(|(name, _)| name != "item_id");
+    if page.items.iter().any(known_items) {
         text.push_str("\nItems, as logged\n");
         text.push_str(&rows(&page.items, &["item_id"], &[]));
     }
