@@ -251,8 +251,8 @@ impl Job<'_> {
             None => HashSet::new(),
         };
         let asked = |event: &Event| asked_about.contains(&event.id);
-        self.stage("match events", None, || {
-            matcher.decide(&mut fates, &asked);
+        self.stage("match events", 2 * matcher.events(), || {
+            matcher.decide(&mut fates, &asked, &advance);
             Ok(())
         })?;
 
@@ -275,7 +275,7 @@ impl Job<'_> {
                 Ok(())
             })?;
             lists.check()?;
-            matcher.decide(&mut fates, &asked);
+            matcher.decide(&mut fates, &asked, &|_| {});
         }
         if self.attribution.halo {
             let wanted = Wanted::by_seller(fates.unresolved());

@@ -212,7 +212,8 @@ pub(crate) struct LabelArgs {
 #[command(
     after_help = "Examples:\n  slate trace 4711 --config configs/demo.toml --logs logs\n  \
     slate trace 4711 -c my.toml --logs logs --feature-map run/feature_map.json --slot 2\n  \
-    slate trace 4711 -c my.toml --logs logs --json | jq '.events[] | .reason'"
+    slate trace 4711 -c my.toml --logs logs --json | jq '.events[] | .reason'\n\n\
+    It runs the whole job, since history needs the whole log, in the temporary folder ($TMPDIR)."
 )]
 pub(crate) struct TraceArgs {
     /// The page, by its `page_id`

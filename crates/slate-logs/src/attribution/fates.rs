@@ -92,14 +92,16 @@ impl Fates {
     }
 
     /// Decides about the events of one pass; `placements` are all they want, in any order.
+    /// `told` hears of every event twice.
     pub(crate) fn decide(
         &mut self,
         events: &[Event],
         placements: &mut [Placement],
         watch: &dyn Fn(&Event) -> bool,
+        told: &dyn Fn(u64),
     ) {
         placements.sort_unstable_by_key(Placement::order);
-        let decisions = credit::decide(events, placements, &self.rules, &mut self.clicked);
+        let decisions = credit::decide(events, placements, &self.rules, &mut self.clicked, told);
         for (event, decision) in events.iter().zip(decisions) {
             if event.is("purchase") || event.is("cancel") {
                 self.deals.push(Deal {

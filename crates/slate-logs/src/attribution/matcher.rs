@@ -61,10 +61,20 @@ impl Matcher {
             .extend(wants.map(|at| Placement::of(rows, at, first)));
     }
 
-    /// Gives each event of the pass its end.
-    pub(crate) fn decide(mut self, fates: &mut Fates, watch: &dyn Fn(&Event) -> bool) {
+    /// Events of the pass that take part.
+    pub(crate) fn events(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    /// Gives each event of the pass its end. `told` hears of every event twice.
+    pub(crate) fn decide(
+        mut self,
+        fates: &mut Fates,
+        watch: &dyn Fn(&Event) -> bool,
+        told: &dyn Fn(u64),
+    ) {
         // In one order, whatever the engine's threads did.
         self.events.sort_unstable_by_key(|event| event.id);
-        fates.decide(&self.events, &mut self.found, watch);
+        fates.decide(&self.events, &mut self.found, watch, told);
     }
 }
