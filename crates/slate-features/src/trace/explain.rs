@@ -328,7 +328,9 @@ fn categorical_words(feature: &CategoricalFeature) -> (&'static str, String) {
 }
 
 fn scaling(scale: Scale) -> String {
-    format!("(x − {}) / {}", short(scale.mean), short(scale.sd))
+    let sign = if scale.mean < 0.0 { '+' } else { '−' };
+    let (mean, sd) = (short(scale.mean.abs()), short(scale.sd));
+    format!("(x {sign} {mean}) / {sd}")
 }
 
 /// A number with about five digits.

@@ -47,6 +47,11 @@ pub(super) fn label(trace: &mut PageTrace, labels: &[Written]) {
                 "the page has neither user nor session, and no event names the placement".to_owned()
             }
         };
+        // What else happened to a placement with a click matters where a purchase came to nothing.
+        let bought = events().find(|event| event.event_type == "purchase" && !event.counts_here);
+        if let (false, false, Some(event)) = (counted.is_empty(), placement.purchase, bought) {
+            why.push_str(&format!("; but {}", said(event)));
+        }
         if !placement.matured {
             why.push_str(&format!(
                 "; not final: windows close {}",

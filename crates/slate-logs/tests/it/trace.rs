@@ -111,7 +111,11 @@ fn every_event_has_its_reason() {
     assert_eq!(page.other_events, BTreeMap::from([("click".to_owned(), 1)]));
     assert_eq!(page.ends.values().sum::<u64>(), page.events.len() as u64);
     let why: Vec<&str> = page.placements.iter().map(|p| p.why.as_str()).collect();
-    assert_eq!(why[0], "clicked 30 s after");
+    assert_eq!(
+        why[0],
+        "clicked 30 s after; but purchase: slot 0 is the latest clicked placement of the item, \
+         1 d before; cancelled 1 d later"
+    );
     assert_eq!(
         why[1],
         "click: went to page 2, slot 0, shown 10 min after slot 1 (last touch)"
