@@ -23,7 +23,7 @@ use crate::{
     dataset::sha256,
     examples::Examples,
     export::{Format, PartWriter},
-    fit::{Fitted, fit, require_columns, require_sequences, tables},
+    fit::{Fitted, fit, readings, require_columns, require_sequences, tables},
     long_lists::Limited,
     manifest::MANIFEST_FILE,
     map::FEATURE_MAP_FILE,
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Columns of the examples that every dataset needs.
-const REQUIRED: [&str; 10] = [
+pub(crate) const REQUIRED: [&str; 10] = [
     "list_id",
     "page_id",
     "impression_id",
@@ -50,7 +50,7 @@ const REQUIRED: [&str; 10] = [
     "matured",
 ];
 /// Columns that become arrays where they are there, and NaN where they are not.
-const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
+pub(crate) const KNOWN_OR_NAN: [&str; 4] = ["propensity", "price", "ad_rate", "raw_score"];
 
 /// The files a dataset is made of.
 #[derive(Debug, Clone, Copy)]
@@ -87,55 +87,40 @@ pub struct Outputs<'a> {
     pub formats: &'a BTreeSet<Format>,
 }
 
-/// Makes a dataset.
-///
-/// # Errors
-/// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
-/// [`FeatureError::Order`] for examples that are not sorted; [`FeatureError::TooFewLists`],
-/// [`FeatureError::EmptySplit`] and [`FeatureError::NoPositives`] for examples that cannot be
-/// divided or learned from.
-pub fn build(
+/// Examples that were looked through, and the map they will be made into numbers with.
+pub(crate) struct Prepared {
+    pub(crate) source: Examples,
+    pub(crate) tables: Vec<VectorTable>,
+    rule: Rule,
+    /// Where the parts begin.
+    pub(crate) times: TimeSplit,
+    splits: BTreeMap<Split, SplitCounts>,
+    left_out: LeftOut,
+    pub(crate) map: FeatureMap,
+    notes: Vec<String>,
+}
+
+/// Checks the columns, divides the lists by time, and fits the map where none is given.
+pub(crate) fn prepare(
     inputs: Inputs<'_>,
     spec: &FeatureSpec,
     split: &SplitSpec,
     map: MapSource,
-    outputs: Outputs<'_>,
-    origin: Origin,
     progress: &dyn Progress,
-) -> Result<DatasetSummary, FeatureError> {
+) -> Result<Prepared, FeatureError> {
     if !matches!(map, MapSource::Given(_)) {
         spec.check()?;
     }
     let rule = split.rule()?;
-    let out = outputs.folder;
+    let given = match &map {
+        MapSource::Given(map) => Some(map),
+        MapSource::Fit | MapSource::Extended { .. } => None,
+    };
+    let (source, tables) = open(inputs, spec, given)?;
     let Inputs {
         examples,
         sequences,
     } = inputs;
-    let limit = spec.list_limit()?;
-    let source = Examples::open(examples)?.limited(limit);
-    for column in REQUIRED {
-        source.require(column, "every dataset")?;
-    }
-    match &map {
-        MapSource::Fit | MapSource::Extended { .. } => require_columns(&source, spec)?,
-        MapSource::Given(map) => {
-            for column in map.columns() {
-                source.require(column, "the feature map")?;
-            }
-        }
-    }
-
-    let wants_history = match &map {
-        MapSource::Given(map) => map.history.is_some(),
-        _ => spec.history.is_some(),
-    };
-    require_sequences(wants_history, sequences)?;
-    let tables = tables(spec)?;
-    if let MapSource::Given(map) = &map {
-        check_tables(map, spec, &tables)?;
-    }
-
     let scan = in_stage(progress, "scan", source.rows, || scan(&source, progress))?;
     let lists = scan.moments.iter().map(|moment| moment.lists).sum();
     if lists < Split::ALL.len() as u64 {
@@ -155,17 +140,22 @@ pub fn build(
     }
 
     let fresh = || {
-        in_stage(progress, "fit", splits[&Split::Train].rows, || {
-            let advance = |rows| progress.advance(rows);
-            fit(
-                &source,
-                spec,
-                times.valid_from,
-                sequences,
-                &tables,
-                &advance,
-            )
-        })
+        in_stage(
+            progress,
+            "fit",
+            readings(spec) * splits[&Split::Train].rows,
+            || {
+                let advance = |rows| progress.advance(rows);
+                fit(
+                    &source,
+                    spec,
+                    times.valid_from,
+                    sequences,
+                    &tables,
+                    &advance,
+                )
+            },
+        )
     };
     let Fitted { map, notes } = match map {
         MapSource::Fit => fresh()?,
@@ -183,6 +173,83 @@ pub fn build(
             Fitted { map, notes }
         }
     };
+    let mut notes = notes;
+    notes.extend(long_lists_note(spec.list_limit()?, scan.limited));
+    Ok(Prepared {
+        source,
+        tables,
+        rule,
+        times,
+        splits,
+        left_out: scan.left_out,
+        map,
+        notes,
+    })
+}
+
+/// Opens the files and checks that they have what the map, or else the spec, wants.
+pub(crate) fn open(
+    inputs: Inputs<'_>,
+    spec: &FeatureSpec,
+    map: Option<&FeatureMap>,
+) -> Result<(Examples, Vec<VectorTable>), FeatureError> {
+    let Inputs {
+        examples,
+        sequences,
+    } = inputs;
+    let source = Examples::open(examples)?.limited(spec.list_limit()?);
+    for column in REQUIRED {
+        source.require(column, "every dataset")?;
+    }
+    match map {
+        None => require_columns(&source, spec)?,
+        Some(map) => {
+            for column in map.columns() {
+                source.require(column, "the feature map")?;
+            }
+        }
+    }
+
+    let wants_history = map.map_or(spec.history.is_some(), |map| map.history.is_some());
+    require_sequences(wants_history, sequences)?;
+    let tables = tables(spec)?;
+    if let Some(map) = map {
+        check_tables(map, spec, &tables)?;
+    }
+    Ok((source, tables))
+}
+
+/// Makes a dataset.
+///
+/// # Errors
+/// What [`FeatureSpec::check`], [`SplitSpec::check`] and [`FeatureMap::fit`] refuse;
+/// [`FeatureError::Order`] for examples that are not sorted; [`FeatureError::TooFewLists`],
+/// [`FeatureError::EmptySplit`] and [`FeatureError::NoPositives`] for examples that cannot be
+/// divided or learned from.
+pub fn build(
+    inputs: Inputs<'_>,
+    spec: &FeatureSpec,
+    split: &SplitSpec,
+    map: MapSource,
+    outputs: Outputs<'_>,
+    origin: Origin,
+    progress: &dyn Progress,
+) -> Result<DatasetSummary, FeatureError> {
+    let Prepared {
+        source,
+        tables,
+        rule,
+        times,
+        splits,
+        left_out,
+        map,
+        notes,
+    } = prepare(inputs, spec, split, map, progress)?;
+    let out = outputs.folder;
+    let Inputs {
+        examples,
+        sequences,
+    } = inputs;
     let mut origin = origin;
     if origin.label_as_of.is_none() {
         origin.label_as_of.clone_from(&source.label_as_of);
@@ -203,9 +270,8 @@ pub fn build(
         },
     );
     manifest.splits = splits;
-    manifest.left_out = scan.left_out;
+    manifest.left_out = left_out;
     manifest.notes = notes;
-    manifest.notes.extend(long_lists_note(limit, scan.limited));
     in_stage(progress, "write", source.rows, || {
         for (feature, table) in map.embedding.iter().zip(&tables) {
             let name = table_name(&feature.name);
@@ -351,7 +417,7 @@ fn scan(source: &Examples, progress: &dyn Progress) -> Result<Scan, FeatureError
 }
 
 /// Whether no label of a list can change any more.
-fn usable(matured: &[u8]) -> bool {
+pub(crate) fn usable(matured: &[u8]) -> bool {
     matured.iter().all(|&matured| matured == 1)
 }
 
@@ -432,7 +498,7 @@ fn write(
 }
 
 /// The arrays of one block.
-fn rows(
+pub(crate) fn rows(
     block: &Block,
     features: Features,
     extras: Extras,
@@ -489,7 +555,7 @@ fn weight(block: &Block, grade: &[u8], weights: &[f64]) -> Result<Vec<f32>, Feat
 }
 
 /// A column of 0 and 1.
-fn flags(block: &Block, column: &str) -> Result<Vec<u8>, FeatureError> {
+pub(crate) fn flags(block: &Block, column: &str) -> Result<Vec<u8>, FeatureError> {
     let values = block.integers(column)?.values();
     let flag = |(row, &value): (usize, &i64)| match value {
         0 | 1 => Ok(value as u8),

@@ -20,7 +20,10 @@ use crate::{
     },
     multi,
     sequences::Sequences,
-    spec::{Categorical, DEFAULT_MIN_COUNT, FeatureSpec, HistorySpec, Numeric, Transform},
+    spec::{
+        Categorical, DEFAULT_MIN_COUNT, FeatureSpec, HistorySpec, Numeric, Rate, RateTransform,
+        Transform,
+    },
     value::{Counts, Value},
     vectors::VectorTable,
 };
@@ -88,6 +91,13 @@ pub(crate) fn require_columns(examples: &Examples, spec: &FeatureSpec) -> Result
     Ok(())
 }
 
+/// How often [`fit`] reads the training window.
+pub(crate) fn readings(spec: &FeatureSpec) -> u64 {
+    let scaled = |rate: &Rate| rate.transforms.contains(&RateTransform::Standardise);
+    let again = spec.rate.iter().any(scaled);
+    1 + u64::from(again) + u64::from(spec.history.is_some())
+}
+
 /// Fits after all checks; `advance` is told the rows of each block.
 pub(crate) fn fit(
     examples: &Examples,
@@ -137,9 +147,9 @@ pub(crate) fn fit(
         advance(block.rows() as u64);
         Ok(())
     })?;
-    fit_rate_scales(examples, &mut fitters, until)?;
+    fit_rate_scales(examples, &mut fitters, until, advance)?;
     let history = match (&spec.history, sequences) {
-        (Some(history), Some(path)) => Some(fit_history(examples, history, path, until)?),
+        (Some(history), Some(path)) => Some(fit_history(examples, history, path, until, advance)?),
         _ => None,
     };
 
@@ -250,6 +260,7 @@ fn fit_history(
     spec: &HistorySpec,
     path: &Path,
     until: i64,
+    advance: &dyn Fn(u64),
 ) -> Result<HistoryFeature, FeatureError> {
     let mut counts = Counts::default();
     let mut sequences = Sequences::open(path)?;
@@ -263,6 +274,7 @@ fn fit_history(
                 }
             }
         }
+        advance(block.rows() as u64);
         Ok(())
     })?;
     Ok(HistoryFeature {
@@ -323,6 +335,7 @@ fn fit_rate_scales(
     examples: &Examples,
     fitters: &mut [Fitter],
     until: i64,
+    advance: &dyn Fn(u64),
 ) -> Result<(), FeatureError> {
     let mut rates: Vec<&mut RateFitter> = fitters
         .iter_mut()
@@ -340,6 +353,7 @@ fn fit_rate_scales(
         columns.extend([spec.numerator.as_str(), spec.denominator.as_str()]);
     }
     training_rows(examples, &columns, until, |block, used| {
+        advance(block.rows() as u64);
         rates
             .par_iter_mut()
             .try_for_each(|rate| rate.observe_rates(block, used))

@@ -4,7 +4,8 @@
 //! labels), divides its lists by time, fits a [`FeatureMap`] to the training window and writes a
 //! dataset: plain `.npy` arrays, four parts, one manifest. [`letor::import_letor`] makes the same
 //! folder from LETOR files, which have features already. [`Dataset`] reads the folder back and
-//! checks it. [`batches`] pads its ragged lists into what a network reads.
+//! checks it. [`batches`] pads its ragged lists into what a network reads. [`trace`] shows how the
+//! numbers of one page come about.
 //!
 //! Times are UTC microseconds, prices minor units; unknown is NaN on disk, never a stand-in.
 //! Nothing after the training window reaches the feature map, and a list whose labels can still
@@ -61,6 +62,7 @@ mod ragged;
 mod sequences;
 mod spec;
 mod split;
+mod trace;
 mod value;
 mod vectors;
 mod writer;
@@ -91,3 +93,6 @@ pub use spec::{
     RateTransform, Relative, Transform,
 };
 pub use split::{DEFAULT_FRACTIONS, SplitSpec, TimeSplit};
+pub use trace::{
+    FeatureTrace, ListFeatures, PageFeatures, RowFeatures, StepFeatures, TensorRow, trace,
+};

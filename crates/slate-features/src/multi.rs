@@ -117,6 +117,17 @@ impl<'a> ExtrasApplier<'a> {
         })
     }
 
+    /// Passes over a block without making anything of it.
+    pub(crate) fn skip(&mut self, block: &Block) -> Result<(), FeatureError> {
+        if let Some((_, sequences)) = &mut self.history {
+            let lists = block.integers("list_id")?;
+            for rows in block.lists().iter() {
+                sequences.next(lists.value(rows.start), 0)?;
+            }
+        }
+        Ok(())
+    }
+
     fn history(&mut self, block: &Block) -> Result<Option<History>, FeatureError> {
         let (Some(feature), Some((lookup, sequences))) = (&self.map.history, &mut self.history)
         else {

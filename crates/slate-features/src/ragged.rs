@@ -10,6 +10,13 @@ pub struct Ragged {
     pub values: Vec<u32>,
 }
 
+impl Ragged {
+    /// The values of row `row`.
+    pub fn of(&self, row: usize) -> &[u32] {
+        &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
 /// What the person of each list did last before it, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {

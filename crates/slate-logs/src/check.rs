@@ -49,11 +49,13 @@ pub(crate) struct TableCheck {
     repeats: u64,
 }
 
-/// Checks all tables, in the order in which they depend on each other.
+/// Checks all tables, in the order in which they depend on each other. `told` hears how many rows are
+/// read on the way; most tables are read twice, and pages once more with the placements.
 pub(crate) fn check_log(
     engine: &Engine,
     source: &LogSource,
     attribution: &Attribution,
+    told: &dyn Fn(u64),
 ) -> Result<CheckedLog, LogError> {
     let mut ignored = Vec::new();
     let mut extras_of = |source: Option<&TableSource>| match source {
@@ -67,16 +69,31 @@ pub(crate) fn check_log(
     let slot_extras = extras_of(Some(&source.slot));
     let item_extras = extras_of(source.item.as_ref());
 
-    let page = check_table(engine, &PAGE_IMPRESSION, "page", Some(&source.page), &[])?;
+    let page = check_table(
+        engine,
+        &PAGE_IMPRESSION,
+        "page",
+        Some(&source.page),
+        &[],
+        told,
+    )?;
     let slot = check_table(
         engine,
         &SLOT_IMPRESSION,
         "slot",
         Some(&source.slot),
         &slot_extras,
+        told,
     )?;
-    let event = check_table(engine, &EVENT, "event", source.event.as_ref(), &[])?;
-    let item = check_table(engine, &ITEM, "item", source.item.as_ref(), &item_extras)?;
+    let event = check_table(engine, &EVENT, "event", source.event.as_ref(), &[], told)?;
+    let item = check_table(
+        engine,
+        &ITEM,
+        "item",
+        source.item.as_ref(),
+        &item_extras,
+        told,
+    )?;
 
     for (table, checked) in [
         (Some(&source.page), &page),
@@ -167,6 +184,7 @@ pub(crate) fn check_table(
     short: &str,
     source: Option<&TableSource>,
     extras: &[Extra],
+    told: &dyn Fn(u64),
 ) -> Result<TableCheck, LogError> {
     let mut checks = tables::checks(table, extras);
     define_rows(engine, table, short, source, extras)?;
@@ -208,7 +226,7 @@ pub(crate) fn check_table(
         .collect();
     let key = table.key.unwrap_or("event_id");
     let Codes { counts, repeats } =
-        Codes::read(engine, STAGE, short, key, &times, engine.most_keys())?;
+        Codes::read(engine, STAGE, short, key, &times, engine.most_keys(), told)?;
     check_units(source, &times, &counts)?;
     if let Some(good) = counts.get(&0) {
         found.good = good.rows;
@@ -245,7 +263,7 @@ pub(crate) fn check_table(
             .reject_queries
             .push(reject_query(table, short, key, &bad));
     }
-    found.repeats = define_repeats(engine, short, key, repeats)?;
+    found.repeats = define_repeats(engine, short, key, repeats, told)?;
     // What a repeated event means is for attribution to say.
     if let Some(unread) = &source.unread {
         let name = format!("{short}_unread");
@@ -255,7 +273,7 @@ pub(crate) fn check_table(
         found.reject_queries.push(format!("SELECT * FROM {name}"));
     }
     let repeated = if table.key.is_some() {
-        keep_first(engine, table, short, key, found.repeats, extras)?
+        keep_first(engine, table, short, key, found.repeats, extras, told)?
     } else {
         0
     };
@@ -362,13 +380,14 @@ fn define_repeats(
     short: &str,
     key: &str,
     known: Option<Vec<(i64, i64)>>,
+    told: &dyn Fn(u64),
 ) -> Result<u64, LogError> {
     let name = format!("{short}_repeats");
     let Some(repeats) = known else {
         let sql = format!(
             "SELECT {key}, count(*) AS n FROM {short}_good GROUP BY {key} HAVING count(*) > 1"
         );
-        return engine.materialise(STAGE, &name, &sql);
+        return engine.materialise(STAGE, &name, &sql, told);
     };
     if repeats.is_empty() {
         return Ok(0);
@@ -395,6 +414,7 @@ fn keep_first(
     key: &str,
     keys: u64,
     extras: &[Extra],
+    told: &dyn Fn(u64),
 ) -> Result<u64, LogError> {
     let repeats = format!("{short}_repeats");
     let kept = format!("{short}_kept");
@@ -413,6 +433,7 @@ fn keep_first(
         STAGE,
         &repeated,
         &format!("SELECT g.* FROM {repeats} r RIGHT SEMI JOIN {short}_good g ON r.{key} = g.{key}"),
+        told,
     )?;
     engine.view(
         &format!("{short}_ranked"),

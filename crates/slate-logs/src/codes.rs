@@ -28,7 +28,7 @@ pub(crate) struct Codes {
 }
 
 impl Codes {
-    /// Reads `{short}_coded`. Keys are held, 8 bytes each, while they are no more than `most_keys`.
+    /// Reads `{short}_coded`; `told` hears how many rows. Keys are held, 8 bytes each, while they are no more than `most_keys`.
     pub(crate) fn read(
         engine: &Engine,
         stage: &'static str,
@@ -36,6 +36,7 @@ impl Codes {
         key: &str,
         times: &[&str],
         most_keys: u64,
+        told: &dyn Fn(u64),
     ) -> Result<Self, LogError> {
         let mut list = format!("CAST(bad AS BIGINT) AS bad, {key}");
         for time in times {
@@ -46,6 +47,7 @@ impl Codes {
         let mut batches = engine.stream(stage, &format!("SELECT {list} FROM {short}_coded"))?;
         while let Some(batch) = batches.next()? {
             codes.add(&batch);
+            told(batch.num_rows() as u64);
             if let Some(held) = &mut keys {
                 let (bad, key) = (numbers(&batch, 0), numbers(&batch, 1));
                 let good = bad.values().iter().zip(key.values());

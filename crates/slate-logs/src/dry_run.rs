@@ -4,49 +4,50 @@ use serde::Serialize;
 
 use crate::check;
 use crate::engine::Engine;
-use crate::passes::Memory;
+use crate::passes::{BASE, Memory};
 use crate::tables::LATEST;
 use crate::validate::work_folder;
 use crate::{Attribution, EngineOptions, LogError, LogSource, plan};
+
+/// A placement in a sort: what is its own, once as read and once as sorted.
+const SORTED_ROW: u64 = 320;
+/// An extra column of a placement in a sort, twice too.
+const SORTED_EXTRA: u64 = 24;
 
 /// What [`dry_run`] finds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DryRun {
     /// Rows of each table of the log, bad rows and duplicates included.
     pub tables: Vec<(&'static str, u64)>,
+    /// What would be done, in order.
+    pub stages: Vec<PlannedStage>,
     /// How memory is divided.
     pub memory: Memory,
-    /// What would be done, in this order.
-    pub stages: Vec<Stage>,
+    /// Most bytes the job is thought to hold at once, by the sizes of the tables.
+    pub estimated: u64,
     /// The columns of history that would be counted.
     pub history_columns: Vec<String>,
     /// The engine's plan for putting placements in order: the only query that reads them whole.
     pub plan: String,
 }
 
-/// One stage of a job.
+/// A stage of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stage {
-    /// As progress calls it.
+pub struct PlannedStage {
+    /// What is done.
     pub name: &'static str,
-    /// What it goes through.
-    pub reads: &'static str,
-    /// Rows of one reading.
+    /// How often it goes through its rows.
+    pub passes: u32,
+    /// Rows of one pass.
     pub rows: u64,
-    /// How often it reads them.
-    pub times: u32,
+    /// Bytes held beside what every stage holds, by the sizes of the tables.
+    pub memory: u64,
+    /// Whether it goes to disk where memory ends.
+    pub spills: bool,
 }
 
-/// What is asked for: [`crate::examples`] or [`crate::labels`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Job {
-    /// Labels, history and everything known of a placement.
-    Examples,
-    /// Ids and labels alone.
-    Labels,
-}
-
-/// Plans a job on a log; reads no more than what the tables say of themselves.
+/// Plans a job on a log, that of [`crate::examples`] or, where not `whole`, of [`crate::labels`]; reads
+/// no more than what the tables say of themselves.
 ///
 /// # Errors
 /// As [`crate::examples`], as far as it can be known.
@@ -54,64 +55,106 @@ pub fn dry_run(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
-    job: Job,
+    whole: bool,
 ) -> Result<DryRun, LogError> {
-    let only_labels = attribution.without_history();
-    let attribution = match job {
-        Job::Examples => attribution,
-        Job::Labels => &only_labels,
+    let labels_alone;
+    let attribution = if whole {
+        attribution
+    } else {
+        labels_alone = attribution.without_history();
+        &labels_alone
     };
     let memory = Memory::plan(source, attribution, engine)?;
     let engine = Engine::start(engine.threads, memory.pool, work_folder())?;
     let slot = check::define_unchecked(&engine, source)?;
-    let slot: Vec<_> = match job {
-        Job::Examples => slot.iter().collect(),
-        Job::Labels => Vec::new(),
+    let slot: Vec<_> = if whole {
+        slot.iter().collect()
+    } else {
+        Vec::new()
     };
     let as_of = attribution.label_as_of.unwrap_or(LATEST);
-    let rows = plan::rows(as_of, job == Job::Examples, &slot);
+    let rows = plan::rows(as_of, whole, &slot);
+    let stages = stages(source, attribution, &memory, slot.len() as u64);
+    let most = stages.iter().map(|stage| stage.memory).max().unwrap_or(0);
     Ok(DryRun {
         tables: source.rows(),
-        stages: stages(source, attribution, memory.passes),
+        estimated: BASE + most,
+        stages,
         memory,
         history_columns: attribution.history_columns(),
         plan: engine.explain(&format!("{rows}{}", plan::ORDER))?,
     })
 }
 
-/// The stages of a job in so many passes.
-fn stages(source: &LogSource, attribution: &Attribution, passes: u32) -> Vec<Stage> {
-    let (all, events): (u64, u64) = {
-        let tables = source.rows();
-        let of = |name: &str| {
-            let found = tables.iter().find(|(table, _)| *table == name);
-            found.map_or(0, |(_, rows)| *rows)
-        };
-        (tables.iter().map(|(_, rows)| rows).sum(), of("event"))
+/// The stages of [`crate::examples`], in order.
+fn stages(
+    source: &LogSource,
+    attribution: &Attribution,
+    memory: &Memory,
+    extras: u64,
+) -> Vec<PlannedStage> {
+    let tables = source.rows();
+    let all = tables.iter().map(|(_, rows)| rows).sum();
+    let of = |name: &str| {
+        let found = tables.iter().find(|(table, _)| *table == name);
+        found.map_or(0, |(_, rows)| *rows)
     };
-    let placements = source.slot.rows;
-    let mut stages = Vec::new();
-    let mut add = |name, reads, rows, times| {
-        if times > 0 {
-            stages.push(Stage {
-                name,
-                reads,
-                rows,
-                times,
-            });
-        }
+    let (slots, events) = (of("slot_impression"), of("event"));
+    // Small sides of joins and sorts share the pool.
+    let sort = |bytes: u64| {
+        let held = memory.joins + bytes;
+        memory.pool.map_or(held, |pool| held.min(pool))
     };
-    add("check the log", "every table", all, 1);
-    add("read events", "events", events, 1);
-    add("order placements", "placements", placements, 1);
-    let again = passes - 1 + u32::from(attribution.halo);
-    add("attribute events", "placements", placements, again);
-    let counted_before = passes > 1 && !attribution.subjects().is_empty();
-    let counting = if counted_before { passes } else { 0 };
-    add("count history", "placements", placements, counting);
-    let sequences = attribution.sequence.as_ref().map_or(0, |_| passes + 1);
-    add("write sequences", "placements", placements, sequences);
-    add("write examples", "placements", placements, 1);
+    let stage = |name, passes, rows, memory, spills| PlannedStage {
+        name,
+        passes,
+        rows,
+        memory,
+        spills,
+    };
+    let mut stages = vec![
+        stage("check the log", 1, all, sort(0), true),
+        stage(
+            "read events",
+            1,
+            events,
+            sort(events * SORTED_ROW / 2),
+            true,
+        ),
+        stage(
+            "order placements",
+            1,
+            slots,
+            memory.attribution + sort(slots * (SORTED_ROW + extras * SORTED_EXTRA)),
+            true,
+        ),
+        stage(
+            "attribute events",
+            memory.passes,
+            slots,
+            memory.attribution,
+            false,
+        ),
+    ];
+    if !attribution.subjects().is_empty() {
+        stages.push(stage(
+            "count history",
+            memory.passes,
+            slots,
+            memory.history,
+            false,
+        ));
+    }
+    if attribution.sequence.is_some() {
+        stages.push(stage(
+            "write sequences",
+            memory.passes,
+            slots,
+            memory.sequences,
+            false,
+        ));
+    }
+    stages.push(stage("write examples", 1, slots, 0, false));
     stages
 }
 
@@ -173,9 +216,7 @@ mod tests {
                 threads,
                 ..EngineOptions::default()
             };
-            let plan = dry_run(&source, &attribution, &engine, Job::Examples)
-                .unwrap()
-                .plan;
+            let plan = dry_run(&source, &attribution, &engine, true).unwrap().plan;
             let lines: Vec<&str> = plan.lines().collect();
             let joins: Vec<usize> = (0..lines.len())
                 .filter(|&at| lines[at].trim_start().starts_with("HashJoinExec"))
@@ -210,12 +251,12 @@ mod tests {
             memory: Some(memory),
             ..EngineOptions::default()
         };
-        let error = dry_run(&source, &attribution, &engine(1 << 20), Job::Labels).unwrap_err();
+        let error = dry_run(&source, &attribution, &engine(1 << 20), true).unwrap_err();
         let message = error.to_string();
         assert!(
             message.starts_with("1 MiB of memory is too little for this log, expected at least 1"),
             "{message}"
         );
-        assert!(dry_run(&source, &attribution, &engine(256 << 20), Job::Labels).is_ok());
+        assert!(dry_run(&source, &attribution, &engine(256 << 20), true).is_ok());
     }
 }

@@ -9,6 +9,8 @@ use std::fs::{self, File};
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,7 +19,9 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::physical_plan::{SendableRecordBatchStream, displayable};
+use datafusion::physical_plan::{
+    ExecutionPlan, SendableRecordBatchStream, displayable, execute_stream,
+};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -168,8 +172,10 @@ impl Engine {
         stage: &'static str,
         name: &str,
         sql: &str,
+        told: &dyn Fn(u64),
     ) -> Result<u64, LogError> {
         let mut stream = self.stream(stage, sql)?;
+        stream.wait(told);
         let mut sink = self.sink(name, stream.schema())?;
         while let Some(batch) = stream.next()? {
             sink.write(&batch)?;
@@ -213,7 +219,18 @@ impl Engine {
         stage: &'static str,
         sql: &str,
     ) -> Result<Vec<RecordBatch>, LogError> {
+        self.collect_telling(stage, sql, &|_| {})
+    }
+
+    /// The same, telling how many rows were read meanwhile, as [`Batches::wait`] does.
+    pub(crate) fn collect_telling(
+        &self,
+        stage: &'static str,
+        sql: &str,
+        told: &dyn Fn(u64),
+    ) -> Result<Vec<RecordBatch>, LogError> {
         let mut stream = self.stream(stage, sql)?;
+        stream.wait(told);
         let mut batches = Vec::new();
         while let Some(batch) = stream.next()? {
             batches.push(batch);
@@ -251,13 +268,19 @@ impl Engine {
         stage: &'static str,
         sql: &str,
     ) -> Result<Batches<'_>, LogError> {
-        let stream = self
+        let (plan, stream) = self
             .runtime
-            .block_on(async { context.sql(sql).await?.execute_stream().await })
+            .block_on(async {
+                let plan = context.sql(sql).await?.create_physical_plan().await?;
+                let stream = execute_stream(plan.clone(), context.task_ctx())?;
+                Ok((plan, stream))
+            })
             .map_err(engine_error(stage))?;
         Ok(Batches {
             runtime: &self.runtime,
-            stream,
+            plan,
+            stream: Some(stream),
+            first: None,
             stage,
         })
     }
@@ -303,23 +326,79 @@ impl Sink {
 /// The batches of a running query, in its order.
 pub(crate) struct Batches<'a> {
     runtime: &'a tokio::runtime::Runtime,
-    stream: SendableRecordBatchStream,
+    plan: Arc<dyn ExecutionPlan>,
+    /// None once the query has failed.
+    stream: Option<SendableRecordBatchStream>,
+    /// What came while somebody waited.
+    first: Option<Result<Option<RecordBatch>, DataFusionError>>,
     stage: &'static str,
 }
 
 impl Batches<'_> {
     pub(crate) fn schema(&self) -> SchemaRef {
-        self.stream.schema()
+        self.plan.schema()
+    }
+
+    /// Waits for the first batch; tells about five times a second how many rows were read from files
+    /// since it last did. A sort reads all before it gives any.
+    pub(crate) fn wait(&mut self, told: &dyn Fn(u64)) {
+        let Some(mut stream) = self.stream.take() else {
+            return;
+        };
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move {
+            let first = poll_fn(|context| stream.as_mut().poll_next(context)).await;
+            // Nobody is left to hear it only where this process is ending.
+            let _ = sender.send((stream, first));
+        });
+        let mut before = 0;
+        loop {
+            let heard = receiver.recv_timeout(Duration::from_millis(200));
+            let read = rows_read(self.plan.as_ref());
+            told(read.saturating_sub(before));
+            before = before.max(read);
+            match heard {
+                Ok((stream, first)) => {
+                    self.stream = Some(stream);
+                    self.first = Some(first.transpose());
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let lost = DataFusionError::Internal("the query was dropped".to_owned());
+                    self.first = Some(Err(lost));
+                    return;
+                }
+            }
+        }
     }
 
     /// The next batch, none at the end.
     pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
-        let stream = &mut self.stream;
+        if let Some(first) = self.first.take() {
+            return first.map_err(engine_error(self.stage));
+        }
+        let Some(stream) = &mut self.stream else {
+            return Ok(None);
+        };
         self.runtime
             .block_on(poll_fn(|context| stream.as_mut().poll_next(context)))
             .transpose()
             .map_err(engine_error(self.stage))
     }
+}
+
+/// Rows that the leaves of a running plan have given so far.
+fn rows_read(plan: &dyn ExecutionPlan) -> u64 {
+    let inputs = plan.children();
+    if inputs.is_empty() {
+        let rows = plan.metrics().and_then(|metrics| metrics.output_rows());
+        return rows.unwrap_or(0) as u64;
+    }
+    inputs
+        .into_iter()
+        .map(|input| rows_read(input.as_ref()))
+        .sum()
 }
 
 fn engine_error(stage: &'static str) -> impl Fn(DataFusionError) -> LogError {

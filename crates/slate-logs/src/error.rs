@@ -225,6 +225,28 @@ pub enum LogError {
         /// The largest id of its pages.
         second: i64,
     },
+    /// A page that the log does not have.
+    #[error("page {page} is not in `{}`", dir.display())]
+    UnknownPage {
+        /// The page.
+        page: i64,
+        /// The log.
+        dir: PathBuf,
+        /// Smallest and largest id of its usable pages.
+        range: Option<(i64, i64)>,
+        /// The ids just below and above.
+        nearest: Vec<i64>,
+    },
+    /// A page of which no row is used.
+    #[error("page {page} of `{}` is not used: {problem}", dir.display())]
+    UnusedPage {
+        /// The page.
+        page: i64,
+        /// The log.
+        dir: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// The query engine failed.
     #[error("cannot {stage}")]
     Engine {
@@ -301,7 +323,9 @@ impl LogError {
             | Self::NoParts { dir }
             | Self::Format { dir, .. }
             | Self::NoKey { dir, .. }
-            | Self::NothingLeft { dir, .. } => Some(dir),
+            | Self::NothingLeft { dir, .. }
+            | Self::UnknownPage { dir, .. }
+            | Self::UnusedPage { dir, .. } => Some(dir),
             Self::Damaged { file, .. }
             | Self::MissingColumn { file, .. }
             | Self::ColumnType { file, .. }
@@ -375,6 +399,17 @@ impl Hint for LogError {
                  in the folder or in partitions such as `dt=2026-01-03`"
                     .to_owned(),
             ),
+            Self::UnknownPage {
+                range: Some((first, last)),
+                nearest,
+                ..
+            } => {
+                let near: Vec<String> = nearest.iter().map(i64::to_string).collect();
+                Some(format!(
+                    "its page ids run from {first} to {last}; the nearest: {}",
+                    near.join(" and ")
+                ))
+            }
             Self::NoKey { key, .. } => Some(format!("take `{key}` out of `history_keys`")),
             Self::Engine { .. } => {
                 Some("if memory or disk ran out, give more or raise `--memory`".to_owned())

@@ -6,11 +6,10 @@
 //! for them, past the counters of history, into the file. What is held are events, keys and their
 //! counts, divided into as many passes as memory asks for.
 
-use std::fs;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
 use slate_types::Progress;
 
 use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, Rules, Wanted};
@@ -22,72 +21,21 @@ use crate::layout::Layout;
 use crate::lists::ListPages;
 use crate::pairs::Sessions;
 use crate::passes::Memory;
-use crate::rejects::{self, RejectCount};
+use crate::rejects;
 use crate::row_files::RowFiles;
 use crate::rows::Rows;
 use crate::sequences::{Merger, PassWriter, Past};
-use crate::source::LogSource;
+use crate::source::{LogSource, TableSource};
 use crate::stream::{LabelColumns, Totals, write_behind};
 use crate::tables::Extra;
+use crate::trace::Watch;
 use crate::writer::{Purpose, TableWriter};
-use crate::{Attribution, EngineOptions, JoinReport, LogError, date, plan};
+use crate::{
+    Attribution, EngineOptions, ExampleFiles, ExamplesSummary, JoinReport, LogError, date, plan,
+};
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.
 pub const EXAMPLES_FORMAT: u32 = 1;
-
-/// What [`examples`] read, wrote and left out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ExamplesSummary {
-    /// Rows written, one for each placement.
-    pub rows: u64,
-    /// Lists they form.
-    pub lists: u64,
-    /// Rows whose longest label window had closed by `label_as_of`.
-    pub matured_rows: u64,
-    /// Rows with a click.
-    pub clicks: u64,
-    /// Rows with a purchase that was not cancelled.
-    pub purchases: u64,
-    /// Placements shown after `label_as_of`, left out.
-    pub after_label_as_of: u64,
-    /// Rows of the log set aside as unusable, by table and reason.
-    pub rejects: Vec<RejectCount>,
-    /// Columns that are not passed on, as `table.column`, because they are neither numbers nor text
-    /// or because a column of that name is written anyway.
-    pub ignored_columns: Vec<String>,
-    /// Where the events went.
-    pub join: JoinReport,
-    /// Earliest page, UTC microseconds.
-    pub first_ts: i64,
-    /// Latest page, UTC microseconds.
-    pub last_ts: i64,
-    /// The date of the labels, UTC microseconds: the one asked for, or the last page or event.
-    pub label_as_of: i64,
-    /// The same as RFC 3339.
-    pub label_as_of_text: String,
-    /// Hash of the rows that depends on neither order, partitioning nor engine.
-    pub hash: String,
-}
-
-/// Where [`examples`] writes: new files.
-#[derive(Debug, Clone, Copy)]
-pub struct ExampleFiles<'a> {
-    /// The examples. A work folder lies beside it meanwhile.
-    pub examples: &'a Path,
-    /// Unusable rows; written only if there are some.
-    pub rejects: &'a Path,
-    /// What users did last before each list; written only if the config asks for it.
-    pub sequences: &'a Path,
-}
-
-impl ExampleFiles<'_> {
-    /// Nothing half-written stays behind; the first error is the one to tell.
-    fn remove(&self) {
-        for file in [self.examples, self.rejects, self.sequences] {
-            let _ = fs::remove_file(file);
-        }
-    }
-}
 
 /// Checks a log, credits its events to placements, counts what was known before each page, and writes
 /// the examples. The output is the same bytes at any number of threads or passes.
@@ -104,7 +52,7 @@ pub fn examples(
     out: ExampleFiles,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
-    run(source, attribution, engine, out, true, progress)
+    watched(source, attribution, engine, out, true, None, progress)
 }
 
 /// The same, but writes ids and labels alone: no features, no history, no sequences.
@@ -118,18 +66,26 @@ pub fn labels(
     out: ExampleFiles,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
-    let attribution = attribution.without_history();
-    run(source, &attribution, engine, out, false, progress)
+    watched(source, attribution, engine, out, false, None, progress)
 }
 
-fn run(
+/// Runs the job with an eye on one page; `whole` with features and history.
+pub(crate) fn watched(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
     out: ExampleFiles,
     whole: bool,
+    watch: Option<&Watch>,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
+    let labels_alone;
+    let attribution = if whole {
+        attribution
+    } else {
+        labels_alone = attribution.without_history();
+        &labels_alone
+    };
     // Also so that what is removed after a failure is ours.
     for file in [out.examples, out.rejects, out.sequences] {
         if file.exists() {
@@ -150,6 +106,7 @@ fn run(
         source,
         attribution,
         whole,
+        watch,
         progress,
     };
     let done = job.run(out).map_err(|error| match error {
@@ -178,15 +135,24 @@ struct Job<'a> {
     attribution: &'a Attribution,
     /// Features and history too, not labels alone.
     whole: bool,
+    /// The page somebody asked about.
+    watch: Option<&'a Watch>,
     progress: &'a dyn Progress,
 }
 
 impl Job<'_> {
     fn run(&self, out: ExampleFiles) -> Result<ExamplesSummary, LogError> {
-        let checked = self.stage("check the log", || {
-            check::check_log(self.engine, self.source, self.attribution)
+        let checked = self.stage("check the log", self.check_reads(), || {
+            check::check_log(self.engine, self.source, self.attribution, &|rows| {
+                self.progress.advance(rows);
+            })
         })?;
         let as_of = self.attribution.label_as_of.unwrap_or(checked.last_ts);
+        if let Some(watch) = self.watch {
+            self.stage("look up the page", None, || {
+                watch.begin(self.engine, self.source, &checked, as_of)
+            })?;
+        }
         let layout = if self.whole {
             Layout::new(&checked, self.attribution)
         } else {
@@ -218,9 +184,10 @@ impl Job<'_> {
     fn stage<T>(
         &self,
         name: &str,
+        total: impl Into<Option<u64>>,
         work: impl FnOnce() -> Result<T, LogError>,
     ) -> Result<T, LogError> {
-        self.progress.begin(name, None, "rows");
+        self.progress.begin(name, total.into(), "rows");
         let result = work();
         self.progress.end();
         result
@@ -241,11 +208,19 @@ impl Job<'_> {
             self.attribution.join_on,
         );
         let mut fates = Fates::new(rules);
-        let events = plan::events(self.attribution, checked.repeated_events);
-        self.engine.materialise("read events", "events", &events)?;
-
-        let mut matcher =
-            Matcher::load(self.engine, (0, self.passes), &mut fates, &mut categories)?;
+        let advance = |rows| self.progress.advance(rows);
+        let (events, items) = (self.rows("event"), self.rows("item"));
+        // Where ids repeat, both kinds of events are read apart.
+        let readings = 1 + u64::from(checked.repeated_events);
+        self.stage("read events", readings * (events + items), || {
+            let sql = plan::events(self.attribution, checked.repeated_events);
+            self.engine
+                .materialise("read events", "events", &sql, &advance)
+        })?;
+        let mut matcher = self.stage("load events", events, || {
+            let (fates, categories) = (&mut fates, &mut categories);
+            Matcher::load(self.engine, (0, self.passes), fates, categories, &advance)
+        })?;
         let mut lists = ListPages::default();
         let (slot, item): (Vec<&Extra>, Vec<&Extra>) = (
             layout.slot_extras.iter().collect(),
@@ -253,27 +228,41 @@ impl Job<'_> {
         );
         let rows = plan::rows(as_of, self.whole, &slot);
         let mut write = |batches| {
-            self.progress
-                .begin("order placements", Some(self.usable(checked)), "rows");
             matcher.forget();
             lists = ListPages::default();
             let beside = self.beside(&item, as_of, &mut categories)?;
             let files = RowFiles::write(batches, beside, self.engine.work(), |rows, first| {
                 matcher.add(rows, first);
                 lists.add(rows, 0, self.passes);
+                if let Some(watch) = self.watch {
+                    watch.see(rows, first);
+                }
                 self.progress.advance(rows.len() as u64);
             });
             self.progress.end();
             files
         };
-        // Most logs are stored in the order in which pages were shown.
-        let files = match write(self.engine.stream_as_stored(STAGE, &rows)?)? {
-            Some(files) => files,
-            None => write(
-                self.engine
-                    .stream(STAGE, &format!("{rows}{}", plan::ORDER))?,
-            )?
-            .expect("the engine has sorted them"),
+        // Most logs are stored in the order in which pages were shown; a watch sees rows once.
+        let usable = self.usable(checked);
+        let mut stored = None;
+        if self.watch.is_none() {
+            let batches = self.engine.stream_as_stored(STAGE, &rows)?;
+            self.progress
+                .begin("order placements", Some(usable), "rows");
+            stored = write(batches)?;
+        }
+        let files = if let Some(files) = stored {
+            files
+        } else {
+            let sorted = format!("{rows}{}", plan::ORDER);
+            let mut batches = self.engine.stream(STAGE, &sorted)?;
+            // A sort gives nothing before it has read everything.
+            let read = usable + self.rows("page_impression");
+            self.progress.begin("read placements", Some(read), "rows");
+            batches.wait(&advance);
+            self.progress
+                .begin("order placements", Some(usable), "rows");
+            write(batches)?.expect("the engine has sorted them")
         };
         if files.len == 0 {
             return Err(LogError::NothingLeft {
@@ -282,9 +271,18 @@ impl Job<'_> {
             });
         }
         lists.check()?;
-        matcher.decide(&mut fates, &|_| false);
+        let asked_about = match self.watch {
+            Some(watch) => watch.concerned(self.engine, self.attribution)?,
+            None => HashSet::new(),
+        };
+        let asked = |event: &Event| asked_about.contains(&event.id);
+        self.stage("match events", 2 * matcher.events(), || {
+            matcher.decide(&mut fates, &asked, &advance);
+            Ok(())
+        })?;
 
-        let total = files.len * u64::from(self.passes - 1 + u32::from(self.attribution.halo));
+        let again = u64::from(self.passes - 1);
+        let total = again * (files.len + events) + files.len * u64::from(self.attribution.halo);
         self.progress.begin("attribute events", Some(total), "rows");
         for pass in 1..self.passes {
             let mut matcher = Matcher::load(
@@ -292,6 +290,7 @@ impl Job<'_> {
                 (pass, self.passes),
                 &mut fates,
                 &mut categories,
+                &advance,
             )?;
             let mut lists = ListPages::default();
             files.read(|rows, first| {
@@ -301,7 +300,7 @@ impl Job<'_> {
                 Ok(())
             })?;
             lists.check()?;
-            matcher.decide(&mut fates, &|_| false);
+            matcher.decide(&mut fates, &asked, &|_| {});
         }
         if self.attribution.halo {
             let wanted = Wanted::by_seller(fates.unresolved());
@@ -314,8 +313,11 @@ impl Job<'_> {
             })?;
             fates.halo(&mut found);
         }
-        fates.settle(&|_| false);
+        fates.settle(&asked);
         self.progress.end();
+        if let Some(watch) = self.watch {
+            watch.explain(self.engine, self.attribution, &fates)?;
+        }
         let (labels, join) = fates.finish();
         join.check(checked.events)?;
         Ok(Attributed {
@@ -349,11 +351,16 @@ impl Job<'_> {
     /// Prepares the history columns.
     fn history(&self, attributed: &Attributed) -> Result<History, LogError> {
         let subjects = self.attribution.subjects();
-        let total = attributed.files.len * u64::from(self.passes);
+        // In one pass, history is counted while the examples are written.
         let counted_before = self.passes > 1 && !subjects.is_empty();
-        if counted_before {
-            self.progress.begin("count history", Some(total), "rows");
+        let rows = attributed.files.len * u64::from(counted_before);
+        let mut events = attributed.join.line("click").input;
+        if self.attribution.pairs.is_some() {
+            let total = attributed.join.total();
+            events += total.input - attributed.join.line("cancel").input;
         }
+        let total = u64::from(self.passes) * (rows + events);
+        self.progress.begin("count history", Some(total), "rows");
         let history = History::prepare(
             &subjects,
             self.passes,
@@ -366,9 +373,7 @@ impl Job<'_> {
                 })
             },
         );
-        if counted_before {
-            self.progress.end();
-        }
+        self.progress.end();
         history
     }
 
@@ -442,6 +447,7 @@ impl Job<'_> {
                     each(&events.event(at));
                 }
             }
+            self.progress.advance(events.len() as u64);
         }
         Ok(())
     }
@@ -451,7 +457,8 @@ impl Job<'_> {
         let Some(sequence) = &self.attribution.sequence else {
             return Ok(());
         };
-        let total = attributed.files.len * u64::from(self.passes + 1);
+        let events = attributed.join.total().input * u64::from(self.passes);
+        let total = attributed.files.len * u64::from(self.passes + 1) + events;
         self.progress.begin("write sequences", Some(total), "rows");
         let mut readers = Vec::new();
         for pass in 0..self.passes {
@@ -476,6 +483,20 @@ impl Job<'_> {
         })?;
         self.progress.end();
         merger.finish()
+    }
+
+    /// Rows of a table, as its files say.
+    fn rows(&self, table: &str) -> u64 {
+        let tables = self.source.rows();
+        let found = tables.iter().find(|(name, _)| *name == table);
+        found.map_or(0, |(_, rows)| *rows)
+    }
+
+    /// Rows that checking the log reads: tables with a key twice, pages again with the placements.
+    fn check_reads(&self) -> u64 {
+        let once = |source: &TableSource| source.rows * (1 + u64::from(source.table.key.is_some()));
+        let tables: u64 = self.source.tables().map(once).sum();
+        tables + 2 * self.rows("page_impression")
     }
 
     fn usable(&self, checked: &CheckedLog) -> u64 {

@@ -3,7 +3,8 @@
 //! A log is a folder with the tables of [`slate_types::log`]. [`LogSource::open`] checks their
 //! columns, [`examples`] checks their rows, credits each event to at most one placement, counts what
 //! was known of items and users before each page, and writes one row for each placement.
-//! [`validate`] only looks, and lists every problem.
+//! [`validate`] only looks, and lists every problem; [`dry_run`] says what a job would take;
+//! [`trace`] follows one page through the job and says why each event went where it went.
 //!
 //! What is decided here, once, for everything downstream:
 //!
@@ -54,17 +55,23 @@ mod rows;
 mod sequences;
 mod source;
 mod stream;
+mod summary;
 mod tables;
+mod trace;
 mod validate;
 mod writer;
 
-pub use dry_run::{DryRun, Job, Stage, dry_run};
+pub use dry_run::{DryRun, PlannedStage, dry_run};
 pub use error::LogError;
-pub use examples::{EXAMPLES_FORMAT, ExampleFiles, ExamplesSummary, examples, labels};
+pub use examples::{EXAMPLES_FORMAT, examples, labels};
 pub use history_options::{HistoryKey, PairOptions, SequenceOptions};
 pub use join_report::{JoinLine, JoinReport};
 pub use options::{Attribution, AttributionOptions, EngineOptions, Grades, JoinOn};
 pub use passes::Memory;
 pub use rejects::RejectCount;
 pub use source::{LogSource, LogTables};
+pub use summary::{ExampleFiles, ExamplesSummary};
+pub use trace::{
+    CreditTrace, EventTrace, PageTrace, PlacementTrace, RawRow, RawValue, RejectedRow, span, trace,
+};
 pub use validate::{Problem, ValidationReport, validate};

@@ -12,7 +12,7 @@ use crate::history_options::HistoryKey;
 use crate::{Attribution, EngineOptions, LogError, LogSource};
 
 /// The program itself, its threads, and batches on their way: Parquet pages being decoded and encoded.
-const BASE: u64 = 160 << 20;
+pub(crate) const BASE: u64 = 160 << 20;
 /// A page in the hash table of a join, with its short texts.
 const PAGE: u64 = 120;
 /// An item in the hash table of a join, without extra columns.

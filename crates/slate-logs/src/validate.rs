@@ -107,7 +107,7 @@ fn look_at_rows(source: &LogSource, problems: &mut Vec<Problem>) -> Result<(), L
         let extras = source
             .map(|source| tables::extras(source).0)
             .unwrap_or_default();
-        let checked = match check_table(&engine, table, short, source, &extras) {
+        let checked = match check_table(&engine, table, short, source, &extras, &|_| {}) {
             Ok(checked) => checked,
             Err(error @ LogError::Unit { .. }) => {
                 problems.push(problem(&error, Path::new("")));

@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Features(FeaturesArgs),
     /// Attribute a log's events to its placements: labels alone, with a balanced join report
     Label(LabelArgs),
+    /// Follow one page through the job: events, labels and features, each with its reason
+    Trace(TraceArgs),
     /// Train a page ranker on a dataset
     Train(TrainArgs),
     /// Score one split of a dataset with a trained run or a baseline
@@ -191,12 +193,12 @@ pub(crate) struct FeaturesArgs {
     /// Most memory the job may take, for instance 2GiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
-    /// Show the plan, the passes and the memory they take; read and write nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
     /// Divide events and keys into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,
+    /// Say what would be done, in which passes and how much memory, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Formats of a dataset, as they are typed.
@@ -241,10 +243,41 @@ pub(crate) struct LabelArgs {
     /// Most memory the job may take, for instance 2GiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
-    /// Show the plan, the passes and the memory they take; read and write nothing
+    /// Divide events into this many passes [default: as many as --memory asks for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) passes: Option<u32>,
+    /// Say what would be done, in which passes and how much memory, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Divide events into this many passes [default: as many as --memory asks for]
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate trace 4711 --config configs/demo.toml --logs logs\n  \
+    slate trace 4711 -c my.toml --logs logs --feature-map run/feature_map.json --slot 2\n  \
+    slate trace 4711 -c my.toml --logs logs --json | jq '.events[] | .reason'\n\n\
+    It runs the whole job, since history needs the whole log, in the temporary folder ($TMPDIR)."
+)]
+pub(crate) struct TraceArgs {
+    /// The page, by its `page_id`
+    #[arg(value_name = "PAGE_ID", allow_negative_numbers = true)]
+    pub(crate) page_id: i64,
+    /// Folder or URL of the logs; tables elsewhere are named under [logs] of the configuration
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) logs: Option<String>,
+    /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) as_of: Option<String>,
+    /// Apply this feature map instead of fitting one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) feature_map: Option<PathBuf>,
+    /// Show this slot alone
+    #[arg(long, value_name = "N")]
+    pub(crate) slot: Option<i64>,
+    /// Most memory the job may take, for instance 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Divide events and keys into this many passes [default: as many as --memory asks for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) passes: Option<u32>,
 }

@@ -212,7 +212,7 @@ fn npy(path: &Path, dtype: &str, shape: &str, bytes: Vec<u8>) {
     std::fs::write(path, file).unwrap();
 }
 
-fn vectors(place: &Place, ids: &[i64], numbers: &[f32]) -> String {
+pub(crate) fn vectors(place: &Place, ids: &[i64], numbers: &[f32]) -> String {
     let (path, names) = (place.file("v.npy"), place.file("ids.npy"));
     let shape = format!("({}, {})", ids.len(), numbers.len() / ids.len());
     npy(
@@ -237,7 +237,7 @@ fn vectors(place: &Place, ids: &[i64], numbers: &[f32]) -> String {
 }
 
 #[test]
-fn vectors_are_read_after_the_dense_numbers() {
+pub(crate) fn vectors_are_read_after_the_dense_numbers() {
     let rows = day(120, 5);
     let place = Place::with(&rows);
     let known = [7_i64, 2, 11, 3];
@@ -276,7 +276,7 @@ fn vectors_are_read_after_the_dense_numbers() {
 }
 
 #[test]
-fn vectors_that_cannot_be_are_refused() {
+pub(crate) fn vectors_that_cannot_be_are_refused() {
     let place = Place::with(&day(60, 5));
     for (ids, numbers, expected) in [
         (

@@ -12,3 +12,4 @@ mod kinds;
 mod letor;
 mod long_lists;
 mod properties;
+mod trace;

@@ -182,17 +182,21 @@ fn credit(placement: &Placement, route: Route, counts: bool) -> Credit {
     }
 }
 
+/// Events between two words about progress.
+const TOLD: usize = 4096;
+
 /// First counted click of each placement, by row.
 pub(crate) type Clicked = HashMap<u64, i64, FixedState>;
 
 /// Runs rules 1 and 2 on events and all the placements they want. `placements` must stand in their
 /// order. Decisions come in the order of the events; that of a cancel is empty. Clicks that count are
-/// added to `clicked`.
+/// added to `clicked`. `told` hears of every event twice: clicks come before purchases.
 pub(crate) fn decide(
     events: &[Event],
     placements: &[Placement],
     rules: &Rules,
     clicked: &mut Clicked,
+    told: &dyn Fn(u64),
 ) -> Vec<Decision> {
     let named: HashMap<i64, usize, FixedState> = placements
         .iter()
@@ -225,7 +229,13 @@ pub(crate) fn decide(
         };
         events.len()
     ];
-    for (event, decided) in events.iter().zip(&mut decisions) {
+    let step = |at: usize| {
+        if (at + 1).is_multiple_of(TOLD) {
+            told(TOLD as u64);
+        }
+    };
+    for (at, (event, decided)) in events.iter().zip(&mut decisions).enumerate() {
+        step(at);
         let Some(window) = rules.window(event.kind) else {
             continue;
         };
@@ -252,7 +262,9 @@ pub(crate) fn decide(
             .contains_key(&placement.row)
             .then_some(placement.item)
     });
-    for (event, decided) in events.iter().zip(&mut decisions) {
+    told((events.len() % TOLD) as u64);
+    for (at, (event, decided)) in events.iter().zip(&mut decisions).enumerate() {
+        step(at);
         if !event.is("purchase") {
             continue;
         }
@@ -282,6 +294,7 @@ pub(crate) fn decide(
             });
         *decided = decision(event, &all, found);
     }
+    told((events.len() % TOLD) as u64);
     decisions
 }
 

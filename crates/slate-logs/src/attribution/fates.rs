@@ -41,10 +41,10 @@ pub(crate) enum End {
 
 /// Gathers decisions pass by pass.
 pub(crate) struct Fates {
-    rules: Rules,
+    pub(crate) rules: Rules,
     lines: Vec<JoinLine>,
     outcomes: Vec<Outcome>,
-    clicked: Clicked,
+    pub(crate) clicked: Clicked,
     /// Purchases and cancels: they are settled together.
     pub(crate) deals: Vec<Deal>,
     /// Ends of the events that somebody asked about.
@@ -92,14 +92,16 @@ impl Fates {
     }
 
     /// Decides about the events of one pass; `placements` are all they want, in any order.
+    /// `told` hears of every event twice.
     pub(crate) fn decide(
         &mut self,
         events: &[Event],
         placements: &mut [Placement],
         watch: &dyn Fn(&Event) -> bool,
+        told: &dyn Fn(u64),
     ) {
         placements.sort_unstable_by_key(Placement::order);
-        let decisions = credit::decide(events, placements, &self.rules, &mut self.clicked);
+        let decisions = credit::decide(events, placements, &self.rules, &mut self.clicked, told);
         for (event, decision) in events.iter().zip(decisions) {
             if event.is("purchase") || event.is("cancel") {
                 self.deals.push(Deal {

@@ -17,12 +17,14 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    /// Reads the events of a pass. The first pass counts those that take no part.
+    /// Reads the events of a pass. The first pass counts those that take no part. `told` hears how many
+    /// were read.
     pub(crate) fn load(
         engine: &Engine,
         (pass, passes): (u32, u32),
         fates: &mut Fates,
         categories: &mut Texts,
+        told: &dyn Fn(u64),
     ) -> Result<Self, LogError> {
         let mut events = Vec::new();
         let mut batches = engine.stream("read events", "SELECT * FROM events")?;
@@ -42,6 +44,7 @@ impl Matcher {
                     events.push(read.event(at));
                 }
             }
+            told(read.len() as u64);
         }
         let wanted = Wanted::by(events.iter());
         Ok(Self {
@@ -63,10 +66,20 @@ impl Matcher {
             .extend(wants.map(|at| Placement::of(rows, at, first)));
     }
 
-    /// Gives each event of the pass its end.
-    pub(crate) fn decide(mut self, fates: &mut Fates, watch: &dyn Fn(&Event) -> bool) {
+    /// Events of the pass that take part.
+    pub(crate) fn events(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    /// Gives each event of the pass its end. `told` hears of every event twice.
+    pub(crate) fn decide(
+        mut self,
+        fates: &mut Fates,
+        watch: &dyn Fn(&Event) -> bool,
+        told: &dyn Fn(u64),
+    ) {
         // In one order, whatever the engine's threads did.
         self.events.sort_unstable_by_key(|event| event.id);
-        fates.decide(&self.events, &mut self.found, watch);
+        fates.decide(&self.events, &mut self.found, watch, told);
     }
 }

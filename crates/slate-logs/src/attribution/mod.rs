@@ -14,9 +14,9 @@ mod matcher;
 mod placement;
 mod wanted;
 
-pub(crate) use credit::Rules;
+pub(crate) use credit::{Credit, Route, Rules};
 pub(crate) use event::{Event, Events};
-pub(crate) use fates::{Deal, Fates};
+pub(crate) use fates::{Deal, End, Fate, Fates};
 pub(crate) use labels::Label;
 pub(crate) use matcher::Matcher;
 pub(crate) use placement::Placement;

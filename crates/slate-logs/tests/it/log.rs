@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use slate_logs::{
     AttributionOptions, EngineOptions, ExampleFiles, ExamplesSummary, LogError, LogSource,
 };
-use slate_types::Silent;
+use slate_types::{Progress, Silent};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: i64 = 1_767_225_600_000_000;
@@ -248,6 +248,16 @@ pub(crate) fn run_with(
     options: &AttributionOptions,
     engine: &EngineOptions,
 ) -> Result<ExamplesSummary, LogError> {
+    run_telling(dir, options, engine, &Silent)
+}
+
+/// The same, telling how far it is.
+pub(crate) fn run_telling(
+    dir: &Path,
+    options: &AttributionOptions,
+    engine: &EngineOptions,
+    progress: &dyn Progress,
+) -> Result<ExamplesSummary, LogError> {
     let source = LogSource::open(dir)?;
     let files = ["examples.parquet", "rejects.parquet", "sequences.parquet"];
     let [examples, rejects, sequences] = files.map(|file| dir.join(file));
@@ -256,7 +266,7 @@ pub(crate) fn run_with(
         rejects: &rejects,
         sequences: &sequences,
     };
-    slate_logs::examples(&source, &options.check()?, engine, files, &Silent)
+    slate_logs::examples(&source, &options.check()?, engine, files, progress)
 }
 
 /// For each list its id, and items, types and times of what its user did last.

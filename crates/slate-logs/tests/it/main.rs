@@ -15,6 +15,8 @@ mod determinism;
 mod import;
 mod log;
 mod meanwhile;
+mod progress;
 mod random;
+mod trace;
 mod twin;
 mod validate;

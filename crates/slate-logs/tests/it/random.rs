@@ -23,7 +23,7 @@ const TYPES: [&str; 9] = [
 ];
 
 /// Windows as short as they can be, so that random times fall on their edges.
-fn short_windows() -> AttributionOptions {
+pub(crate) fn short_windows() -> AttributionOptions {
     AttributionOptions {
         click_minutes: 1,
         watch_days: 1,
@@ -115,7 +115,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// Pages with their slots, and events.
-type Market = ((Vec<Page>, Vec<Slot>), Vec<Event>);
+pub(crate) type Market = ((Vec<Page>, Vec<Slot>), Vec<Event>);
 
 /// Many small markets with users, items, sessions and orders of their own, in one log: planning the
 /// queries costs far more than running them.
@@ -123,11 +123,11 @@ fn log() -> impl Strategy<Value = Log> {
     markets(16..40).prop_map(|markets| merged(&own_ids(markets)))
 }
 
-fn markets(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Market>> {
+pub(crate) fn markets(size: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Market>> {
     prop::collection::vec((pages(), prop::collection::vec(event(), 0..60)), size)
 }
 
-fn merged(markets: &[Log]) -> Log {
+pub(crate) fn merged(markets: &[Log]) -> Log {
     let mut log = Log::default();
     for market in markets {
         log.pages.extend(market.pages.iter().cloned());
@@ -139,7 +139,7 @@ fn merged(markets: &[Log]) -> Log {
 }
 
 /// Gives each market ids that no other has.
-fn own_ids(markets: Vec<Market>) -> Vec<Log> {
+pub(crate) fn own_ids(markets: Vec<Market>) -> Vec<Log> {
     let (mut logs, mut pages_before, mut slots_before) = (Vec::new(), 0, 0);
     for (market, ((pages, slots), events)) in markets.into_iter().enumerate() {
         let own = move |id: i64| id + 10 * market as i64;

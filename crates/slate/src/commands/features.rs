@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use slate_features::{DatasetSummary, FeatureMap, Format, MapSource};
-use slate_logs::{EngineOptions, ExamplesSummary, Job};
+use slate_logs::{EngineOptions, ExamplesSummary};
+use slate_types::Progress as _;
 
-use super::Context;
-use super::dry_run::{self, out};
+use super::{Context, dry_run};
 use crate::artefacts::Staged;
 use crate::cli::FeaturesArgs;
 use crate::console::{Align, Outcome, Refusal, Table};
@@ -42,16 +42,17 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     let features = config.need(config.file.features.as_ref(), "features")?;
     let split = config.need(config.file.split.as_ref(), "split")?;
     let logs = Logs::new(args.logs.as_deref(), config.file.logs.as_ref())?;
-    if args.dry_run {
-        return dry_run::run(
+    let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
+        return dry_run::features(
+            context,
             &logs,
             &attribution.check()?,
             &engine,
-            Job::Examples,
-            context,
+            (features, split),
+            matches!(feature_map, MapSource::Given(_)),
         );
-    }
-    let staged = Staged::folder(out(args.out.as_deref())?, context.force)?;
+    };
+    let staged = Staged::folder(out, context.force)?;
     let bar = context.console.bar();
     let made = featurise::features(
         featurise::Job {
@@ -68,7 +69,9 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
         &logs,
         staged.path(),
     )?;
+    bar.begin("flush to disk", None, "files");
     staged.commit()?;
+    bar.end();
     for note in &made.dataset.notes {
         context.console.say(&format!("note: {note}"));
     }

@@ -1,11 +1,12 @@
 //! `slate label`: logs to labelled placements, without features.
 
 use anyhow::{Context as _, Result};
-use slate_logs::{EngineOptions, ExampleFiles, Job};
+use slate_logs::{EngineOptions, ExampleFiles};
 
-use super::Context;
-use super::dry_run::{self, out};
 use super::features::{bytes, join_table};
+use slate_types::Progress as _;
+
+use super::{Context, dry_run};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::LabelArgs;
 use crate::console::Outcome;
@@ -23,10 +24,10 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     };
     let attribution = attribution.check()?;
     let logs = Logs::new(args.logs.as_deref(), context.config.file.logs.as_ref())?;
-    if args.dry_run {
-        return dry_run::run(&logs, &attribution, &engine, Job::Labels, context);
-    }
-    let staged = Staged::folder(out(args.out.as_deref())?, context.force)?;
+    let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
+        return dry_run::labels(context, &logs, &attribution, &engine);
+    };
+    let staged = Staged::folder(out, context.force)?;
     // A hidden folder beside the output, never put in place: it is removed at the end.
     let work = Staged::folder(&staged.path().with_extension("work"), true)?;
     let file = |name: &str| staged.path().join(name);
@@ -46,6 +47,8 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     .with_context(|| format!("cannot attribute the logs `{logs}`"))?;
     let json = featurise::summary(&labelled)?;
     manifest::write_json(&file("join.json"), &featurise::join_file(&json))?;
+    bar.begin("flush to disk", None, "files");
     staged.commit()?;
+    bar.end();
     Ok(Outcome::done(json, join_table(&labelled)))
 }

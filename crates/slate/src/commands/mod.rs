@@ -11,6 +11,7 @@ mod label;
 mod report;
 mod score;
 mod simulate;
+mod trace;
 mod train;
 mod validate;
 
@@ -70,6 +71,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Validate(args) => validate::run(&context, &args),
         Command::Features(args) => features::run(&context, &args),
         Command::Label(args) => label::run(&context, &args),
+        Command::Trace(args) => trace::run(&context, &args),
         Command::Train(args) => train::run(&context, &args),
         Command::Score(args) => score::run(&context, &args),
         Command::Calibrate(args) => calibrate::run(&context, &args),

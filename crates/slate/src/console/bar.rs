@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{
+    FormattedDuration, HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use slate_types::Progress;
 
 /// One bar at a time; a new stage replaces the last.
@@ -40,20 +42,23 @@ impl Progress for Bar {
             return;
         }
         let template = match total {
-            Some(_) => {
-                format!(
-                    "{{prefix:<12}} {{bar:24}} {{human_pos}}/{{human_len}} {unit}  {{rate}}/s  {{eta}} left  {{msg}}"
-                )
-            }
-            None => {
-                format!("{{prefix:<12}} {{spinner}} {{human_pos}} {unit}  {{elapsed}}  {{msg}}")
-            }
+            Some(_) => "{prefix:<17} {bar:24} {human_pos}/{human_len} {unit}  {rate}  {msg}",
+            None => "{prefix:<17} {spinner} {elapsed}  {msg}",
         };
-        let style = ProgressStyle::with_template(&template)
+        let unit = unit.to_owned();
+        let per_second = format!("{unit}/s");
+        let style = ProgressStyle::with_template(template)
             .expect("the template is one of the two above, both valid")
-            .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
-                // A terminal that cannot be written to is not worth an error.
-                let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+            .with_key("unit", move |_: &ProgressState, out: &mut dyn Write| {
+                let _ = out.write_str(&unit);
+            })
+            .with_key("rate", move |state: &ProgressState, out: &mut dyn Write| {
+                // Nothing done yet says nothing about what is left.
+                if state.pos() > 0 {
+                    let rate = HumanCount(state.per_sec().round() as u64);
+                    let left = FormattedDuration(state.eta());
+                    let _ = write!(out, "{rate} {per_second}  {left} left");
+                }
             });
         // The stderr target draws nothing where stderr is no terminal.
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));

@@ -17,3 +17,4 @@ mod label;
 mod program;
 mod real_logs;
 mod sources;
+mod trace;
