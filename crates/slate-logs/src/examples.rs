@@ -418,8 +418,7 @@ impl Job<'_> {
             .iter()
             .position(|(subject, _)| *subject == Subject::Pair);
         if let (Some(at), Some(options)) = (pairs, self.attribution.pairs) {
-            let gap = i64::from(options.session_gap_minutes) * date::MINUTE;
-            let mut sessions = Sessions::new(gap, &attributed.deals);
+            let mut sessions = Sessions::new(options, &attributed.deals);
             let marks = &mut marks[at];
             self.each_event(plan::events_by_person(), attributed, |event| {
                 sessions.add(event, |mark| {

@@ -41,6 +41,9 @@ impl HistoryKey {
 pub struct PairOptions {
     /// Minutes without an event of the same person after which a new session begins, 1 to 1,440.
     pub session_gap_minutes: u32,
+    /// Events of a session that are looked at, the first ones, 2 to 100,000: whoever does more in one
+    /// go is no shopper, and pairs grow with the square.
+    pub session_events: u32,
     /// Window of the counts in days, 1 to 3,650.
     pub days: u32,
 }
@@ -49,6 +52,7 @@ impl Default for PairOptions {
     fn default() -> Self {
         Self {
             session_gap_minutes: 3,
+            session_events: 500,
             days: 30,
         }
     }

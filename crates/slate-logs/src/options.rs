@@ -245,6 +245,13 @@ impl AttributionOptions {
         }
         if let Some(pairs) = &self.pairs {
             days("pairs.days", pairs.days)?;
+            if !(2..=100_000).contains(&pairs.session_events) {
+                return Err(refuse(
+                    "pairs.session_events",
+                    pairs.session_events,
+                    "a whole number from 2 to 100000",
+                ));
+            }
             if !(1..=1440).contains(&pairs.session_gap_minutes) {
                 return Err(refuse(
                     "pairs.session_gap_minutes",

@@ -1,7 +1,8 @@
 //! What buyers did with two items: looked at one and bought the other, or bought both.
 //!
 //! A session is a run of one person's events with no gap longer than the config allows; a person is a
-//! user, or a session id where no user is known. In a session
+//! user, or a session id where no user is known. Of a session only so many events are looked at, the
+//! first ones: a robot that never pauses would pair everything with everything. In a session
 //! - each purchase counts once for each other item viewed or clicked strictly before it, as
 //!   `(viewed, bought)`: *bought after view*;
 //! - each two items bought count once in either direction, when the second is bought first:
@@ -11,7 +12,9 @@
 //! was cancelled counts until then.
 
 use crate::attribution::{Deal, Event};
+use crate::date::MINUTE;
 use crate::history::{IdMap, Key, Mark};
+use crate::history_options::PairOptions;
 
 /// Counts kept for each pair, in the order of the columns.
 pub(crate) const PAIR_COUNTS: [&str; 2] = ["bought_after_view", "bought_together"];
@@ -19,6 +22,10 @@ pub(crate) const PAIR_COUNTS: [&str; 2] = ["bought_after_view", "bought_together
 /// Cuts a stream of events into sessions.
 pub(crate) struct Sessions {
     gap: i64,
+    /// Events of a session that are looked at.
+    most: u32,
+    /// Events of this session so far.
+    events: u32,
     person: Option<(bool, i64)>,
     last: i64,
     /// First purchase and first look of each item of the session.
@@ -36,14 +43,16 @@ pub(crate) fn person(event: &Event) -> Option<(bool, i64)> {
 }
 
 impl Sessions {
-    /// `gap` in microseconds; `deals` say which purchases were cancelled.
-    pub(crate) fn new(gap: i64, deals: &[Deal]) -> Self {
+    /// What a session is, and which purchases were cancelled.
+    pub(crate) fn new(options: PairOptions, deals: &[Deal]) -> Self {
         let undone = deals
             .iter()
             .filter_map(|deal| Some((deal.event.id, deal.undone?)))
             .collect();
         Self {
-            gap,
+            gap: i64::from(options.session_gap_minutes) * MINUTE,
+            most: options.session_events,
+            events: 0,
             person: None,
             last: i64::MIN,
             looked: Vec::new(),
@@ -59,8 +68,13 @@ impl Sessions {
             self.person = Some(person);
             self.looked.clear();
             self.bought.clear();
+            self.events = 0;
         }
         self.last = event.ts;
+        self.events = self.events.saturating_add(1);
+        if self.events > self.most {
+            return;
+        }
         if event.is("view") || event.is("click") {
             if !self.looked.iter().any(|(item, _)| *item == event.item) {
                 self.looked.push((event.item, event.ts));

@@ -19,4 +19,5 @@ mod progress;
 mod random;
 mod trace;
 mod twin;
+mod twin_pairs;
 mod validate;

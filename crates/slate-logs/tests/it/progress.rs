@@ -46,8 +46,8 @@ fn heard(passes: u32) -> Vec<Stage> {
     let options = AttributionOptions {
         halo: true,
         pairs: Some(PairOptions {
-            session_gap_minutes: 3,
             days: 30,
+            ..PairOptions::default()
         }),
         sequence: Some(SequenceOptions::default()),
         ..AttributionOptions::default()

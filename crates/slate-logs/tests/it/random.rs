@@ -42,6 +42,7 @@ pub(crate) fn short_windows() -> AttributionOptions {
         ],
         pairs: Some(PairOptions {
             session_gap_minutes: 1,
+            session_events: 4,
             days: 1,
         }),
         sequence: Some(SequenceOptions {

@@ -7,6 +7,7 @@ use slate_logs::{AttributionOptions, HistoryKey, JoinOn};
 use slate_types::log::EVENT_TYPES;
 
 use crate::log::{DAY, Event, Log, MINUTE, Page, Row, Sequences, Slot};
+use crate::twin_pairs::{Session, bought_after_view, bought_together, person};
 
 /// Attributed, late, orphan, duplicate, reversed, halo, early.
 pub(crate) type Ends = BTreeMap<&'static str, [u64; 7]>;
@@ -420,112 +421,22 @@ fn history(
     }
     if let (Some(pairs), seed) = (options.pairs, placement.page.seed_item_id) {
         let marks = seed.map_or([0, 0], |seed| {
-            let gap = i64::from(pairs.session_gap_minutes) * MINUTE;
+            let session = Session {
+                gap: i64::from(pairs.session_gap_minutes) * MINUTE,
+                most: pairs.session_events as usize,
+            };
             let fits = |ts: i64, undone: Option<i64>| {
                 within(ts, pairs.days) && undone.is_none_or(|undone| undone >= now)
             };
             let candidate = placement.slot.item_id;
             [
-                bought_after_view(events, gap, seed, candidate, cancelled_at, &fits),
-                bought_together(events, gap, seed, candidate, cancelled_at, &fits),
+                bought_after_view(events, session, seed, candidate, cancelled_at, &fits),
+                bought_together(events, session, seed, candidate, cancelled_at, &fits),
             ]
         });
         counts.extend(marks);
     }
     counts
-}
-
-/// A person of an event: a user, else a session.
-fn person(user: Option<i64>, session: Option<i64>) -> Option<(bool, i64)> {
-    user.map(|user| (true, user))
-        .or(session.map(|session| (false, session)))
-}
-
-/// Whether two events of one person are in one session: no gap between them is too long.
-fn one_session(events: &[&Event], gap: i64, a: &Event, b: &Event) -> bool {
-    let who = person(a.user_id, a.session_id);
-    if who.is_none() || who != person(b.user_id, b.session_id) {
-        return false;
-    }
-    let (from, to) = (a.ts.min(b.ts), a.ts.max(b.ts));
-    let mut times: Vec<i64> = events
-        .iter()
-        .filter(|e| e.event_type != "cancel" && person(e.user_id, e.session_id) == who)
-        .map(|e| e.ts)
-        .filter(|ts| (from..=to).contains(ts))
-        .collect();
-    times.sort_unstable();
-    times.windows(2).all(|pair| pair[1] - pair[0] <= gap)
-}
-
-fn bought_after_view(
-    events: &[&Event],
-    gap: i64,
-    seed: i64,
-    candidate: i64,
-    cancelled_at: &dyn Fn(&Event) -> Option<i64>,
-    fits: &dyn Fn(i64, Option<i64>) -> bool,
-) -> i64 {
-    if seed == candidate {
-        return 0;
-    }
-    let purchases = events
-        .iter()
-        .filter(|e| e.event_type == "purchase" && e.item_id == candidate);
-    purchases
-        .filter(|bought| fits(bought.ts, cancelled_at(bought)))
-        .filter(|bought| {
-            events.iter().any(|look| {
-                ["view", "click"].contains(&look.event_type)
-                    && look.item_id == seed
-                    && look.ts < bought.ts
-                    && one_session(events, gap, look, bought)
-            })
-        })
-        .count() as i64
-}
-
-fn bought_together(
-    events: &[&Event],
-    gap: i64,
-    seed: i64,
-    candidate: i64,
-    cancelled_at: &dyn Fn(&Event) -> Option<i64>,
-    fits: &dyn Fn(i64, Option<i64>) -> bool,
-) -> i64 {
-    if seed == candidate {
-        return 0;
-    }
-    // The first purchase of an item in its session.
-    let firsts = |item: i64| -> Vec<&Event> {
-        let of_item: Vec<&Event> = events
-            .iter()
-            .copied()
-            .filter(|e| e.event_type == "purchase" && e.item_id == item)
-            .collect();
-        let first = |e: &&Event| {
-            !of_item.iter().any(|other| {
-                (other.ts, other.event_id) < (e.ts, e.event_id)
-                    && one_session(events, gap, other, e)
-            })
-        };
-        of_item.iter().copied().filter(first).collect()
-    };
-    let mut count = 0;
-    for a in firsts(seed) {
-        for b in firsts(candidate) {
-            let ts = a.ts.max(b.ts);
-            let undone = [cancelled_at(a), cancelled_at(b)]
-                .into_iter()
-                .flatten()
-                .min();
-            let undone = undone.map(|undone| undone.max(ts));
-            if one_session(events, gap, a, b) && fits(ts, undone) {
-                count += 1;
-            }
-        }
-    }
-    count
 }
 
 /// What each list's person did last before it.
