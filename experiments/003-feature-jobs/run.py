@@ -1,0 +1,131 @@
+"""Times the label job beside DuckDB and Polars, and Slate's whole feature job free, bounded and skewed.
+
+    cargo build --release
+    pip install duckdb==2.0.0 polars==2.1.0
+    python experiments/003-feature-jobs/run.py --scratch /tmp/003 [--sizes 2m,10m] [--rounds 5]
+
+Outputs are held against each other before anything is timed. Engines alternate; medians are told. Writes
+results.json beside itself and prints the tables for README.md. Logs are kept in the scratch folder.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "harness"))
+import measure  # noqa: E402
+
+PAGES = {"200k": (27_000, 12_000, 3_000), "2m": (270_000, 120_000, 30_000), "10m": (1_350_000, 600_000, 100_000)}
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--scratch", type=pathlib.Path, required=True)
+parser.add_argument("--sizes", default="2m,10m")
+parser.add_argument("--rounds", type=int, default=5)
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--slate", default=str(ROOT / "target/release/slate"))
+arguments = parser.parse_args()
+threads, scratch = str(arguments.threads), arguments.scratch
+scratch.mkdir(parents=True, exist_ok=True)
+config = ["-c", str(HERE / "features.toml"), "--threads", threads, "--json", "-q"]
+
+
+def logs_of(size):
+    """The log of a size, made once."""
+    logs = scratch / f"logs-{size}"
+    if not logs.exists():
+        pages, users, items = PAGES[size]
+        sets = [f"simulate.pages={pages}", f"simulate.users={users}", f"simulate.items={items}"]
+        words = [word for value in sets for word in ("--set", value)]
+        measure.run([arguments.slate, "simulate", *config, *words, "--out", str(logs)])
+    return logs
+
+
+def skewed(logs):
+    """The same log with one item in a third of all placements and events, and one user with half of the events."""
+    import duckdb
+
+    out = scratch / f"{logs.name}-skewed"
+    if not out.exists():
+        out.mkdir()
+        change = {
+            "page_impression": "CASE WHEN page_id % 7 = 0 THEN 1 ELSE user_id END AS user_id",
+            "slot_impression": "CASE WHEN impression_id % 3 = 0 THEN 1 ELSE item_id END AS item_id",
+            "event": "CASE WHEN event_id % 3 = 0 THEN 1 ELSE item_id END AS item_id, "
+            "CASE WHEN event_id % 2 = 0 THEN 1 ELSE user_id END AS user_id",
+        }
+        for table in ["page_impression", "slot_impression", "event", "item"]:
+            replace = f"REPLACE ({change[table]})" if table in change else ""
+            source, target = logs / f"{table}.parquet", out / f"{table}.parquet"
+            duckdb.execute(f"COPY (SELECT * {replace} FROM '{source}') TO '{target}'")
+    return out
+
+
+def job(words, out):
+    """Runs a job into a fresh folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    return measure.run(words)
+
+
+def label(engine, logs):
+    out = scratch / f"out-{engine}"
+    if engine == "slate":
+        return job([arguments.slate, "label", *config, "--logs", str(logs), "--out", str(out)], out)
+    return job([sys.executable, str(HERE / f"{engine}_labels.py"), str(logs), str(out), threads], out)
+
+
+def features(logs, *more):
+    out = scratch / "out-features"
+    ran = job([arguments.slate, "features", *config, "--logs", str(logs), "--out", str(out), *more], out)
+    shutil.rmtree(out, ignore_errors=True)
+    return ran | json.loads(ran.pop("stdout"))
+
+
+results = {"machine": measure.machine(), "threads": arguments.threads, "labels": [], "features": []}
+for size in arguments.sizes.split(","):
+    logs = logs_of(size)
+    engines = ["slate", "duckdb", "polars"]
+    for engine in engines:
+        label(engine, logs)
+    for other in engines[1:]:
+        files = [str(scratch / f"out-{engine}" / "labels.parquet") for engine in ("slate", other)]
+        subprocess.run([sys.executable, str(HERE / "check.py"), *files], check=True, stdout=subprocess.DEVNULL)
+    rounds = {engine: [] for engine in engines}
+    for _ in range(arguments.rounds):
+        for engine in engines:
+            rounds[engine].append(label(engine, logs))
+    medians = {
+        engine: {key: round(statistics.median(ran[key] for ran in runs), 3) for key in ("wall_s", "cpu_s", "peak_mib")}
+        for engine, runs in rounds.items()
+    }
+    fastest = min(medians[engine]["wall_s"] for engine in engines[1:])
+    leanest = min(medians[engine]["peak_mib"] for engine in engines[1:])
+    for engine in engines:
+        row = {"rows": size, "engine": engine} | medians[engine]
+        row["wall, peers' best = 1"] = round(row["wall_s"] / fastest, 2)
+        row["memory, peers' best = 1"] = round(row["peak_mib"] / leanest, 2)
+        results["labels"].append(row)
+
+    bounded = ["--memory", "1GiB", "--set", "attribution.sequence.length=50", "--set", "attribution.pairs.days=30"]
+    kinds = {
+        "45 columns of history": (logs, []),
+        "the same, pairs and sequences, --memory 1GiB": (logs, bounded),
+        "the same, one item in a third, one user with half": (
+            skewed(logs), [*bounded, "--set", "attribution.max_reject_share=0.9"],
+        ),
+    }
+    for kind, (source, more) in kinds.items():
+        runs = [features(source, *more) for _ in range(max(1, arguments.rounds // 2))]
+        assert len({run["hash"] for run in runs}) == 1, "the same job gives the same rows"
+        row = {"rows": size, "job": kind, "slot rows": runs[0]["rows"]}
+        row |= {key: round(statistics.median(run[key] for run in runs), 1) for key in ("wall_s", "cpu_s", "peak_mib")}
+        results["features"].append(row)
+
+measure.write(HERE / "results.json", results)
+for name in ("labels", "features"):
+    print(measure.table(results[name], list(results[name][0])), end="\n\n")
