@@ -24,6 +24,12 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     };
     let report = training::train(options, &setting, staged.path())?;
     staged.commit()?;
+    if !report.unread.is_empty() {
+        context.console.warn(&format!(
+            "the dataset has inputs that no network reads yet: {}",
+            report.unread.join(", ")
+        ));
+    }
     let text = format!(
         "best {} {:.4} at epoch {}; {} parameters; {:.0} lists/s\nthe run is in {}\n",
         report.metric,

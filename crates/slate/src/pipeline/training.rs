@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use slate_eval::{Convention, ndcg};
-use slate_features::{BatchOptions, Dataset, SplitData, batches};
+use slate_features::{BatchOptions, Dataset, FeatureMap, SplitData, batches};
 use slate_model::{
     Batches, BoxError, DeviceSpec, Head, Ranker, TrainConfig, TrainEvent, TrainOptions, Trained,
     Validation,
@@ -51,6 +51,8 @@ pub(crate) struct Report {
     pub(crate) metric: String,
     pub(crate) parameters: usize,
     pub(crate) lists_per_second: f64,
+    /// Inputs of the dataset that no network reads yet.
+    pub(crate) unread: Vec<String>,
 }
 
 /// What training is given beside its options.
@@ -152,8 +154,17 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         metric,
         parameters: trained.ranker.parameters(),
         lists_per_second: rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN),
+        unread: unread(dataset.map()),
         json: manifest,
     })
+}
+
+/// Inputs of a map that have no place in a network yet.
+fn unread(map: &FeatureMap) -> Vec<String> {
+    let features = map.multi_valued.iter();
+    let mut names: Vec<String> = features.map(|feature| feature.name.clone()).collect();
+    names.extend(map.history.as_ref().map(|_| "history".to_owned()));
+    names
 }
 
 /// An event as a line of `metrics.jsonl`: what depends on the clock is left out, so that one seed

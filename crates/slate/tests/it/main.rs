@@ -13,6 +13,7 @@ mod bad_input;
 mod chain;
 mod config;
 mod contract;
+mod features;
 mod label;
 mod program;
 mod real_logs;

@@ -1,0 +1,69 @@
+//! `slate features` beyond its defaults: updates, other formats, inputs no network reads.
+
+use super::program::{SMALL, config, logs, slate};
+
+fn line(out: &str, more: &str) -> String {
+    format!(
+        "features -c {} {SMALL} --logs {} --out {out} {more}",
+        config("demo.toml").display(),
+        logs().display()
+    )
+}
+
+#[test]
+fn a_map_is_extended_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    slate(folder.path(), &line("first", "")).done();
+    slate(
+        folder.path(),
+        &line("next", "--feature-map first/feature_map.json --extend"),
+    )
+    .done();
+    let map = |name: &str| -> serde_json::Value {
+        let file = folder.path().join(name).join("feature_map.json");
+        serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+    };
+    let (first, mut next) = (map("first"), map("next"));
+    let update = next["extensions"].take();
+    assert_eq!(update[0]["refitted"], false);
+    assert_eq!(update[0]["new_ids"], serde_json::json!({}));
+    next.as_object_mut().unwrap().remove("extensions");
+    assert_eq!(next, first, "the same log adds nothing");
+    slate(folder.path(), &line("other", "--extend")).refused(&["--feature-map"]);
+    let other = "--feature-map first/feature_map.json --extend --set features.position=true";
+    slate(folder.path(), &line("other", other)).refused(&["position", "feature map"]);
+    assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn other_formats_are_not_for_training() {
+    let folder = tempfile::tempdir().unwrap();
+    slate(folder.path(), &line("data", "--format parquet,letor")).done();
+    assert!(folder.path().join("data/train.parquet").exists());
+    assert!(!folder.path().join("data/train").exists());
+    let train = format!(
+        "train -c {} {SMALL} --data data --out run",
+        config("demo.toml").display()
+    );
+    slate(folder.path(), &train).refused(&["no `.npy` arrays", "--format npy"]);
+    slate(folder.path(), &line("more", "--format csv"))
+        .refused(&["csv", "npy, npz, parquet, letor"]);
+}
+
+#[test]
+fn inputs_that_no_network_reads_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec =
+        "--set features.multi_valued=[{column=\"item_category\",name=\"path\",separator=\">\"}]";
+    slate(folder.path(), &line("data", spec)).done();
+    let train = format!(
+        "train -c {} {SMALL} --data data --out run",
+        config("demo.toml").display()
+    );
+    let ran = slate(folder.path(), &train).done();
+    assert!(
+        ran.stderr.contains("no network reads yet: path"),
+        "{}",
+        ran.stderr
+    );
+}
