@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::passes::{BASE, Memory};
 use crate::tables::LATEST;
 use crate::validate::work_folder;
-use crate::{Attribution, EngineOptions, LogError, LogSource, plan};
+use crate::{Attribution, ClusterOptions, EngineOptions, LogError, LogSource, plan};
 
 /// A placement in a sort: what is its own, once as read and once as sorted.
 const SORTED_ROW: u64 = 320;
@@ -27,6 +27,8 @@ pub struct DryRun {
     pub estimated: u64,
     /// The columns of history that would be counted.
     pub history_columns: Vec<String>,
+    /// Jobs for the cluster that puts placements in order, if there is one.
+    pub shards: Option<u32>,
     /// The engine's plan for putting placements in order: the only query that reads them whole.
     pub plan: String,
 }
@@ -54,7 +56,7 @@ pub struct PlannedStage {
 pub fn dry_run(
     source: &LogSource,
     attribution: &Attribution,
-    engine: &EngineOptions,
+    options: &EngineOptions,
     whole: bool,
 ) -> Result<DryRun, LogError> {
     let labels_alone;
@@ -64,8 +66,10 @@ pub fn dry_run(
         labels_alone = attribution.without_history();
         &labels_alone
     };
-    let memory = Memory::plan(source, attribution, engine)?;
-    let engine = Engine::start(engine.threads, memory.pool, work_folder())?;
+    let memory = Memory::plan(source, attribution, options)?;
+    let cluster = options.cluster.as_ref();
+    cluster.map_or(Ok(()), ClusterOptions::check)?;
+    let engine = Engine::start(options.threads, memory.pool, work_folder())?;
     let slot = check::define_unchecked(&engine, source)?;
     let slot: Vec<_> = if whole {
         slot.iter().collect()
@@ -82,6 +86,7 @@ pub fn dry_run(
         stages,
         memory,
         history_columns: attribution.history_columns(),
+        shards: cluster.map(|cluster| cluster.shards_of(source.slot.rows)),
         plan: engine.explain(&format!("{rows}{}", plan::ORDER))?,
     })
 }

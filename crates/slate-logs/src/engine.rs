@@ -118,6 +118,18 @@ impl Engine {
         &self.work
     }
 
+    /// The session, with every table and view by its name.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// The threads of the session.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Runtime {
+        &self.runtime
+    }
+
     /// Most 64-bit keys that may be held to see whether they repeat: a quarter of the pool, half of it
     /// while they are sorted.
     pub(crate) fn most_keys(&self) -> u64 {

@@ -44,6 +44,32 @@ pub enum LogError {
         /// Why.
         source: Box<object_store::Error>,
     },
+    /// A cluster that is not there, or is no longer.
+    #[error("cannot use the cluster `{address}`: {reason}")]
+    Cluster {
+        /// Of its scheduler, as it was typed.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A cluster, and a program that was built without.
+    #[error("cannot use the cluster `{address}`: this program was built without clusters")]
+    NoCluster {
+        /// Of its scheduler, as it was typed.
+        address: String,
+    },
+    /// A share of the job that the cluster never got right.
+    #[error("the cluster `{address}` failed {attempts} times at shard {shard}, at last because {reason}")]
+    Shard {
+        /// Of its scheduler, as it was typed.
+        address: String,
+        /// From 0.
+        shard: u32,
+        /// How often it was begun.
+        attempts: u32,
+        /// Why the last attempt was thrown away.
+        reason: String,
+    },
     /// A file is not the one it was when the job began.
     #[error("`{}` was changed or removed while it was being read", file.display())]
     Changed {
@@ -280,7 +306,6 @@ fn looks_like_clause(unit: Option<&'static str>) -> String {
         .unwrap_or_default()
 }
 
-/// Bytes as whole mebibytes, rounded up.
 /// What to do about a store, by what it said.
 fn store_hint(error: &object_store::Error) -> String {
     let hint = match error {
@@ -300,6 +325,7 @@ fn store_hint(error: &object_store::Error) -> String {
     hint.to_owned()
 }
 
+/// Bytes as whole mebibytes, rounded up.
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
@@ -338,6 +364,9 @@ impl LogError {
             Self::Option { .. }
             | Self::Location { .. }
             | Self::Store { .. }
+            | Self::Cluster { .. }
+            | Self::NoCluster { .. }
+            | Self::Shard { .. }
             | Self::Convert(_)
             | Self::Memory { .. }
             | Self::ListOnManyPages { .. }
@@ -391,6 +420,19 @@ impl Hint for LogError {
                     .to_owned(),
             ),
             Self::Store { source, .. } => Some(store_hint(source)),
+            Self::Cluster { .. } => Some(
+                "look whether the scheduler and its executors run; a rerun takes up the shards that \
+                 are done, and `--engine embedded` needs no cluster"
+                    .to_owned(),
+            ),
+            Self::NoCluster { .. } => {
+                Some("build it with `--features cluster`, or leave `--engine` out".to_owned())
+            }
+            Self::Shard { .. } => Some(
+                "every node must see the log and the output under the same paths; if shards take too \
+                 long, raise `--shard-timeout` or `--shards`"
+                    .to_owned(),
+            ),
             Self::Changed { .. } => {
                 Some("run again when whatever writes the log has ended".to_owned())
             }

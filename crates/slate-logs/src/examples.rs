@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::history::{Frame, History, Mark, Subject, Texts};
 use crate::layout::Layout;
 use crate::lists::ListPages;
+use crate::order::Order;
 use crate::pairs::Sessions;
 use crate::passes::Memory;
 use crate::rejects;
@@ -31,7 +32,7 @@ use crate::tables::Extra;
 use crate::trace::Watch;
 use crate::writer::{Purpose, TableWriter};
 use crate::{
-    Attribution, EngineOptions, ExampleFiles, ExamplesSummary, JoinReport, LogError, date, plan,
+    Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleFiles, ExamplesSummary, JoinReport, LogError, date, plan,
 };
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.
@@ -73,7 +74,7 @@ pub fn labels(
 pub(crate) fn watched(
     source: &LogSource,
     attribution: &Attribution,
-    engine: &EngineOptions,
+    options: &EngineOptions,
     out: ExampleFiles,
     whole: bool,
     watch: Option<&Watch>,
@@ -98,10 +99,14 @@ pub(crate) fn watched(
     }
     let mut work = out.examples.as_os_str().to_owned();
     work.push(".work");
-    let memory = Memory::plan(source, attribution, engine)?;
-    let engine = Engine::start(engine.threads, memory.pool, work.into())?;
+    let memory = Memory::plan(source, attribution, options)?;
+    if let Some(cluster) = &options.cluster {
+        cluster.check()?;
+    }
+    let engine = Engine::start(options.threads, memory.pool, work.into())?;
     let job = Job {
         engine: &engine,
+        cluster: options.cluster.as_ref(),
         passes: memory.passes,
         source,
         attribution,
@@ -129,6 +134,8 @@ pub(crate) fn watched(
 
 struct Job<'a> {
     engine: &'a Engine,
+    /// What puts placements in order, if not the engine.
+    cluster: Option<&'a ClusterOptions>,
     /// Shares into which events and keys are divided.
     passes: u32,
     source: &'a LogSource,
@@ -200,7 +207,6 @@ impl Job<'_> {
         layout: &Layout,
         as_of: i64,
     ) -> Result<Attributed, LogError> {
-        const STAGE: &str = "put placements in order";
         let mut categories = Texts::default();
         let rules = Rules::new(
             &self.attribution.rules,
@@ -227,7 +233,16 @@ impl Job<'_> {
             layout.item_extras.iter().collect(),
         );
         let rows = plan::rows(as_of, self.whole, &slot);
-        let mut write = |batches| {
+        let order = Order {
+            engine: self.engine,
+            cluster: self.cluster,
+            // A watch sees rows once.
+            twice: self.watch.is_none(),
+            usable: self.usable(checked),
+            read: self.usable(checked) + self.rows("page_impression"),
+            progress: self.progress,
+        };
+        let (files, cluster) = order.bring(&rows, |batches| {
             matcher.forget();
             lists = ListPages::default();
             let beside = self.beside(&item, as_of, &mut categories)?;
@@ -241,29 +256,7 @@ impl Job<'_> {
             });
             self.progress.end();
             files
-        };
-        // Most logs are stored in the order in which pages were shown; a watch sees rows once.
-        let usable = self.usable(checked);
-        let mut stored = None;
-        if self.watch.is_none() {
-            let batches = self.engine.stream_as_stored(STAGE, &rows)?;
-            self.progress
-                .begin("order placements", Some(usable), "rows");
-            stored = write(batches)?;
-        }
-        let files = if let Some(files) = stored {
-            files
-        } else {
-            let sorted = format!("{rows}{}", plan::ORDER);
-            let mut batches = self.engine.stream(STAGE, &sorted)?;
-            // A sort gives nothing before it has read everything.
-            let read = usable + self.rows("page_impression");
-            self.progress.begin("read placements", Some(read), "rows");
-            batches.wait(&advance);
-            self.progress
-                .begin("order placements", Some(usable), "rows");
-            write(batches)?.expect("the engine has sorted them")
-        };
+        })?;
         if files.len == 0 {
             return Err(LogError::NothingLeft {
                 dir: self.source.dir.clone(),
@@ -326,6 +319,7 @@ impl Job<'_> {
             join,
             deals: fates.deals,
             categories,
+            cluster,
         })
     }
 
@@ -578,6 +572,7 @@ impl Job<'_> {
             label_as_of: as_of,
             label_as_of_text: date::format(as_of),
             hash: totals.hash.finish(),
+            cluster: attributed.cluster.take(),
         })
     }
 }
@@ -589,4 +584,5 @@ struct Attributed {
     join: JoinReport,
     deals: Vec<Deal>,
     categories: Texts,
+    cluster: Option<ClusterReport>,
 }

@@ -32,6 +32,9 @@
 mod attribution;
 mod beside;
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
+mod cluster_options;
 mod codes;
 mod date;
 mod dry_run;
@@ -45,6 +48,7 @@ mod join_report;
 mod layout;
 mod lists;
 mod options;
+mod order;
 mod pairs;
 mod passes;
 mod plan;
@@ -61,6 +65,9 @@ mod trace;
 mod validate;
 mod writer;
 
+#[cfg(feature = "cluster")]
+pub use cluster::{run_executor, run_scheduler};
+pub use cluster_options::{ClusterOptions, ClusterReport, DiscardedShard};
 pub use dry_run::{DryRun, PlannedStage, dry_run};
 pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, examples, labels};

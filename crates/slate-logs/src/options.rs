@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use slate_types::log::EVENT_TYPES;
 
+use crate::ClusterOptions;
 use crate::LogError;
 use crate::date::{self, DAY, MINUTE};
 use crate::history::{Frame, Subject};
@@ -400,7 +401,7 @@ impl Attribution {
 }
 
 /// How much of the machine the engine may use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Threads; 0 means one for each core. The output does not depend on it.
     pub threads: usize,
@@ -410,6 +411,9 @@ pub struct EngineOptions {
     /// Passes in which events and keys are divided by a hash; as many as `memory` asks for where left
     /// out. The output does not depend on it.
     pub passes: Option<u32>,
+    /// A cluster that puts the placements in order; done here where left out. The output does not
+    /// depend on it.
+    pub cluster: Option<ClusterOptions>,
 }
 
 pub(crate) fn refuse(key: &str, given: impl Display, expected: &'static str) -> LogError {

@@ -66,6 +66,13 @@ pub(crate) fn rows(as_of: i64, whole: bool, extras: &[&Extra]) -> String {
     )
 }
 
+/// The share `shard` of these rows in the order of the output.
+#[cfg(feature = "cluster")]
+pub(crate) fn shard_rows(rows: &str, shard: u32, shards: u32) -> String {
+    let share = crate::cluster::share::sql(shards);
+    format!("{rows} AND {share} = {shard}{ORDER}")
+}
+
 /// Items by id: seller, then what placements take along, the category first.
 pub(crate) fn items(extras: &[&Extra]) -> String {
     let mut list = String::new();

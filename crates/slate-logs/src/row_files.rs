@@ -14,7 +14,7 @@ use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 
 use crate::LogError;
 use crate::beside::Beside;
-use crate::engine::Batches;
+use crate::order::Ordered;
 use crate::rows::{COLUMNS, Rows};
 
 /// Two files with the same rows in the same batches.
@@ -32,7 +32,7 @@ impl RowFiles {
     /// place of its first row. None as soon as a row is out of order: then there are no files, and
     /// what `each` was shown is void.
     pub(crate) fn write(
-        mut batches: Batches,
+        batches: &mut dyn Ordered,
         mut beside: Beside,
         work: &Path,
         mut each: impl FnMut(&Rows, u64),

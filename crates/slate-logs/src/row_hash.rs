@@ -22,7 +22,26 @@ const START: Lanes = [0x510e_527f_ade6_82d1, 0x9b05_688c_2b3e_6c1f];
 /// The sum so far.
 pub(crate) struct RowHash {
     sum: u128,
-    rows: Vec<Lanes>,
+    hasher: RowHasher,
+}
+
+/// Hashes of rows, one by one.
+#[derive(Default)]
+pub(crate) struct RowHasher(Vec<Lanes>);
+
+impl RowHasher {
+    /// The hash of each row of these columns, in their order.
+    pub(crate) fn hash(&mut self, columns: &[ArrayRef]) -> impl Iterator<Item = u128> {
+        let rows = columns.first().map_or(0, Array::len);
+        self.0.clear();
+        self.0.resize(rows, START);
+        for column in columns {
+            fold_column(column, &mut self.0);
+        }
+        // Once more, so that the last column is mixed as well as the first.
+        let whole = |&row: &Lanes| number(fold(row, START, MULTIPLIERS));
+        self.0.iter().map(whole)
+    }
 }
 
 impl RowHash {
@@ -37,22 +56,14 @@ impl RowHash {
         }
         Self {
             sum: number(text(&header)),
-            rows: Vec::new(),
+            hasher: RowHasher::default(),
         }
     }
 
     /// Adds rows. Columns must have the types of the schema.
     pub(crate) fn add(&mut self, columns: &[ArrayRef]) {
-        let rows = columns.first().map_or(0, Array::len);
-        self.rows.clear();
-        self.rows.resize(rows, START);
-        for column in columns {
-            fold_column(column, &mut self.rows);
-        }
-        for &row in &self.rows {
-            // Once more, so that the last column is mixed as well as the first.
-            let row = fold(row, START, MULTIPLIERS);
-            self.sum = self.sum.wrapping_add(number(row));
+        for row in self.hasher.hash(columns) {
+            self.sum = self.sum.wrapping_add(row);
         }
     }
 

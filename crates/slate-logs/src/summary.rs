@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::{JoinReport, RejectCount};
+use crate::{ClusterReport, JoinReport, RejectCount};
 
 /// What [`crate::examples`] read, wrote and left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +38,8 @@ pub struct ExamplesSummary {
     pub label_as_of_text: String,
     /// Hash of the rows that depends on neither order, partitioning nor engine.
     pub hash: String,
+    /// What the cluster did, if there was one.
+    pub cluster: Option<ClusterReport>,
 }
 
 /// Where [`crate::examples`] writes: new files.

@@ -153,6 +153,26 @@ pub(crate) struct ValidateArgs {
     pub(crate) paths: Vec<PathBuf>,
 }
 
+/// How a job over logs is run.
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// Most memory the job may take, for instance 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Divide events and keys into this many passes [default: as many as --memory asks for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) passes: Option<u32>,
+    /// What puts the placements in order: embedded, or ballista://HOST:PORT for a cluster
+    #[arg(long, value_name = "ENGINE", default_value = "embedded")]
+    pub(crate) engine: String,
+    /// Jobs for the cluster [default: one for 2 million placements, at least 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub(crate) shards: Option<u32>,
+    /// Seconds after which the cluster is asked anew for a shard
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) shard_timeout: u64,
+}
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate features --config configs/demo.toml --logs logs --out dataset\n  \
@@ -160,7 +180,8 @@ pub(crate) struct ValidateArgs {
     slate features -c my.toml --logs may --out may-data --feature-map run/feature_map.json --extend\n  \
     slate features -c my.toml --logs logs --out for-others --format parquet,npz,letor\n  \
     slate features -c my.toml --logs s3://bucket/logs --out dataset\n  \
-    slate features -c my.toml --logs logs --dry-run --memory 512MiB"
+    slate features -c my.toml --logs logs --dry-run --memory 512MiB\n  \
+    slate features -c my.toml --logs logs --out dataset --engine ballista://scheduler:50050"
 )]
 pub(crate) struct FeaturesArgs {
     /// Folder or URL of the logs; tables elsewhere are named under [logs] of the configuration
@@ -190,12 +211,8 @@ pub(crate) struct FeaturesArgs {
         default_value = "npy"
     )]
     pub(crate) format: Vec<DatasetFormat>,
-    /// Most memory the job may take, for instance 2GiB
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// Divide events and keys into this many passes [default: as many as --memory asks for]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) passes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     /// Say what would be done, in which passes and how much memory, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -240,12 +257,8 @@ pub(crate) struct LabelArgs {
     /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<String>,
-    /// Most memory the job may take, for instance 2GiB
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// Divide events into this many passes [default: as many as --memory asks for]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) passes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     /// Say what would be done, in which passes and how much memory, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -133,7 +133,7 @@ fn order_parts_threads_memory_and_encodings_change_nothing() {
     let memory = EngineOptions {
         threads: 3,
         memory: Some(192 << 20),
-        passes: None,
+        ..EngineOptions::default()
     };
     assert_eq!(run(&parts, memory), expected);
     for passes in [1, 3, 17] {

@@ -132,9 +132,9 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
         split: config.need(config.file.split.as_ref(), "split")?,
         feature_map: slate_features::MapSource::Fit,
         formats: &std::collections::BTreeSet::from([slate_features::Format::Npy]),
-        engine: EngineOptions {
+        engine: &EngineOptions {
             threads: context.threads,
-            ..slate_logs::EngineOptions::default()
+            ..EngineOptions::default()
         },
         seed: context.seed,
         command: &command_of(context, "features --logs logs --out dataset"),

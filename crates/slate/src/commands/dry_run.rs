@@ -139,6 +139,11 @@ fn text(plan: &DryRun, more: &[(&'static str, u64)]) -> String {
             plan.history_columns.join(", ")
         ));
     }
+    if let Some(shards) = plan.shards {
+        text.push_str(&format!(
+            "\nThe cluster orders the placements in {shards} shards, each a share of this plan\n"
+        ));
+    }
     text.push_str("\nThe engine's plan for the order of placements\n");
     for line in plan.plan.lines() {
         // Projections list every column; the JSON has them whole.

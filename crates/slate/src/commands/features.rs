@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use slate_features::{DatasetSummary, FeatureMap, Format, MapSource};
-use slate_logs::{EngineOptions, ExamplesSummary};
+use slate_logs::ExamplesSummary;
 use slate_types::Progress as _;
 
-use super::{Context, dry_run};
+use super::{Context, dry_run, engine};
 use crate::artefacts::Staged;
 use crate::cli::FeaturesArgs;
-use crate::console::{Align, Outcome, Refusal, Table};
+use crate::console::{Align, Outcome, Table};
 use crate::pipeline::featurise::{self, Logs};
 
 pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
@@ -33,12 +33,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
         }
     };
     let formats: BTreeSet<Format> = args.format.iter().copied().map(Format::from).collect();
-    let memory = args.memory.as_deref().map(bytes).transpose()?;
-    let engine = EngineOptions {
-        threads: context.threads,
-        memory,
-        passes: args.passes,
-    };
+    let engine = engine::options(context, &args.engine, args.out.as_deref())?;
     let features = config.need(config.file.features.as_ref(), "features")?;
     let split = config.need(config.file.split.as_ref(), "split")?;
     let logs = Logs::new(args.logs.as_deref(), config.file.logs.as_ref())?;
@@ -61,7 +56,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
             split,
             feature_map,
             formats: &formats,
-            engine,
+            engine: &engine,
             seed: context.seed,
             command: &context.command,
             progress: &bar,
@@ -72,6 +67,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     bar.begin("flush to disk", None, "files");
     staged.commit()?;
     bar.end();
+    engine::clear(&engine)?;
     for note in &made.dataset.notes {
         context.console.say(&format!("note: {note}"));
     }
@@ -104,6 +100,9 @@ pub(super) fn join_table(examples: &ExamplesSummary) -> String {
         ]);
     }
     let mut text = table.render();
+    if let Some(cluster) = &examples.cluster {
+        text.push_str(&engine::cluster_line(cluster));
+    }
     let total = examples.join.total();
     if total.early > 0 {
         text.push_str(&format!(
@@ -149,45 +148,4 @@ pub(super) fn split_table(summary: &DatasetSummary) -> String {
         ]);
     }
     table.render()
-}
-
-/// A size such as `512MiB`, `2GiB`, `1GB` or plain bytes.
-pub(super) fn bytes(text: &str) -> Result<u64> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "kib" => 1024.0,
-        "mib" | "m" => 1024.0 * 1024.0,
-        "gib" | "g" => 1024.0 * 1024.0 * 1024.0,
-        "kb" => 1e3,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        _ => 0.0,
-    };
-    let size = text[..digits]
-        .parse::<f64>()
-        .map_or(0.0, |number| number * unit);
-    if size < 1.0 {
-        return Err(Refusal::new(format!(
-            "--memory is `{text}`, expected a size such as 2GiB"
-        ))
-        .into());
-    }
-    Ok(size as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
-
-    #[test]
-    fn sizes_are_read() {
-        assert_eq!(bytes("2GiB").unwrap(), 2 << 30);
-        assert_eq!(bytes("1.5 MiB").unwrap(), 3 << 19);
-        assert_eq!(bytes("1000").unwrap(), 1000);
-        assert!(bytes("many").unwrap_err().to_string().contains("`many`"));
-        assert!(bytes("3 parsecs").is_err());
-    }
 }

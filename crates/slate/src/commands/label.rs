@@ -1,12 +1,12 @@
 //! `slate label`: logs to labelled placements, without features.
 
 use anyhow::{Context as _, Result};
-use slate_logs::{EngineOptions, ExampleFiles};
+use slate_logs::ExampleFiles;
 
-use super::features::{bytes, join_table};
+use super::features::join_table;
 use slate_types::Progress as _;
 
-use super::{Context, dry_run};
+use super::{Context, dry_run, engine};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::LabelArgs;
 use crate::console::Outcome;
@@ -17,11 +17,7 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     if args.as_of.is_some() {
         attribution.label_as_of.clone_from(&args.as_of);
     }
-    let engine = EngineOptions {
-        threads: context.threads,
-        memory: args.memory.as_deref().map(bytes).transpose()?,
-        passes: args.passes,
-    };
+    let engine = engine::options(context, &args.engine, args.out.as_deref())?;
     let attribution = attribution.check()?;
     let logs = Logs::new(args.logs.as_deref(), context.config.file.logs.as_ref())?;
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
@@ -47,8 +43,10 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     .with_context(|| format!("cannot attribute the logs `{logs}`"))?;
     let json = featurise::summary(&labelled)?;
     manifest::write_json(&file("join.json"), &featurise::join_file(&json))?;
+    let json = featurise::with_cluster(json, &labelled)?;
     bar.begin("flush to disk", None, "files");
     staged.commit()?;
     bar.end();
+    engine::clear(&engine)?;
     Ok(Outcome::done(json, join_table(&labelled)))
 }

@@ -4,6 +4,7 @@ mod calibrate;
 mod demo;
 mod doctor;
 mod dry_run;
+mod engine;
 mod evaluate;
 mod features;
 mod import;

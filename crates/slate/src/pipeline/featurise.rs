@@ -56,7 +56,7 @@ pub(crate) struct Job<'a> {
     pub(crate) split: &'a SplitSpec,
     pub(crate) feature_map: MapSource,
     pub(crate) formats: &'a BTreeSet<Format>,
-    pub(crate) engine: EngineOptions,
+    pub(crate) engine: &'a EngineOptions,
     pub(crate) seed: Seed,
     pub(crate) command: &'a str,
     pub(crate) progress: &'a dyn Progress,
@@ -86,7 +86,7 @@ pub(crate) fn features(job: Job<'_>, logs: &Logs<'_>, out: &Path) -> Result<Made
     let examples = slate_logs::examples(
         &source,
         &attribution,
-        &job.engine,
+        job.engine,
         slate_logs::ExampleFiles {
             examples: &examples_file,
             rejects: &rejects_file,
@@ -124,6 +124,7 @@ pub(crate) fn features(job: Job<'_>, logs: &Logs<'_>, out: &Path) -> Result<Made
     }
     let json = summary(&examples)?;
     manifest::write_json(&out.join("join.json"), &join_file(&json))?;
+    let json = with_cluster(json, &examples)?;
     Ok(Made {
         examples,
         dataset,
@@ -137,6 +138,15 @@ pub(crate) fn join_file(summary: &Value) -> Value {
     join["format"] = json!(manifest::FORMAT);
     join["kind"] = json!("join");
     join
+}
+
+/// The summary with what the cluster did, if there was one: that differs from run to run, so no file
+/// has it.
+pub(crate) fn with_cluster(mut summary: Value, examples: &ExamplesSummary) -> Result<Value> {
+    if let Some(cluster) = &examples.cluster {
+        summary["cluster"] = serde_json::to_value(cluster)?;
+    }
+    Ok(summary)
 }
 
 /// What attribution found, for programs.

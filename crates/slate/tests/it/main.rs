@@ -11,6 +11,8 @@
 
 mod bad_input;
 mod chain;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod config;
 mod contract;
 mod features;

@@ -8,7 +8,7 @@ use slate_features::{FeatureMap, PageFeatures};
 use slate_logs::{EngineOptions, ExampleFiles, PageTrace};
 
 use super::Context;
-use super::features::bytes;
+use super::engine::bytes;
 use crate::artefacts::Staged;
 use crate::cli::TraceArgs;
 use crate::console::{Outcome, Refusal};
@@ -31,6 +31,7 @@ pub(super) fn run(context: &Context, args: &TraceArgs) -> Result<Outcome> {
         threads: context.threads,
         memory: args.memory.as_deref().map(bytes).transpose()?,
         passes: args.passes,
+        cluster: None,
     };
     let attribution = attribution.check()?;
     let logs = Logs::new(args.logs.as_deref(), config.logs.as_ref())?;
