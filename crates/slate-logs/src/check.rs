@@ -435,12 +435,15 @@ fn keep_first(
         &format!("SELECT g.* FROM {repeats} r RIGHT SEMI JOIN {short}_good g ON r.{key} = g.{key}"),
         told,
     )?;
-    engine.view(
+    // So is the window, which every query over the placements would compute again.
+    engine.materialise(
+        STAGE,
         &format!("{short}_ranked"),
         &format!(
             "SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {}) AS copy FROM {repeated}",
             own.join(", ")
         ),
+        told,
     )?;
     let mut names = own;
     if table.name == SLOT_IMPRESSION.name {

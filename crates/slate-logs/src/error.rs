@@ -59,7 +59,9 @@ pub enum LogError {
         address: String,
     },
     /// A share of the job that the cluster never got right.
-    #[error("the cluster `{address}` failed {attempts} times at shard {shard}, at last because {reason}")]
+    #[error(
+        "the cluster `{address}` failed {attempts} times at shard {shard}, at last because {reason}"
+    )]
     Shard {
         /// Of its scheduler, as it was typed.
         address: String,

@@ -32,7 +32,8 @@ use crate::tables::Extra;
 use crate::trace::Watch;
 use crate::writer::{Purpose, TableWriter};
 use crate::{
-    Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleFiles, ExamplesSummary, JoinReport, LogError, date, plan,
+    Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleFiles, ExamplesSummary,
+    JoinReport, LogError, date, plan,
 };
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.

@@ -42,15 +42,18 @@ impl Census {
             schema: batches.schema(),
             shards: vec![Sum::default(); shards as usize],
         };
-        let mut hasher = RowHasher::default();
         while let Some(batch) = batches.next()? {
-            let shard = shards_of(&batch, shards);
-            for (row, shard) in hasher.hash(batch.columns()).zip(shard) {
-                census.shards[shard as usize].add(row);
-            }
+            census.add(&batch);
             told(batch.num_rows() as u64);
         }
         Ok(census)
+    }
+
+    pub(super) fn add(&mut self, batch: &RecordBatch) {
+        let shards = shards_of(batch, self.shards.len() as u32);
+        for (row, shard) in RowHasher::default().hash(batch.columns()).zip(shards) {
+            self.shards[shard as usize].add(row);
+        }
     }
 }
 

@@ -123,3 +123,32 @@ impl Ordered for Merge {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::shard_file::tests::{Row, batch, census, rows, share_of, write};
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn merged_shards_are_the_sorted_rows(rows in rows(), shards in 1_u32..9) {
+            let folder = tempfile::tempdir().unwrap();
+            let census = census(&rows, shards);
+            for shard in 0..shards {
+                let share: Vec<Row> = share_of(&rows, shard, shards);
+                prop_assert_eq!(write(folder.path(), shard, &census, &share), Ok(()));
+            }
+            let mut merge = Merge::open(folder.path(), &census).unwrap();
+            let mut merged = Vec::new();
+            while let Some(batch) = merge.next().unwrap() {
+                merged.push(batch);
+            }
+            let merged = arrow::compute::concat_batches(&census.schema, &merged).unwrap();
+            prop_assert_eq!(merged, batch(&rows));
+        }
+    }
+}

@@ -13,8 +13,8 @@ mod ballista;
 mod census;
 mod merge;
 mod node;
-pub(crate) mod share;
 mod shard_file;
+pub(crate) mod share;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,19 +1,22 @@
 //! Which shard a placement belongs to: by the user of its page, or by the page's time where there is
 //! none. Both sides of the wire compute it.
 
-/// A prime, so that ids in steps of anything spread over the shards.
+/// Modulus and multiplier of a linear congruence that spreads ids in steps of anything over the shards
+/// (G. S. Fishman and L. R. Moore, 1986). No product leaves 64 bits.
 const PRIME: i64 = 2_147_483_647;
+const MULTIPLIER: i64 = 950_706_376;
 
 /// The shard of a placement as SQL, over `slot_kept` as `s`.
 pub(crate) fn sql(shards: u32) -> String {
     // Both columns are the page's, so the engine can filter pages before it joins them.
-    format!("(coalesce(s.page_user_id, s.page_ts) % {PRIME} + {PRIME}) % {PRIME} % {shards}")
+    let key = format!("(coalesce(s.page_user_id, s.page_ts) % {PRIME} + {PRIME}) % {PRIME}");
+    format!("{key} * {MULTIPLIER} % {PRIME} % {shards}")
 }
 
 /// The same here.
 pub(crate) fn of(user: Option<i64>, ts: i64, shards: u32) -> u32 {
     let key = user.unwrap_or(ts);
-    (key.rem_euclid(PRIME) % i64::from(shards)) as u32
+    (key.rem_euclid(PRIME) * MULTIPLIER % PRIME % i64::from(shards)) as u32
 }
 
 #[cfg(test)]

@@ -32,9 +32,11 @@ pub(super) fn options(
         }
     };
     if cluster.is_none() && args.shards.is_some() {
-        return Err(Refusal::new("--shards is for a cluster, and there is none".to_owned())
-            .hint("say `--engine ballista://HOST:PORT`, or divide the work with `--passes`")
-            .into());
+        return Err(
+            Refusal::new("--shards is for a cluster, and there is none".to_owned())
+                .hint("say `--engine ballista://HOST:PORT`, or divide the work with `--passes`")
+                .into(),
+        );
     }
     Ok(EngineOptions {
         threads: context.threads,

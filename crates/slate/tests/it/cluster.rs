@@ -119,7 +119,10 @@ fn log() -> (&'static Path, &'static Value) {
         let hash = labels.json()["hash"].clone();
         (folder, hash)
     });
-    (Box::leak(folder.path().join("logs").into_boxed_path()), hash)
+    (
+        Box::leak(folder.path().join("logs").into_boxed_path()),
+        hash,
+    )
 }
 
 /// A job that goes on while the test does.
@@ -258,7 +261,10 @@ fn a_killed_client_leaves_whole_shards_that_the_next_takes_up() {
     let json = slate(folder.path(), &line).done().json();
     assert_eq!(json["hash"], *hash);
     assert_eq!(json["cluster"]["kept"], left - 1);
-    assert_eq!(listing(folder.path()), ["labels", "labels/join.json", "labels/labels.parquet"]);
+    assert_eq!(
+        listing(folder.path()),
+        ["labels", "labels/join.json", "labels/labels.parquet"]
+    );
 }
 
 #[test]
