@@ -10,10 +10,10 @@ use crate::LogError;
 /// Placements of a shard, where nobody says how many shards there are.
 const ROWS_OF_A_SHARD: u64 = 2_000_000;
 /// Most shards: the merge keeps a file open for each.
-pub(crate) const MOST_SHARDS: u32 = 512;
+pub(crate) const MOST_SHARDS: u32 = 256;
 
-/// A Ballista cluster that puts placements in order. Its nodes must see the log and the output under
-/// the same paths as this process.
+/// A Ballista cluster that puts placements in order. Its nodes must see the log under the same path as
+/// this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterOptions {
     /// `ballista://host:port` of its scheduler.
@@ -23,8 +23,8 @@ pub struct ClusterOptions {
     pub shards: Option<u32>,
     /// Longest that a shard may take before it is begun again.
     pub timeout: Duration,
-    /// Where finished shards wait for the others, also from one attempt at a job to the next. It is
-    /// removed when the job is done.
+    /// Where finished shards wait for the others, also from one attempt at a job to the next. Whoever
+    /// asked for the job removes it when the output is in place.
     pub folder: PathBuf,
 }
 

@@ -72,6 +72,26 @@ pub enum LogError {
         /// Why the last attempt was thrown away.
         reason: String,
     },
+    /// A node of a cluster that cannot begin or go on.
+    #[error("cannot run this node of the cluster: {reason}")]
+    Node {
+        /// Why.
+        reason: String,
+    },
+    /// A shard that was checked and then changed.
+    #[error("the shard `{}` is no longer what was checked: {reason}", path.display())]
+    SpoiltShard {
+        /// On this machine.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two jobs for one output.
+    #[error("another job keeps its shards in `{}`", folder.display())]
+    ShardsInUse {
+        /// Beside the output.
+        folder: PathBuf,
+    },
     /// A file is not the one it was when the job began.
     #[error("`{}` was changed or removed while it was being read", file.display())]
     Changed {
@@ -369,6 +389,9 @@ impl LogError {
             | Self::Cluster { .. }
             | Self::NoCluster { .. }
             | Self::Shard { .. }
+            | Self::Node { .. }
+            | Self::SpoiltShard { .. }
+            | Self::ShardsInUse { .. }
             | Self::Convert(_)
             | Self::Memory { .. }
             | Self::ListOnManyPages { .. }
@@ -431,10 +454,15 @@ impl Hint for LogError {
                 Some("build it with `--features cluster`, or leave `--engine` out".to_owned())
             }
             Self::Shard { .. } => Some(
-                "every node must see the log and the output under the same paths; if shards take too \
-                 long, raise `--shard-timeout` or `--shards`"
+                "every node must see the log under the same path; if shards take too long, raise \
+                 `--shard-timeout` or `--shards`; if nothing is scheduled after an executor left, start \
+                 another; a rerun takes up the shards that are done"
                     .to_owned(),
             ),
+            Self::SpoiltShard { .. } => Some("run again: it is made anew".to_owned()),
+            Self::ShardsInUse { .. } => {
+                Some("wait until it has ended, or choose another --out".to_owned())
+            }
             Self::Changed { .. } => {
                 Some("run again when whatever writes the log has ended".to_owned())
             }

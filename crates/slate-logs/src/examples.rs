@@ -121,7 +121,8 @@ pub(crate) fn watched(
             let changed = source.changed_file();
             changed.or_else(|| source.damaged_file()).unwrap_or(error)
         }
-        LogError::Io { .. } => source.changed_file().unwrap_or(error),
+        // Nor does a cluster that reads another log than was counted.
+        LogError::Io { .. } | LogError::Shard { .. } => source.changed_file().unwrap_or(error),
         other => other,
     })?;
     match source.changed_file() {
@@ -236,7 +237,9 @@ impl Job<'_> {
         let rows = plan::rows(as_of, self.whole, &slot);
         let order = Order {
             engine: self.engine,
-            cluster: self.cluster,
+            cluster: self
+                .cluster
+                .map(|options| (options, options.shards_of(self.source.slot.rows))),
             // A watch sees rows once.
             twice: self.watch.is_none(),
             usable: self.usable(checked),

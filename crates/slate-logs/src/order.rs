@@ -30,7 +30,8 @@ impl Ordered for Batches<'_> {
 /// How placements come into order.
 pub(crate) struct Order<'a> {
     pub(crate) engine: &'a Engine,
-    pub(crate) cluster: Option<&'a ClusterOptions>,
+    /// A cluster and how many shards it is given.
+    pub(crate) cluster: Option<(&'a ClusterOptions, u32)>,
     /// Whether `write` may be shown rows and then be told to forget them.
     pub(crate) twice: bool,
     /// Placements that are usable, and rows read for them.
@@ -48,9 +49,9 @@ impl Order<'_> {
         mut write: impl FnMut(&mut dyn Ordered) -> Result<Option<RowFiles>, LogError>,
     ) -> Result<(RowFiles, Option<ClusterReport>), LogError> {
         let begin = |stage: &str, rows: u64| self.progress.begin(stage, Some(rows), "rows");
-        if let Some(options) = self.cluster {
+        if let Some(cluster) = self.cluster {
             let (mut shards, report) =
-                by_cluster(self.engine, options, sql, self.usable, self.progress)?;
+                by_cluster(self.engine, cluster, sql, self.usable, self.progress)?;
             begin("merge the shards", self.usable);
             let files = write(&mut shards)?.expect("merged shards are in order");
             return Ok((files, Some(report)));
@@ -81,7 +82,7 @@ use crate::cluster::in_order as by_cluster;
 #[cfg(not(feature = "cluster"))]
 fn by_cluster(
     _: &Engine,
-    options: &ClusterOptions,
+    (options, _): (&ClusterOptions, u32),
     _: &str,
     _: u64,
     _: &dyn Progress,

@@ -22,9 +22,10 @@ const MIDDLE: [&str; 8] = [
 ];
 
 /// Dependencies that one crate alone may name.
-const ONLY: [(&str, &str); 15] = [
+const ONLY: [(&str, &str); 16] = [
     ("anyhow", "slate"),
     ("ballista", "slate-logs"),
+    ("ballista-scheduler", "slate-logs"),
     ("burn", "slate-model"),
     ("candle-core", "slate-embed"),
     ("clap", "slate"),

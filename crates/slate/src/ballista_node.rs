@@ -1,6 +1,7 @@
 //! A node of a Ballista cluster on loopback, for tests and trials; `scripts/loopback-cluster` starts
 //! them.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,8 +14,11 @@ enum Node {
     Scheduler {
         /// Where it listens
         port: u16,
+        /// Hand tasks out, instead of waiting for executors to ask
+        #[arg(long)]
+        push: bool,
     },
-    /// Runs an executor of one core
+    /// Runs an executor
     Executor {
         /// Port of the scheduler
         scheduler: u16,
@@ -22,22 +26,25 @@ enum Node {
         port: u16,
         /// Folder for what it computes
         work: PathBuf,
+        /// As the scheduler's
+        #[arg(long)]
+        push: bool,
     },
 }
 
 fn main() -> ExitCode {
     let run = match Node::parse() {
-        Node::Scheduler { port } => slate_logs::run_scheduler(port),
+        Node::Scheduler { port, push } => slate_logs::run_scheduler(port, push),
         Node::Executor {
             scheduler,
             port,
             work,
-        } => slate_logs::run_executor(scheduler, port, &work),
+            push,
+        } => slate_logs::run_executor(scheduler, port, &work, push),
     };
     match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write as _;
             // Nobody is left to hear of a closed stderr.
             let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::from(2)

@@ -166,11 +166,11 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "ENGINE", default_value = "embedded")]
     pub(crate) engine: String,
     /// Jobs for the cluster [default: one for 2 million placements, at least 4]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) shards: Option<u32>,
-    /// Seconds after which the cluster is asked anew for a shard
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub(crate) shard_timeout: u64,
+    /// Seconds after which the cluster is asked anew for a shard [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) shard_timeout: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use ballista::extension::SessionContextExt as _;
 use ballista_core::execution_plans::DistributedQueryExec;
 use ballista_core::extension::SessionConfigExt as _;
-use ballista_core::serde::protobuf::CancelJobParams;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::serde::protobuf::{CancelJobParams, GetJobStatusParams};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
@@ -48,10 +49,7 @@ struct Executor {
 
 impl<'a> Cluster<'a> {
     pub(super) fn connect(engine: &'a Engine, address: &str) -> Result<Self, LogError> {
-        let refuse = |reason: String| LogError::Cluster {
-            address: address.to_owned(),
-            reason,
-        };
+        let refuse = |reason: String| unusable(address, reason);
         let url = Url::parse(address).map_err(|error| refuse(error.to_string()))?;
         let host = url.host_str().filter(|_| url.scheme() == "ballista");
         let host = host.ok_or_else(|| refuse("expected ballista://host:port".to_owned()))?;
@@ -95,25 +93,27 @@ impl<'a> Cluster<'a> {
             context,
             store,
         };
-        let executors = cluster.ask().map_err(|reason| cluster.gone(reason))?;
-        if executors.is_some_and(|executors| executors.is_empty()) {
-            return Err(refuse("it has no executors".to_owned()));
+        let executors = engine.runtime().block_on(cluster.ask());
+        match executors.map_err(refuse)? {
+            Some(executors) if executors.is_empty() => {
+                return Err(refuse("it has no executors".to_owned()));
+            }
+            Some(_) => {}
+            // Or it is no scheduler at all.
+            None => engine.runtime().block_on(cluster.greet()).map_err(refuse)?,
         }
         Ok(cluster)
     }
 
     fn gone(&self, reason: String) -> LogError {
-        LogError::Cluster {
-            address: self.address.clone(),
-            reason,
-        }
+        unusable(&self.address, reason)
     }
 
     /// The executors by their ids; none where the scheduler does not tell.
     pub(super) fn executors(&self) -> Result<Option<BTreeSet<String>>, LogError> {
         let mut reason = String::new();
         for _ in 0..PATIENCE {
-            match self.ask() {
+            match self.engine.runtime().block_on(self.ask()) {
                 Ok(executors) => return Ok(executors),
                 Err(why) => reason = why,
             }
@@ -136,26 +136,50 @@ impl<'a> Cluster<'a> {
         Err(self.gone("its last executor left".to_owned()))
     }
 
-    fn ask(&self) -> Result<Option<BTreeSet<String>>, String> {
-        let answer = self.engine.runtime().block_on(async {
+    async fn ask(&self) -> Result<Option<BTreeSet<String>>, String> {
+        let answer = async {
             let answer = self.store.get(&Path::from("api/executors")).await?;
             answer.bytes().await
-        });
-        match answer {
+        };
+        match answer.await {
             Ok(bytes) => serde_json::from_slice::<Vec<Executor>>(&bytes)
                 .map(|executors| Some(executors.into_iter().map(|e| e.id).collect()))
-                .map_err(|_| "what answers there is no Ballista scheduler".to_owned()),
+                .map_err(|_| NO_SCHEDULER.to_owned()),
             // A scheduler can be built or started without its REST interface.
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(root_cause(&error)),
         }
     }
 
-    /// Runs a query and shows each batch to `each`; after `limit` it is cancelled.
+    /// Asks after a job that nobody began: any scheduler has an answer to that.
+    async fn greet(&self) -> Result<(), String> {
+        let greeting = async {
+            let mut scheduler = SchedulerGrpcClient::connect(self.endpoint.clone())
+                .await
+                .map_err(|error| root_cause(&error))?;
+            let job_id = "none".to_owned();
+            match scheduler
+                .get_job_status(GetJobStatusParams { job_id })
+                .await
+            {
+                Ok(_) => Ok(()),
+                // Unknown, unimplemented, internal, unavailable: what a web server comes to.
+                Err(status) if [2, 12, 13, 14].contains(&(status.code() as i32)) => {
+                    Err(NO_SCHEDULER.to_owned())
+                }
+                Err(_) => Ok(()),
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), greeting)
+            .await
+            .unwrap_or_else(|_| Err(NO_SCHEDULER.to_owned()))
+    }
+
+    /// Runs a query and shows each batch to `each`, until `watch` sees a reason to end it.
     pub(super) fn run(
         &self,
         sql: &str,
-        limit: Duration,
+        watch: Watch<'_>,
         mut each: impl FnMut(&RecordBatch) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.engine.runtime().block_on(async {
@@ -178,21 +202,35 @@ impl<'a> Cluster<'a> {
                 }
                 Ok(())
             };
-            match tokio::time::timeout(limit, work).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(failure)) => {
-                    self.cancel(&plan).await;
-                    Err(failure)
-                }
-                Err(_) => {
-                    self.cancel(&plan).await;
-                    Err(Failure::Cluster(format!(
-                        "nothing more came within {} s",
-                        limit.as_secs()
-                    )))
-                }
+            let ended = tokio::select! {
+                ended = work => ended,
+                reason = self.reason_to_end(watch) => Err(Failure::Cluster(reason)),
+            };
+            if ended.is_err() {
+                self.cancel(&plan).await;
             }
+            ended
         })
+    }
+
+    /// Looks around until there is no use in waiting any longer, and says why.
+    async fn reason_to_end(&self, watch: Watch<'_>) -> String {
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            if watch.stopped.load(Ordering::Relaxed) {
+                return "the job was given up".to_owned();
+            }
+            if begun.elapsed() >= watch.limit {
+                return format!("it was not done after {} s", watch.limit.as_secs());
+            }
+            // A scheduler that does not answer may do so the next time.
+            if let Ok(now) = self.ask().await
+                && let Err(reason) = all_stayed(watch.executors, now.as_ref())
+            {
+                return reason;
+            }
+        }
     }
 
     /// Tells the scheduler that nobody waits any more. It may be what is gone, so an error says nothing.
@@ -211,6 +249,39 @@ impl<'a> Cluster<'a> {
         let _ = tokio::time::timeout(Duration::from_secs(5), cancelled).await;
     }
 }
+
+/// When to stop waiting for a shard.
+pub(super) struct Watch<'a> {
+    /// Longest that it may take.
+    pub(super) limit: Duration,
+    /// Executors when it began.
+    pub(super) executors: Option<&'a BTreeSet<String>>,
+    /// Another shard failed for good.
+    pub(super) stopped: &'a AtomicBool,
+}
+
+/// Whether the executors that were there still are; yes where the scheduler does not tell.
+pub(super) fn all_stayed(
+    before: Option<&BTreeSet<String>>,
+    after: Option<&BTreeSet<String>>,
+) -> Result<(), String> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Ok(());
+    };
+    match before.difference(after).next() {
+        Some(left) => Err(format!("executor {left} left meanwhile")),
+        None => Ok(()),
+    }
+}
+
+fn unusable(address: &str, reason: String) -> LogError {
+    LogError::Cluster {
+        address: address.to_owned(),
+        reason,
+    }
+}
+
+const NO_SCHEDULER: &str = "what answers there is no Ballista scheduler";
 
 /// What went wrong at the bottom: the layers above only repeat the address.
 fn root_cause(error: &dyn std::error::Error) -> String {

@@ -1,4 +1,4 @@
-//! Sorted shards merged into one sorted sequence of batches.
+//! Sorted shards merged into one sorted sequence of batches, and counted once more on the way.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,8 +11,9 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 
+use super::Lock;
 use super::census::Census;
-use super::shard_file::{self, Place, Places, failed};
+use super::shard_file::{Checker, Place, Places};
 use crate::LogError;
 use crate::order::Ordered;
 
@@ -25,11 +26,14 @@ pub(crate) struct Merge {
     heads: Vec<Head>,
     /// The next place of each shard that has more, and which one.
     next: BinaryHeap<Reverse<(Place, usize)>>,
+    /// Nobody else touches the shards while they are read.
+    _lock: Lock,
 }
 
 struct Head {
     path: PathBuf,
     reader: StreamReader<BufReader<File>>,
+    checker: Checker,
     batch: RecordBatch,
     places: Places,
     at: usize,
@@ -39,7 +43,9 @@ impl Head {
     /// Reads the next batch with rows; false at the end.
     fn advance(&mut self) -> Result<bool, LogError> {
         for batch in self.reader.by_ref() {
-            let batch = batch.map_err(|error| failed(&self.path, error))?;
+            let batch = batch.map_err(|error| spoilt(&self.path, error.to_string()))?;
+            let checked = self.checker.add(&batch);
+            checked.map_err(|reason| spoilt(&self.path, reason))?;
             if batch.num_rows() > 0 {
                 self.places = Places::of(&batch);
                 self.batch = batch;
@@ -47,30 +53,42 @@ impl Head {
                 return Ok(true);
             }
         }
+        let whole = self.checker.finish();
+        whole.map_err(|reason| spoilt(&self.path, reason))?;
         Ok(false)
     }
 }
 
+/// A shard that is no longer what was checked.
+fn spoilt(path: &Path, reason: String) -> LogError {
+    LogError::SpoiltShard {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
 impl Merge {
-    pub(super) fn open(folder: &Path, census: &Census) -> Result<Self, LogError> {
+    /// Opens the shards, each at its place in `paths`.
+    pub(super) fn open(paths: &[PathBuf], census: &Census, lock: Lock) -> Result<Self, LogError> {
         let mut merge = Self {
             schema: census.schema.clone(),
             heads: Vec::new(),
             next: BinaryHeap::new(),
+            _lock: lock,
         };
-        for shard in 0..census.shards.len() as u32 {
-            let path = shard_file::path(folder, shard, census);
-            let file = File::open(&path).map_err(|source| LogError::Io {
+        for (path, shard) in paths.iter().zip(0..) {
+            let file = File::open(path).map_err(|source| LogError::Io {
                 action: "open",
                 path: path.clone(),
                 source,
             })?;
-            let reader = StreamReader::try_new(BufReader::with_capacity(1 << 18, file), None)
-                .map_err(|error| failed(&path, error))?;
+            let reader = StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)
+                .map_err(|error| spoilt(path, error.to_string()))?;
             let batch = RecordBatch::new_empty(census.schema.clone());
             let mut head = Head {
-                path,
+                path: path.clone(),
                 reader,
+                checker: Checker::new(shard, census),
                 places: Places::of(&batch),
                 batch,
                 at: 0,
@@ -138,11 +156,13 @@ mod tests {
         fn merged_shards_are_the_sorted_rows(rows in rows(), shards in 1_u32..9) {
             let folder = tempfile::tempdir().unwrap();
             let census = census(&rows, shards);
+            let mut paths = Vec::new();
             for shard in 0..shards {
                 let share: Vec<Row> = share_of(&rows, shard, shards);
-                prop_assert_eq!(write(folder.path(), shard, &census, &share), Ok(()));
+                paths.push(write(folder.path(), shard, &census, &share).unwrap());
             }
-            let mut merge = Merge::open(folder.path(), &census).unwrap();
+            let lock = Lock::take(folder.path()).unwrap();
+            let mut merge = Merge::open(&paths, &census, lock).unwrap();
             let mut merged = Vec::new();
             while let Some(batch) = merge.next().unwrap() {
                 merged.push(batch);
@@ -150,5 +170,31 @@ mod tests {
             let merged = arrow::compute::concat_batches(&census.schema, &merged).unwrap();
             prop_assert_eq!(merged, batch(&rows));
         }
+    }
+
+    #[test]
+    fn a_shard_that_changes_after_its_check_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows: Vec<Row> = (1..=4).map(|id| (id, 1, 1, 0, id, Some(7), 0.0)).collect();
+        let census = census(&rows, 1);
+        let path = write(folder.path(), 0, &census, &rows).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let changed: Vec<Row> = rows
+            .iter()
+            .map(|row| (row.0, row.1, row.2, row.3, row.4, row.5, 1.0))
+            .collect();
+        let changed_census = super::super::shard_file::tests::census(&changed, 1);
+        let changed = write(other.path(), 0, &changed_census, &changed).unwrap();
+        std::fs::copy(changed, &path).unwrap();
+        let lock = Lock::take(folder.path()).unwrap();
+        let mut merge = Merge::open(&[path], &census, lock).unwrap();
+        let error = loop {
+            match merge.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the change was not seen"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("not the same"), "{error}");
     }
 }

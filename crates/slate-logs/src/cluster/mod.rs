@@ -7,7 +7,7 @@
 //! them all. What comes back is written beside, held against that, and renamed when it agrees; a shard
 //! that does not, or during which an executor left, is thrown away and begun again. A shard on disk is
 //! known by the same hash, so a job that was killed takes up what is there, and nothing else needs to
-//! be remembered of it. In the end the shards are merged.
+//! be remembered of it. In the end the shards are merged, and held against the log once more.
 
 mod ballista;
 mod census;
@@ -16,8 +16,9 @@ mod node;
 mod shard_file;
 pub(crate) mod share;
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -47,31 +48,27 @@ enum Failure {
     Ours(LogError),
 }
 
-/// Puts the rows of `sql`, `rows` of them at most, in the order of the output.
+/// Puts the rows of `sql`, `rows` of them at most, in the order of the output, in so many shards.
 pub(crate) fn in_order(
     engine: &Engine,
-    options: &ClusterOptions,
+    (options, shards): (&ClusterOptions, u32),
     sql: &str,
     rows: u64,
     progress: &dyn Progress,
 ) -> Result<(Merge, ClusterReport), LogError> {
     let cluster = Cluster::connect(engine, &options.url)?;
     let executors = cluster.executors()?;
-    let shards = options.shards_of(rows);
+    let lock = Lock::take(&options.folder)?;
     progress.begin("count what the cluster must give", Some(rows), "rows");
     let census = Census::take(engine, sql, shards, &|rows| progress.advance(rows))?;
     progress.end();
 
-    fs::create_dir_all(&options.folder).map_err(|source| LogError::Io {
-        action: "create",
-        path: options.folder.clone(),
-        source,
-    })?;
     progress.begin("order placements on the cluster", Some(rows), "rows");
-    let mut missing = BTreeSet::new();
+    let (mut missing, mut whole) = (BTreeSet::new(), BTreeMap::new());
     for shard in 0..shards {
-        if shard_file::is_whole(&options.folder, shard, &census) {
+        if let Some(path) = shard_file::find(&options.folder, shard, &census) {
             progress.advance(census.shards[shard as usize].rows);
+            whole.insert(shard, path);
         } else {
             missing.insert(shard);
         }
@@ -79,7 +76,7 @@ pub(crate) fn in_order(
     let report = ClusterReport {
         executors: executors.as_ref().map(BTreeSet::len),
         shards,
-        kept: shards - missing.len() as u32,
+        kept: whole.len() as u32,
         discarded: Vec::new(),
     };
     let at_once = executors
@@ -91,11 +88,39 @@ pub(crate) fn in_order(
         sql,
         census: &census,
         missing: Mutex::new(missing),
+        whole: Mutex::new(whole),
         stopped: AtomicBool::new(false),
     };
-    let report = job.run(at_once, report, progress)?;
+    let report = job.run(at_once, report, progress);
     progress.end();
-    Ok((Merge::open(&options.folder, &census)?, report))
+    let report = report?;
+    let whole = job.whole.into_inner().expect("no thread panics with it");
+    let paths: Vec<PathBuf> = whole.into_values().collect();
+    Ok((Merge::open(&paths, &census, lock)?, report))
+}
+
+/// A folder of shards that nobody else works in, until this is dropped.
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, never looked at")] File);
+
+impl Lock {
+    /// Makes the folder where it is missing.
+    fn take(folder: &Path) -> Result<Self, LogError> {
+        let path = folder.join("lock");
+        let io = |action, source| LogError::Io {
+            action,
+            path: path.clone(),
+            source,
+        };
+        fs::create_dir_all(folder).map_err(|source| io("create", source))?;
+        let file = File::create(&path).map_err(|source| io("create", source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(LogError::ShardsInUse {
+                folder: folder.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(io("lock", source)),
+        }
+    }
 }
 
 /// What the threads that wait for shards share.
@@ -105,6 +130,8 @@ struct Job<'a> {
     sql: &'a str,
     census: &'a Census,
     missing: Mutex<BTreeSet<u32>>,
+    /// Where those are that are done.
+    whole: Mutex<BTreeMap<u32, PathBuf>>,
     /// One of them failed for good.
     stopped: AtomicBool,
 }
@@ -155,7 +182,7 @@ impl Job<'_> {
             let next = self
                 .missing
                 .lock()
-                .expect("no thread panics with the lock")
+                .expect("no thread panics with it")
                 .pop_first();
             let Some(shard) = next else {
                 return Ok(());
@@ -178,7 +205,9 @@ impl Job<'_> {
                 return Ok(());
             }
             match self.attempt(shard) {
-                Ok(()) => {
+                Ok(path) => {
+                    let mut whole = self.whole.lock().expect("no thread panics with it");
+                    whole.insert(shard, path);
                     let rows = self.census.shards[shard as usize].rows;
                     // The receiver outlives the threads.
                     let _ = sender.send(News::Done { rows });
@@ -204,19 +233,33 @@ impl Job<'_> {
         })
     }
 
-    fn attempt(&self, shard: u32) -> Result<(), Failure> {
+    fn attempt(&self, shard: u32) -> Result<PathBuf, Failure> {
         let before = self.cluster.executors().map_err(Failure::Ours)?;
         let mut file =
             ShardWriter::create(&self.options.folder, shard, self.census).map_err(Failure::Ours)?;
-        let sql = plan::shard_rows(self.sql, shard, self.census.shards.len() as u32);
-        self.cluster
-            .run(&sql, self.options.timeout, |batch| file.write(batch))?;
-        let after = self.cluster.executors().map_err(Failure::Ours)?;
-        if let (Some(before), Some(after)) = (before, after)
-            && let Some(left) = before.difference(&after).next()
-        {
-            return Err(Failure::Cluster(format!("executor {left} left meanwhile")));
+        let ran = match self.census.shards[shard as usize].rows {
+            // Nothing to ask for.
+            0 => Ok(()),
+            _ => {
+                let sql = plan::shard_rows(self.sql, shard, self.census.shards.len() as u32);
+                let watch = ballista::Watch {
+                    limit: self.options.timeout,
+                    executors: before.as_ref(),
+                    stopped: &self.stopped,
+                };
+                self.cluster.run(&sql, watch, |batch| file.write(batch))
+            }
+        };
+        let ran = ran.and_then(|()| {
+            let after = self.cluster.executors().map_err(Failure::Ours)?;
+            ballista::all_stayed(before.as_ref(), after.as_ref()).map_err(Failure::Cluster)
+        });
+        match ran {
+            Ok(()) => file.finish(),
+            Err(failure) => {
+                file.discard();
+                Err(failure)
+            }
         }
-        file.finish()
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn sql(shards: u32) -> String {
     format!("{key} * {MULTIPLIER} % {PRIME} % {shards}")
 }
 
-/// The same here.
+/// The shard of a placement by the user and the time of its page.
 pub(crate) fn of(user: Option<i64>, ts: i64, shards: u32) -> u32 {
     let key = user.unwrap_or(ts);
     (key.rem_euclid(PRIME) * MULTIPLIER % PRIME % i64::from(shards)) as u32

@@ -65,7 +65,7 @@ fn shuffled(columns: &Columns, step: usize) -> Columns {
         .collect()
 }
 
-fn run(dir: &Path, engine: EngineOptions) -> (String, Vec<u8>, Vec<u8>) {
+fn run(dir: &Path, engine: &EngineOptions) -> (String, Vec<u8>, Vec<u8>) {
     let options = AttributionOptions {
         history_keys: vec![
             HistoryKey::Item,
@@ -77,7 +77,7 @@ fn run(dir: &Path, engine: EngineOptions) -> (String, Vec<u8>, Vec<u8>) {
         sequence: Some(SequenceOptions::default()),
         ..AttributionOptions::default()
     };
-    let summary = run_with(dir, &options, &engine).unwrap();
+    let summary = run_with(dir, &options, engine).unwrap();
     assert_eq!((summary.rows, summary.lists), (240, 60));
     assert!(
         !dir.join("examples.parquet.work").exists(),
@@ -108,7 +108,7 @@ fn order_parts_threads_memory_and_encodings_change_nothing() {
             columns.clone(),
         );
     }
-    let expected = run(plain.path(), engine(1));
+    let expected = run(plain.path(), &engine(1));
 
     // A folder whose name would be a pattern, with parts in folders.
     let parent = tempfile::tempdir().unwrap();
@@ -135,13 +135,13 @@ fn order_parts_threads_memory_and_encodings_change_nothing() {
         memory: Some(192 << 20),
         ..EngineOptions::default()
     };
-    assert_eq!(run(&parts, memory), expected);
+    assert_eq!(run(&parts, &memory), expected);
     for passes in [1, 3, 17] {
         let divided = EngineOptions {
             passes: Some(passes),
             ..engine(2)
         };
-        assert_eq!(run(&parts, divided), expected, "in {passes} passes");
+        assert_eq!(run(&parts, &divided), expected, "in {passes} passes");
     }
 
     let other = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn order_parts_threads_memory_and_encodings_change_nothing() {
             recoded(name, columns),
         );
     }
-    assert_eq!(run(other.path(), engine(2)), expected);
+    assert_eq!(run(other.path(), &engine(2)), expected);
 }
 
 /// The same values in other types.

@@ -9,6 +9,11 @@ pub(super) fn run(context: &Context) -> Outcome {
     let memory = memory();
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
     let devices = slate_model::DeviceSpec::KNOWN;
+    let engines: &[&str] = if cfg!(feature = "cluster") {
+        &["embedded", "ballista"]
+    } else {
+        &["embedded"]
+    };
     let temp = std::env::temp_dir();
     let writable = tempfile_works(&temp);
     let mut table = Table::new(&[("what", Align::Left), ("here", Align::Left)]);
@@ -28,10 +33,10 @@ pub(super) fn run(context: &Context) -> Outcome {
         "devices".to_owned(),
         format!("{} (auto is cpu)", devices.join(", ")),
     ]);
-    table.row(["engines".to_owned(), "embedded".to_owned()]);
+    table.row(["engines".to_owned(), engines.join(", ")]);
     table.row([
         "log formats".to_owned(),
-        "parquet; import: open-bandit, outbrain, expedia, diginetica, rees46, letor".to_owned(),
+        "parquet, csv, json lines; import: open-bandit, outbrain, expedia, diginetica, rees46, letor".to_owned(),
     ]);
     table.row([
         "temporary folder".to_owned(),
@@ -48,7 +53,7 @@ pub(super) fn run(context: &Context) -> Outcome {
         "threads": context.threads,
         "memory": memory.map(|(total, available)| json!({ "total": total, "available": available })),
         "devices": devices,
-        "engines": ["embedded"],
+        "engines": engines,
         "temporary_folder": { "path": temp, "writable": writable },
     });
     let mut outcome = Outcome::done(json, table.render());

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use slate_logs::{ClusterOptions, ClusterReport, EngineOptions};
 
 use super::Context;
 use crate::cli::EngineArgs;
 use crate::console::Refusal;
+
+/// Seconds that a shard may take where nobody says how many.
+const SHARD_TIMEOUT: u64 = 600;
 
 /// What was typed, for a job that writes `out`; a dry run writes nothing.
 pub(super) fn options(
@@ -21,7 +24,7 @@ pub(super) fn options(
         url if url.starts_with("ballista://") => Some(ClusterOptions {
             url: url.to_owned(),
             shards: args.shards,
-            timeout: Duration::from_secs(args.shard_timeout),
+            timeout: Duration::from_secs(args.shard_timeout.unwrap_or(SHARD_TIMEOUT)),
             folder: shards_of(out.unwrap_or(Path::new("."))),
         }),
         other => {
@@ -31,9 +34,14 @@ pub(super) fn options(
             .into());
         }
     };
-    if cluster.is_none() && args.shards.is_some() {
+    let of_clusters = [
+        ("--shards", args.shards.is_some()),
+        ("--shard-timeout", args.shard_timeout.is_some()),
+    ];
+    let unused = of_clusters.iter().find(|(_, given)| *given);
+    if let (None, Some((flag, _))) = (&cluster, unused) {
         return Err(
-            Refusal::new("--shards is for a cluster, and there is none".to_owned())
+            Refusal::new(format!("{flag} is for a cluster, and there is none"))
                 .hint("say `--engine ballista://HOST:PORT`, or divide the work with `--passes`")
                 .into(),
         );
@@ -54,32 +62,38 @@ fn shards_of(out: &Path) -> PathBuf {
     std::path::absolute(&folder).unwrap_or(folder)
 }
 
-/// Removes the shards of a job whose output is in place.
-pub(super) fn clear(engine: &EngineOptions) -> Result<()> {
-    let Some(cluster) = &engine.cluster else {
-        return Ok(());
-    };
-    std::fs::remove_dir_all(&cluster.folder)
-        .with_context(|| format!("cannot remove `{}`", cluster.folder.display()))
+/// Removes the shards of an output that is in place, also those of an earlier attempt on a cluster.
+pub(super) fn clear(context: &Context, out: &Path) {
+    let folder = shards_of(out);
+    if let Err(error) = std::fs::remove_dir_all(&folder)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        let folder = folder.display();
+        context
+            .console
+            .warn(&format!("cannot remove `{folder}`: {error}"));
+    }
 }
 
 /// What the cluster did, for people.
 pub(super) fn cluster_line(cluster: &ClusterReport) -> String {
     let mut line = format!("ordered by the cluster in {} shards", cluster.shards);
+    if cluster.executors.is_none() {
+        line.push_str("; it does not tell its executors, so the rows alone were checked");
+    }
     if cluster.kept > 0 {
         line.push_str(&format!(", {} kept from an earlier attempt", cluster.kept));
     }
-    match cluster.discarded.as_slice() {
-        [] => {}
-        [one] => line.push_str(&format!(
-            ", 1 thrown away and done again because {}",
-            one.reason
-        )),
-        [.., last] => line.push_str(&format!(
-            ", {} thrown away and done again, at last because {}",
+    if let [first, ..] = cluster.discarded.as_slice() {
+        line.push_str(&format!(
+            ", {} thrown away and done again: shard {}, because {}",
             cluster.discarded.len(),
-            last.reason
-        )),
+            first.shard,
+            first.reason
+        ));
+        if cluster.discarded.len() > 1 {
+            line.push_str(", and others (`--json` lists them)");
+        }
     }
     line.push('\n');
     line

@@ -67,7 +67,7 @@ pub(super) fn run(context: &Context, args: &FeaturesArgs) -> Result<Outcome> {
     bar.begin("flush to disk", None, "files");
     staged.commit()?;
     bar.end();
-    engine::clear(&engine)?;
+    engine::clear(context, out);
     for note in &made.dataset.notes {
         context.console.say(&format!("note: {note}"));
     }

@@ -47,6 +47,6 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     bar.begin("flush to disk", None, "files");
     staged.commit()?;
     bar.end();
-    engine::clear(&engine)?;
+    engine::clear(context, out);
     Ok(Outcome::done(json, join_table(&labelled)))
 }

@@ -436,3 +436,27 @@ fn only_the_same_rows_are_compared() {
     )
     .refused(&["4 rows of --test are also in --scores"]);
 }
+
+#[test]
+fn engines_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let label = |more: &str| {
+        let line = format!("label --logs {} --out labels {more}", logs().display());
+        slate(folder.path(), &line)
+    };
+    label("--engine spark")
+        .refused(&["--engine is `spark`, expected `embedded` or `ballista://HOST:PORT`"]);
+    label("--shards 4").refused(&[
+        "--shards is for a cluster, and there is none",
+        "hint: say `--engine ballista://HOST:PORT`",
+    ]);
+    label("--shard-timeout 4").refused(&["--shard-timeout is for a cluster, and there is none"]);
+    label("--shards 0").refused(&["0 is not in 1..=256"]);
+    if cfg!(not(feature = "cluster")) {
+        label("--engine ballista://127.0.0.1:1").refused(&[
+            "cannot use the cluster `ballista://127.0.0.1:1`: this program was built without clusters",
+            "hint: build it with `--features cluster`",
+        ]);
+    }
+    assert_eq!(super::program::listing(folder.path()), Vec::<String>::new());
+}

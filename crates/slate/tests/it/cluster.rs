@@ -1,10 +1,12 @@
 //! The same job on a cluster, while its nodes and its client are killed. What comes out is what comes
-//! out without a cluster, to the byte, or an error that says so.
+//! out without a cluster, to the byte, or an error that says so. Kills come at moments drawn from a seed
+//! and measured in time: hence the sleeps, which decide nothing but when a node dies.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -27,8 +29,10 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    fn start(how: &[&str]) -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        // Made before there are nodes that could miss their heartbeats meanwhile.
+        log();
         let folder = tempfile::tempdir().unwrap();
         let port = free_ports();
         let mut cluster = Self {
@@ -36,15 +40,22 @@ impl Cluster {
             address: String::new(),
             _one: one,
         };
-        cluster.address = cluster.script(&["start", "{}", &port.to_string()]);
+        cluster.address =
+            cluster.script(&[&["start", "{}", "--port", &port.to_string()], how].concat());
         cluster
     }
 
-    /// Runs the repository's script; `{}` stands for the folder of this cluster.
+    /// Runs the repository's script, which must succeed; `{}` stands for the folder of this cluster.
     fn script(&self, words: &[&str]) -> String {
+        let output = self.try_script(words);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn try_script(&self, words: &[&str]) -> Output {
         let folder = self.folder.path().to_str().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/loopback-cluster");
-        let output = Command::new(script)
+        Command::new(script)
             .args(
                 words
                     .iter()
@@ -55,9 +66,7 @@ impl Cluster {
                 env!("CARGO_BIN_EXE_slate-ballista-node"),
             )
             .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+            .unwrap()
     }
 
     fn port(&self) -> &str {
@@ -80,8 +89,13 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.script(&["stop", "{}"]);
+        // A test that has failed already has more to say than this.
+        let _ = self.try_script(&["stop", "{}"]);
     }
+}
+
+fn is_whole_shard(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "arrow")
 }
 
 fn kill(pid: &str) {
@@ -89,14 +103,12 @@ fn kill(pid: &str) {
     assert!(killed.success(), "{pid} had ended by itself");
 }
 
-/// A port below forty free ones.
+/// A port before forty free ones, below those that outgoing connections are given.
 fn free_ports() -> u16 {
+    let mut random = ChaCha8Rng::seed_from_u64(std::process::id().into());
     for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        let all_free = port < 60_000
-            && (1..40).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok());
-        if all_free {
+        let port = random.random_range(20_000..32_000);
+        if (0..40).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok()) {
             return port;
         }
     }
@@ -151,16 +163,15 @@ impl Running {
         let begun = Instant::now();
         while self.whole_shards() < count || !self.shards.exists() {
             assert!(self.child.try_wait().unwrap().is_none(), "it has ended");
-            assert!(begun.elapsed() < Duration::from_secs(120), "no shard comes");
+            assert!(begun.elapsed() < Duration::from_mins(2), "no shard comes");
             sleep(Duration::from_millis(5));
         }
     }
 
     fn whole_shards(&self) -> usize {
         let found = fs::read_dir(&self.shards).into_iter().flatten();
-        let names = found.map(|entry| entry.unwrap().file_name());
-        names
-            .filter(|name| name.to_str().unwrap().ends_with(".arrow"))
+        found
+            .filter(|entry| is_whole_shard(&entry.as_ref().unwrap().path()))
             .count()
     }
 
@@ -171,7 +182,7 @@ impl Running {
 
 #[test]
 fn two_executors_give_what_one_process_gives() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&[]);
     let folder = spoiled(|logs| {
         // A row twice, so that repeated keys take their way through the cluster too.
         rewrite(&logs.join("slot_impression.parquet"), |rows| {
@@ -205,22 +216,29 @@ fn two_executors_give_what_one_process_gives() {
 
 #[test]
 fn a_job_outlives_an_executor_killed_at_any_moment() {
-    let cluster = Cluster::start();
+    outlives_executors(&Cluster::start(&[]), 10);
+}
+
+#[test]
+fn so_it_does_where_the_scheduler_hands_tasks_out() {
+    outlives_executors(&Cluster::start(&["--push"]), 3);
+}
+
+fn outlives_executors(cluster: &Cluster, kills: u32) {
     let (logs, hash) = log();
     let folder = tempfile::tempdir().unwrap();
     let line = cluster.line(logs, "--shards 24 --force");
     let mut calm = Running::start(folder.path(), &line);
     calm.wait_for_shards(0);
     let begun = Instant::now();
-    let ran = calm.finish().done();
+    calm.wait_for_shards(23);
     let took = begun.elapsed();
-    assert_eq!(ran.json()["hash"], *hash);
-    assert_eq!(ran.json()["cluster"]["discarded"], Value::Array(Vec::new()));
+    assert_eq!(calm.finish().done().json()["hash"], *hash);
 
     let mut random = ChaCha8Rng::seed_from_u64(20_261_124);
     let mut discarded = 0;
-    for executor in 1..=10 {
-        let moment = took.mul_f64(random.random_range(0.0..0.8));
+    for executor in 1..=kills {
+        let moment = took.mul_f64(random.random_range(0.0..0.9));
         let mut job = Running::start(folder.path(), &line);
         job.wait_for_shards(0);
         sleep(moment);
@@ -237,7 +255,7 @@ fn a_job_outlives_an_executor_killed_at_any_moment() {
 
 #[test]
 fn a_killed_client_leaves_whole_shards_that_the_next_takes_up() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&[]);
     let (logs, hash) = log();
     let folder = tempfile::tempdir().unwrap();
     let line = cluster.line(logs, "--shards 24");
@@ -251,7 +269,7 @@ fn a_killed_client_leaves_whole_shards_that_the_next_takes_up() {
     let spoilt = fs::read_dir(&job.shards)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|end| end == "arrow"))
+        .find(|path| is_whole_shard(path))
         .unwrap();
     let mut bytes = fs::read(&spoilt).unwrap();
     let middle = bytes.len() / 2;
@@ -268,8 +286,29 @@ fn a_killed_client_leaves_whole_shards_that_the_next_takes_up() {
 }
 
 #[test]
+fn two_jobs_do_not_share_a_folder_of_shards() {
+    let cluster = Cluster::start(&[]);
+    let (logs, hash) = log();
+    let folder = tempfile::tempdir().unwrap();
+    let line = cluster.line(logs, "--shards 24 --force");
+    let mut job = Running::start(folder.path(), &line);
+    job.wait_for_shards(1);
+    let shards = fs::File::open(folder.path().join(".labels.shards/lock")).unwrap();
+    assert!(shards.try_lock().is_err(), "the job keeps others out");
+    assert_eq!(job.finish().done().json()["hash"], *hash);
+    // Somebody else's lock, the other way round.
+    fs::create_dir(folder.path().join(".labels.shards")).unwrap();
+    let other = fs::File::create(folder.path().join(".labels.shards/lock")).unwrap();
+    other.lock().unwrap();
+    slate(folder.path(), &line).refused(&[
+        "another job keeps its shards in `",
+        "hint: wait until it has ended, or choose another --out",
+    ]);
+}
+
+#[test]
 fn a_killed_scheduler_is_an_error_and_a_rerun_goes_on() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&[]);
     let (logs, hash) = log();
     let folder = tempfile::tempdir().unwrap();
     let line = cluster.line(logs, "--shards 24");
@@ -283,10 +322,7 @@ fn a_killed_scheduler_is_an_error_and_a_rerun_goes_on() {
     assert!(!folder.path().join("labels").exists());
 
     cluster.script(&["stop", "{}"]);
-    for node in ["executor-1", "executor-2"] {
-        fs::remove_dir_all(cluster.folder.path().join(node)).unwrap();
-    }
-    cluster.script(&["start", "{}", cluster.port()]);
+    cluster.script(&["start", "{}", "--port", cluster.port()]);
     let json = slate(folder.path(), &line).done().json();
     assert_eq!(json["hash"], *hash);
     assert!(json["cluster"]["kept"].as_u64().unwrap() >= 3, "{json}");
@@ -294,6 +330,7 @@ fn a_killed_scheduler_is_an_error_and_a_rerun_goes_on() {
 
 #[test]
 fn what_is_no_cluster_is_refused() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (logs, _) = log();
     let folder = tempfile::tempdir().unwrap();
     let port = free_ports();
@@ -308,7 +345,18 @@ fn what_is_no_cluster_is_refused() {
         "Connection refused",
         "hint: look whether the scheduler and its executors run",
     ]);
-    assert!(begun.elapsed() < Duration::from_secs(60), "it gave up late");
+    assert!(begun.elapsed() < Duration::from_mins(1), "it gave up late");
     slate(folder.path(), &line("")).refused(&["cannot use the cluster `ballista://`: "]);
+    // Something that listens and is no scheduler: it answers every question with "not found".
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in server.incoming().flatten() {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    slate(folder.path(), &line(&address)).refused(&["what answers there is no Ballista scheduler"]);
     assert_eq!(listing(folder.path()), Vec::<String>::new());
 }
