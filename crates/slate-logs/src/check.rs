@@ -12,21 +12,24 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use slate_types::log::{ColumnKind, EVENT, ITEM, PAGE_IMPRESSION, SLOT_IMPRESSION, Table};
 
-use crate::codes::{CodeCount, Codes};
+use crate::codes::{CodeCount, Codes, Keys, Reading};
 use crate::engine::Engine;
+use crate::faults::{EARLIEST, Fault, LATEST};
 use crate::rejects::{self, RejectCount};
 use crate::source::{LogSource, TableSource};
-use crate::tables::{self, Check, EARLIEST, Extra, LATEST};
+use crate::tables::{self, Check, Extra};
 use crate::{Attribution, LogError};
 
 const STAGE: &str = "check the rows of the log";
 
-/// A log whose good rows are known to the engine as `page_kept`, `slot_kept`, `event_good` (with
-/// duplicates) and `item_kept`.
+/// A log whose good rows are known to the engine as `page_kept`, `event_good` (with duplicates),
+/// `item_kept` and, once they are checked, `slot_kept`.
 pub(crate) struct CheckedLog {
-    pub(crate) rejects: Vec<RejectCount>,
-    /// Queries for the rows set aside, one for each table that has some.
-    pub(crate) reject_queries: Vec<String>,
+    page: TableCheck,
+    /// None while they have not been looked at.
+    slot: Option<TableCheck>,
+    event: TableCheck,
+    item: TableCheck,
     pub(crate) slot_extras: Vec<Extra>,
     pub(crate) item_extras: Vec<Extra>,
     /// Columns that are neither in the schema nor numbers nor text: table, column.
@@ -39,6 +42,61 @@ pub(crate) struct CheckedLog {
     pub(crate) last_ts: i64,
 }
 
+impl CheckedLog {
+    /// Rows set aside, table by table.
+    pub(crate) fn rejects(&self) -> Vec<RejectCount> {
+        let rejects = self.tables().flat_map(|table| &table.rejects);
+        rejects.cloned().collect()
+    }
+
+    /// Queries for the rows set aside, one for each table that has some.
+    pub(crate) fn reject_queries(&self) -> Vec<String> {
+        let queries = self.tables().flat_map(|table| &table.reject_queries);
+        queries.cloned().collect()
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &TableCheck> {
+        let slot = self.slot.as_ref();
+        [Some(&self.page), slot, Some(&self.event), Some(&self.item)]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Checks the placements, too. Pages are read once more with them.
+    pub(crate) fn check_slots(
+        &mut self,
+        engine: &Engine,
+        source: &LogSource,
+        attribution: &Attribution,
+        told: &dyn Fn(u64),
+    ) -> Result<(), LogError> {
+        let slot = check_table(
+            engine,
+            &SLOT_IMPRESSION,
+            "slot",
+            Some(&source.slot),
+            &self.slot_extras,
+            told,
+        )?;
+        slot.limit(&source.slot, attribution.max_reject_share)?;
+        if slot.good == 0 {
+            return Err(nothing_left(
+                source,
+                "every placement was set aside as unusable",
+            ));
+        }
+        self.slot = Some(slot);
+        Ok(())
+    }
+}
+
+fn nothing_left(source: &LogSource, reason: &str) -> LogError {
+    LogError::NothingLeft {
+        dir: source.dir.clone(),
+        reason: reason.to_owned(),
+    }
+}
+
 /// What checking one table found.
 pub(crate) struct TableCheck {
     pub(crate) rejects: Vec<RejectCount>,
@@ -49,8 +107,8 @@ pub(crate) struct TableCheck {
     repeats: u64,
 }
 
-/// Checks all tables, in the order in which they depend on each other. `told` hears how many rows are
-/// read on the way; most tables are read twice, and pages once more with the placements.
+/// Checks all tables but the placements. `told` hears how many rows are read on the way; tables are read
+/// twice where keys repeat.
 pub(crate) fn check_log(
     engine: &Engine,
     source: &LogSource,
@@ -69,67 +127,31 @@ pub(crate) fn check_log(
     let slot_extras = extras_of(Some(&source.slot));
     let item_extras = extras_of(source.item.as_ref());
 
-    let page = check_table(
-        engine,
-        &PAGE_IMPRESSION,
-        "page",
-        Some(&source.page),
-        &[],
-        told,
-    )?;
-    let slot = check_table(
-        engine,
-        &SLOT_IMPRESSION,
-        "slot",
-        Some(&source.slot),
-        &slot_extras,
-        told,
-    )?;
-    let event = check_table(engine, &EVENT, "event", source.event.as_ref(), &[], told)?;
-    let item = check_table(
-        engine,
-        &ITEM,
-        "item",
-        source.item.as_ref(),
-        &item_extras,
-        told,
-    )?;
-
-    for (table, checked) in [
-        (Some(&source.page), &page),
-        (Some(&source.slot), &slot),
-        (source.event.as_ref(), &event),
-        (source.item.as_ref(), &item),
-    ] {
-        if let Some(table) = table {
-            checked.limit(table, attribution.max_reject_share)?;
+    let check = |table: &'static Table, short, from: Option<&TableSource>, extras: &[Extra]| {
+        let checked = check_table(engine, table, short, from, extras, told)?;
+        if let Some(from) = from {
+            checked.limit(from, attribution.max_reject_share)?;
         }
-    }
-    let nothing_left = |reason: &str| LogError::NothingLeft {
-        dir: source.dir.clone(),
-        reason: reason.to_owned(),
+        Ok(checked)
     };
+    let page = check(&PAGE_IMPRESSION, "page", Some(&source.page), &[])?;
+    let event = check(&EVENT, "event", source.event.as_ref(), &[])?;
+    let item = check(&ITEM, "item", source.item.as_ref(), &item_extras)?;
     let last_page = page
         .last_ts
-        .ok_or_else(|| nothing_left("every page was set aside as unusable"))?;
-    if slot.good == 0 {
-        return Err(nothing_left("every placement was set aside as unusable"));
-    }
-    let mut checked = CheckedLog {
-        rejects: Vec::new(),
-        reject_queries: Vec::new(),
+        .ok_or_else(|| nothing_left(source, "every page was set aside as unusable"))?;
+    Ok(CheckedLog {
         slot_extras,
         item_extras,
         ignored,
         events: event.good,
         repeated_events: event.repeats > 0,
         last_ts: event.last_ts.map_or(last_page, |last| last.max(last_page)),
-    };
-    for table in [page, slot, event, item] {
-        checked.rejects.extend(table.rejects);
-        checked.reject_queries.extend(table.reject_queries);
-    }
-    Ok(checked)
+        page,
+        slot: None,
+        event,
+        item,
+    })
 }
 
 /// Makes pages and placements known without looking at their rows; returns the extra columns of
@@ -192,7 +214,8 @@ pub(crate) fn check_table(
         checks.push(Check {
             column: "page_id".to_owned(),
             value: "page_id".to_owned(),
-            bad: "page_ts IS NULL".to_owned(),
+            tested: "page_ts".to_owned(),
+            fault: Fault::Null,
             reason: "is not among the usable rows of page_impression".to_owned(),
         });
     }
@@ -225,8 +248,15 @@ pub(crate) fn check_table(
         .map(|column| column.name)
         .collect();
     let key = table.key.unwrap_or("event_id");
-    let Codes { counts, repeats } =
-        Codes::read(engine, STAGE, short, key, &times, engine.most_keys(), told)?;
+    let reading = Reading {
+        stage: STAGE,
+        short,
+        key,
+        times: &times,
+        checks: &checks,
+        told,
+    };
+    let Codes { counts, repeats } = Codes::read(engine, &reading)?;
     check_units(source, &times, &counts)?;
     if let Some(good) = counts.get(&0) {
         found.good = good.rows;
@@ -328,6 +358,20 @@ fn define_rows(
             page.join(", ")
         ),
     )
+}
+
+/// Whether no two rows of a table have one key, as far as that can be held.
+pub(crate) fn are_unique(engine: &Engine, source: &TableSource) -> Result<bool, LogError> {
+    let key = source.table.key.expect("the table has a key");
+    engine.register("keys_alone", &source.files, &source.schema)?;
+    let sql = format!("SELECT CAST({key} AS BIGINT) FROM keys_alone");
+    let mut keys = Keys::new(engine);
+    let mut batches = engine.stream(STAGE, &sql)?;
+    while let Some(batch) = batches.next()? {
+        let values = batch.column(0).as_primitive::<Int64Type>().values();
+        keys.add(values.iter().copied());
+    }
+    Ok(keys.repeated().is_some_and(|repeats| repeats.is_empty()))
 }
 
 /// Refuses a time column all of whose values are on one side of the possible years.

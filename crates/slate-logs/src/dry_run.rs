@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::check;
 use crate::engine::Engine;
+use crate::faults::LATEST;
 use crate::passes::{BASE, Memory};
-use crate::tables::LATEST;
 use crate::validate::work_folder;
 use crate::{Attribution, ClusterOptions, EngineOptions, LogError, LogSource, plan};
 

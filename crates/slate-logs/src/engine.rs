@@ -36,6 +36,7 @@ pub(crate) struct Engine {
     /// The same tables, read by one thread in the order in which they are stored.
     as_stored: SessionContext,
     work: PathBuf,
+    threads: usize,
     /// What sorts and aggregates may hold; none where there is no limit.
     pool: Option<u64>,
 }
@@ -103,6 +104,7 @@ impl Engine {
                 context,
                 as_stored,
                 work,
+                threads,
                 pool,
             }),
             Err(error) => {
@@ -128,6 +130,11 @@ impl Engine {
     #[cfg(feature = "cluster")]
     pub(crate) fn runtime(&self) -> &tokio::runtime::Runtime {
         &self.runtime
+    }
+
+    /// How many threads queries run on.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Most 64-bit keys that may be held to see whether they repeat: a quarter of the pool, half of it

@@ -10,12 +10,9 @@ use std::fmt::Write;
 use arrow::datatypes::{DataType, TimeUnit};
 use slate_types::log::{Column, ColumnKind, Table};
 
+use crate::faults::Fault;
 use crate::source::{TableSource, is_number, is_text};
 
-/// 2000-01-01, inclusive.
-pub(crate) const EARLIEST: i64 = 946_684_800_000_000;
-/// 2100-01-01, exclusive.
-pub(crate) const LATEST: i64 = 4_102_444_800_000_000;
 /// Largest slot: no page shows more, and a larger number is a mistake.
 const LAST_SLOT: i64 = 1_000_000;
 
@@ -35,10 +32,12 @@ pub(crate) struct Extra {
 pub(crate) struct Check {
     /// Name in the file, as the user knows it.
     pub(crate) column: String,
-    /// Column inside the queries that holds the value.
+    /// Column inside the queries that holds the value, quoted where it must be.
     pub(crate) value: String,
-    /// Condition, true for a bad row. Null counts as false.
-    pub(crate) bad: String,
+    /// Column inside the queries that is looked at, as it is.
+    pub(crate) tested: String,
+    /// What must not be there.
+    pub(crate) fault: Fault,
     /// Completes "`column` …".
     pub(crate) reason: String,
 }
@@ -120,78 +119,61 @@ fn value(column: &Column, given: Option<&DataType>) -> String {
 pub(crate) fn checks(table: &Table, extras: &[Extra]) -> Vec<Check> {
     let mut checks = Vec::new();
     for column in columns(table) {
-        let name = quote(column.name);
-        let mut add = |bad: String, reason: String| {
+        let mut add = |fault: Fault, reason: String| {
             checks.push(Check {
                 column: column.name.to_owned(),
-                value: name.clone(),
-                bad,
+                value: quote(column.name),
+                tested: column.name.to_owned(),
+                fault,
                 reason,
             });
         };
         if column.required {
-            add(format!("{name} IS NULL"), "is null".to_owned());
+            add(Fault::Null, "is null".to_owned());
         }
         match column.kind {
             ColumnKind::Id | ColumnKind::Text | ColumnKind::Bytes => {}
             ColumnKind::Timestamp => add(
-                format!("{name} < {EARLIEST} OR {name} >= {LATEST}"),
+                Fault::FarTime,
                 "is outside the years 2000 to 2100".to_owned(),
             ),
-            ColumnKind::Choice(allowed) => {
-                let list: Vec<_> = allowed.iter().map(|choice| format!("'{choice}'")).collect();
-                add(
-                    format!("{name} NOT IN ({})", list.join(", ")),
-                    format!("is none of {}", allowed.join(", ")),
-                );
-            }
-            ColumnKind::Money => add(format!("{name} < 0"), "is negative".to_owned()),
+            ColumnKind::Choice(allowed) => add(
+                Fault::NoneOf(allowed),
+                format!("is none of {}", allowed.join(", ")),
+            ),
+            ColumnKind::Money => add(Fault::Negative, "is negative".to_owned()),
             ColumnKind::Count => {
-                add(format!("{name} < 0"), "is negative".to_owned());
+                add(Fault::Negative, "is negative".to_owned());
                 if column.name == "slot" {
-                    add(
-                        format!("{name} > {LAST_SLOT}"),
-                        format!("is above {LAST_SLOT}"),
-                    );
+                    add(Fault::Above(LAST_SLOT), format!("is above {LAST_SLOT}"));
                 }
             }
-            ColumnKind::Rate => add(
-                format!("{} OR {}", negative(&name), not_finite(&name)),
-                "is not a finite number from 0 up".to_owned(),
-            ),
+            ColumnKind::Rate => add(Fault::NoRate, "is not a finite number from 0 up".to_owned()),
             ColumnKind::Probability => add(
-                format!("{} OR {name} > 1.0", negative(&name)),
+                Fault::NoProbability,
                 "is not a number from 0 to 1".to_owned(),
             ),
-            ColumnKind::Number => add(not_finite(&name), "is not a finite number".to_owned()),
+            ColumnKind::Number => add(Fault::NotFinite, "is not a finite number".to_owned()),
         }
     }
     for extra in extras.iter().filter(|extra| !extra.text) {
         checks.push(Check {
             column: extra.name.clone(),
             value: extra.alias.clone(),
-            bad: not_finite(&extra.alias),
+            tested: extra.alias.clone(),
+            fault: Fault::NotFinite,
             reason: "is not a finite number".to_owned(),
         });
     }
     checks
 }
 
-/// The engine compares floats in IEEE total order, in which -0.0 is below 0.0 and NaN, by its sign,
-/// below or above every number: hence a bound a little below zero, and bounds that NaN exceeds.
-fn negative(name: &str) -> String {
-    format!("{name} < -1e-300")
-}
-
-fn not_finite(name: &str) -> String {
-    format!("{name} < {:e} OR {name} > {:e}", f64::MIN, f64::MAX)
-}
-
 /// The expression that numbers the first failed check from 1, 0 for a good row.
 pub(crate) fn code(checks: &[Check]) -> String {
     let mut cases = String::new();
     for (i, check) in checks.iter().enumerate() {
-        let _ = write!(cases, " WHEN {} THEN {}", check.bad, i + 1);
+        let bad = check.fault.sql(&quote(&check.tested));
+        let _ = write!(cases, " WHEN {bad} THEN {}", i + 1);
     }
     format!("CASE{cases} ELSE 0 END")
 }

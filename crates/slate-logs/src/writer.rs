@@ -1,4 +1,5 @@
-//! Writes Parquet whose bytes depend on the rows alone: not on how an engine cut them into batches.
+//! Writes Parquet whose bytes depend on the rows alone: not on how an engine cut them into batches, nor on
+//! how many threads encode its columns.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,17 +9,22 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
+use rayon::prelude::*;
 
 use crate::LogError;
 
 /// Rows handed to the Parquet encoder at once.
 const CHUNK: usize = 8192;
-/// Rows of a row group.
+/// Rows of a row group, a multiple of [`CHUNK`].
 const ROW_GROUP: usize = 131_072;
 
 /// What a file is for.
@@ -34,7 +40,12 @@ pub(crate) enum Purpose {
 pub(crate) struct TableWriter {
     path: PathBuf,
     schema: SchemaRef,
-    writer: ArrowWriter<File>,
+    file: SerializedFileWriter<File>,
+    groups: ArrowRowGroupWriterFactory,
+    /// The row group under way, column by column.
+    columns: Vec<ArrowColumnWriter>,
+    /// Rows in it.
+    group_rows: usize,
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
 }
@@ -76,17 +87,23 @@ impl TableWriter {
             }
         }
         let properties = properties.build();
-        let writer =
-            ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|source| {
-                LogError::Write {
-                    path: path.to_owned(),
-                    source,
-                }
-            })?;
+        let open = || {
+            let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
+            let (file, groups) = writer.into_serialized_writer()?;
+            let columns = groups.create_column_writers(0)?;
+            Ok((file, groups, columns))
+        };
+        let (file, groups, columns) = open().map_err(|source| LogError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self {
             path: path.to_owned(),
             schema,
-            writer,
+            file,
+            groups,
+            columns,
+            group_rows: 0,
             waiting: Vec::new(),
             waiting_rows: 0,
         })
@@ -118,8 +135,11 @@ impl TableWriter {
     /// Writes what is left and makes sure it is on the disk.
     pub(crate) fn finish(mut self) -> Result<(), LogError> {
         self.flush()?;
+        if self.group_rows > 0 {
+            self.end_group().map_err(|source| self.fail(source))?;
+        }
         let path = self.path;
-        let file = self.writer.into_inner().map_err(|source| LogError::Write {
+        let file = self.file.into_inner().map_err(|source| LogError::Write {
             path: path.clone(),
             source,
         })?;
@@ -138,24 +158,56 @@ impl TableWriter {
             .map(|(column, field)| cast(column, field.data_type()))
             .collect();
         cast.and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns))
-            .map_err(|error| self.fail(error))
+            .map_err(|error| self.fail(error.into()))
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
         let chunk =
-            concat_batches(&self.schema, &self.waiting).map_err(|error| self.fail(error))?;
+            concat_batches(&self.schema, &self.waiting).map_err(|error| self.fail(error.into()))?;
         self.waiting.clear();
         self.waiting_rows = 0;
-        self.writer.write(&chunk).map_err(|source| LogError::Write {
-            path: self.path.clone(),
-            source,
-        })
+        self.encode(&chunk).map_err(|error| self.fail(error))
     }
 
-    fn fail(&self, error: ArrowError) -> LogError {
+    /// Encodes the next rows, several columns at once.
+    fn encode(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        let columns = self.columns.par_iter_mut();
+        let columns = columns
+            .zip(self.schema.fields().as_ref())
+            .zip(rows.columns());
+        columns.try_for_each(|((writer, field), values)| {
+            compute_leaves(field, values)?
+                .iter()
+                .try_for_each(|leaf| writer.write(leaf))
+        })?;
+        self.group_rows += rows.num_rows();
+        if self.group_rows >= ROW_GROUP {
+            self.end_group()?;
+        }
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> Result<(), ParquetError> {
+        let number = self.file.flushed_row_groups().len() + 1;
+        let next = self.groups.create_column_writers(number)?;
+        let ended = std::mem::replace(&mut self.columns, next);
+        let chunks: Result<Vec<ArrowColumnChunk>, ParquetError> = ended
+            .into_par_iter()
+            .map(ArrowColumnWriter::close)
+            .collect();
+        let mut group = self.file.next_row_group()?;
+        for chunk in chunks? {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        self.group_rows = 0;
+        Ok(())
+    }
+
+    fn fail(&self, source: ParquetError) -> LogError {
         LogError::Write {
             path: self.path.clone(),
-            source: ParquetError::from(error),
+            source,
         }
     }
 }

@@ -300,13 +300,13 @@ impl Rejects<'_> {
     fn all(&self, table: &str, keys: &str) -> Result<Vec<RejectedRow>, LogError> {
         if self
             .checked
-            .rejects
+            .rejects()
             .iter()
             .all(|reject| reject.table != table)
         {
             return Ok(Vec::new());
         }
-        let queries = self.checked.reject_queries.join(" UNION ALL ");
+        let queries = self.checked.reject_queries().join(" UNION ALL ");
         let sql = format!(
             "SELECT \"table\", key, \"column\", reason FROM ({queries}) \
              WHERE \"table\" = '{table}' AND key IN ({keys}) ORDER BY key, \"column\", reason"

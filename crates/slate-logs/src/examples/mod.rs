@@ -6,9 +6,9 @@
 //! for them, past the counters of history, into the file. What is held are events, keys and their
 //! counts, divided into as many passes as memory asks for.
 
+mod outputs;
+
 use std::collections::HashSet;
-use std::path::Path;
-use std::sync::Arc;
 
 use slate_types::Progress;
 
@@ -19,18 +19,14 @@ use crate::engine::Engine;
 use crate::history::{Frame, History, Mark, Subject, Texts};
 use crate::layout::Layout;
 use crate::lists::ListPages;
-use crate::order::Order;
+use crate::order::{Order, Ordered};
 use crate::pairs::Sessions;
 use crate::passes::Memory;
-use crate::rejects;
 use crate::row_files::RowFiles;
-use crate::rows::Rows;
-use crate::sequences::{Merger, PassWriter, Past};
 use crate::source::{LogSource, TableSource};
-use crate::stream::{LabelColumns, Totals, write_behind};
+use crate::stored::Stored;
 use crate::tables::Extra;
 use crate::trace::Watch;
-use crate::writer::{Purpose, TableWriter};
 use crate::{
     Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleFiles, ExamplesSummary,
     JoinReport, LogError, date, plan,
@@ -151,11 +147,16 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self, out: ExampleFiles) -> Result<ExamplesSummary, LogError> {
-        let checked = self.stage("check the log", self.check_reads(), || {
-            check::check_log(self.engine, self.source, self.attribution, &|rows| {
-                self.progress.advance(rows);
-            })
+        let advance = |rows| self.progress.advance(rows);
+        let mut checked = self.stage("check the log", self.check_reads(), || {
+            check::check_log(self.engine, self.source, self.attribution, &advance)
         })?;
+        // A sound log need not be read once more to know it. But a watch sees rows once, and a cluster
+        // is asked for rows that are known to be sound.
+        let as_stored = self.watch.is_none() && self.cluster.is_none();
+        if !as_stored {
+            self.check_slots(&mut checked)?;
+        }
         let as_of = self.attribution.label_as_of.unwrap_or(checked.last_ts);
         if let Some(watch) = self.watch {
             self.stage("look up the page", None, || {
@@ -167,9 +168,9 @@ impl Job<'_> {
         } else {
             Layout::labels()
         };
-        let mut attributed = self.attribute(&checked, &layout, as_of)?;
+        let mut attributed = self.attribute(&mut checked, &layout, as_of, as_stored)?;
         let mut history = self.history(&attributed)?;
-        if !checked.reject_queries.is_empty() {
+        if !checked.reject_queries().is_empty() {
             self.write_rejects(&checked, out.rejects)?;
         }
         let written = self
@@ -202,12 +203,21 @@ impl Job<'_> {
         result
     }
 
+    fn check_slots(&self, checked: &mut CheckedLog) -> Result<(), LogError> {
+        let total = 2 * self.source.slot.rows + 2 * self.rows("page_impression");
+        let advance = |rows| self.progress.advance(rows);
+        self.stage("check the placements", total, || {
+            checked.check_slots(self.engine, self.source, self.attribution, &advance)
+        })
+    }
+
     /// Writes what was shown in the order of the output, and gives every event its end.
     fn attribute(
         &self,
-        checked: &CheckedLog,
+        checked: &mut CheckedLog,
         layout: &Layout,
         as_of: i64,
+        as_stored: bool,
     ) -> Result<Attributed, LogError> {
         let mut categories = Texts::default();
         let rules = Rules::new(
@@ -234,22 +244,10 @@ impl Job<'_> {
             layout.slot_extras.iter().collect(),
             layout.item_extras.iter().collect(),
         );
-        let rows = plan::rows(as_of, self.whole, &slot);
-        let order = Order {
-            engine: self.engine,
-            cluster: self
-                .cluster
-                .map(|options| (options, options.shards_of(self.source.slot.rows))),
-            // A watch sees rows once.
-            twice: self.watch.is_none(),
-            usable: self.usable(checked),
-            read: self.usable(checked) + self.rows("page_impression"),
-            progress: self.progress,
-        };
-        let (files, cluster) = order.bring(&rows, |batches| {
+        let mut write = |batches: &mut dyn Ordered, pages: bool| {
             matcher.forget();
             lists = ListPages::default();
-            let beside = self.beside(&item, as_of, &mut categories)?;
+            let beside = self.beside(&item, as_of, pages, &mut categories)?;
             let files = RowFiles::write(batches, beside, self.engine.work(), |rows, first| {
                 matcher.add(rows, first);
                 lists.add(rows, 0, self.passes);
@@ -260,7 +258,32 @@ impl Job<'_> {
             });
             self.progress.end();
             files
-        })?;
+        };
+        let stored = if as_stored {
+            self.as_stored(as_of, &slot, &mut write)?
+        } else {
+            None
+        };
+        let (files, cluster) = if let Some(files) = stored {
+            (files, None)
+        } else {
+            if as_stored {
+                self.check_slots(checked)?;
+            }
+            let order = Order {
+                engine: self.engine,
+                cluster: self
+                    .cluster
+                    .map(|options| (options, options.shards_of(self.source.slot.rows))),
+                // A watch sees rows once.
+                twice: self.watch.is_none(),
+                usable: self.usable(checked),
+                read: self.usable(checked) + self.rows("page_impression"),
+                progress: self.progress,
+            };
+            let rows = plan::rows(as_of, self.whole, &slot);
+            order.bring(&rows, |batches| write(batches, true))?
+        };
         if files.len == 0 {
             return Err(LogError::NothingLeft {
                 dir: self.source.dir.clone(),
@@ -327,11 +350,30 @@ impl Job<'_> {
         })
     }
 
-    /// What is known of items and pages, as far as this job needs it.
+    /// The placements as they are stored, or none where the log is not sound or not in order.
+    fn as_stored(
+        &self,
+        as_of: i64,
+        extras: &[&Extra],
+        write: &mut dyn FnMut(&mut dyn Ordered, bool) -> Result<Option<RowFiles>, LogError>,
+    ) -> Result<Option<RowFiles>, LogError> {
+        let slot = &self.source.slot;
+        self.progress
+            .begin("order placements", Some(slot.rows), "rows");
+        let mut stored = Stored::begin(self.engine, slot, as_of, self.whole, extras)?;
+        let files = write(&mut stored, false)?;
+        let sound = !stored.gave_up()
+            && (stored.impressions_ascend() || check::are_unique(self.engine, slot)?);
+        Ok(files.filter(|_| sound))
+    }
+
+    /// What is known of items and, unless placements bring that along, of `pages`, as far as this job
+    /// needs it.
     fn beside(
         &self,
         item_extras: &[&Extra],
         as_of: i64,
+        pages: bool,
         categories: &mut Texts,
     ) -> Result<Beside<'_>, LogError> {
         let items = self.whole || self.attribution.halo;
@@ -339,8 +381,7 @@ impl Job<'_> {
             items: items
                 .then(|| Items::read(self.engine, self.whole, item_extras, categories))
                 .transpose()?,
-            pages: self
-                .whole
+            pages: (self.whole && pages)
                 .then(|| Pages::read(self.engine, as_of))
                 .transpose()?,
         })
@@ -449,39 +490,6 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Writes what the people of the pages did last, where the config asks for it.
-    fn write_sequences(&self, attributed: &Attributed, out: &Path) -> Result<(), LogError> {
-        let Some(sequence) = &self.attribution.sequence else {
-            return Ok(());
-        };
-        let events = attributed.join.total().input * u64::from(self.passes);
-        let total = attributed.files.len * u64::from(self.passes + 1) + events;
-        self.progress.begin("write sequences", Some(total), "rows");
-        let mut readers = Vec::new();
-        for pass in 0..self.passes {
-            let mut past = Past::new(sequence.length, pass, self.passes);
-            self.each_event("SELECT * FROM events", attributed, |event| {
-                if sequence.kinds[usize::from(event.kind)] {
-                    past.add(event);
-                }
-            })?;
-            past.sort();
-            let mut writer = PassWriter::create(self.engine.work(), pass, self.passes)?;
-            attributed.files.read(|rows, _| {
-                self.progress.advance(rows.len() as u64);
-                writer.add(rows, &past)
-            })?;
-            readers.push(writer.finish()?);
-        }
-        let mut merger = Merger::create(out, readers)?;
-        attributed.files.read(|rows, _| {
-            self.progress.advance(rows.len() as u64);
-            merger.add(rows)
-        })?;
-        self.progress.end();
-        merger.finish()
-    }
-
     /// Rows of a table, as its files say.
     fn rows(&self, table: &str) -> u64 {
         let tables = self.source.rows();
@@ -489,95 +497,24 @@ impl Job<'_> {
         found.map_or(0, |(_, rows)| *rows)
     }
 
-    /// Rows that checking the log reads: tables with a key twice, pages again with the placements.
+    /// Rows that checking the log reads, at most: tables with a key twice. Placements come later.
     fn check_reads(&self) -> u64 {
         let once = |source: &TableSource| source.rows * (1 + u64::from(source.table.key.is_some()));
-        let tables: u64 = self.source.tables().map(once).sum();
-        tables + 2 * self.rows("page_impression")
+        let tables = self.source.tables();
+        tables
+            .filter(|source| source.table.name != self.source.slot.table.name)
+            .map(once)
+            .sum()
     }
 
     fn usable(&self, checked: &CheckedLog) -> u64 {
         let rejected: u64 = checked
-            .rejects
+            .rejects()
             .iter()
             .filter(|reject| reject.table == self.source.slot.table.name)
             .map(|reject| reject.rows)
             .sum();
         self.source.slot.rows - rejected
-    }
-
-    fn write_rejects(&self, checked: &CheckedLog, path: &Path) -> Result<(), LogError> {
-        let schema = Arc::new(rejects::schema());
-        let sql = format!(
-            "{} ORDER BY \"table\", key, \"column\", reason, value",
-            checked.reject_queries.join(" UNION ALL ")
-        );
-        let mut batches = self.engine.stream("set unusable rows aside", &sql)?;
-        let format = [("slate.format", "1".to_owned())];
-        let mut writer = TableWriter::create(path, schema, &format, Purpose::Keep)?;
-        while let Some(batch) = batches.next()? {
-            writer.write(batch.columns())?;
-        }
-        writer.finish()
-    }
-
-    fn write_examples(
-        &self,
-        checked: &CheckedLog,
-        as_of: i64,
-        attributed: &mut Attributed,
-        history: &mut History,
-        layout: Layout,
-        out: &Path,
-    ) -> Result<ExamplesSummary, LogError> {
-        let metadata = [
-            ("slate.format", EXAMPLES_FORMAT.to_string()),
-            ("slate.label_as_of", as_of.to_string()),
-        ];
-        let purpose = if self.whole {
-            Purpose::Scratch
-        } else {
-            Purpose::Keep
-        };
-        let table = TableWriter::create(out, layout.schema.clone(), &metadata, purpose)?;
-        let totals = Totals::new(&layout.schema);
-        let files = &attributed.files;
-        self.progress
-            .begin("write examples", Some(files.len), "rows");
-        let mut labels = LabelColumns::new(
-            &attributed.labels,
-            as_of.saturating_sub(self.attribution.longest_window()),
-        );
-        let places = layout.places(&files.rest_columns);
-        let totals = write_behind(table, totals, layout.labels_at, |write| {
-            files.read_whole(|known, rest, first| {
-                let rows = Rows::of(known);
-                let mut columns = places.columns(known, rest);
-                columns.extend(history.count(&rows)?);
-                columns.extend(labels.next(&rows, first));
-                self.progress.advance(rows.len() as u64);
-                write(columns)
-            })
-        })?;
-        self.progress.end();
-        let usable = self.usable(checked);
-        Ok(ExamplesSummary {
-            rows: totals.rows,
-            lists: totals.lists,
-            matured_rows: totals.matured,
-            clicks: totals.clicks,
-            purchases: totals.purchases,
-            after_label_as_of: usable.saturating_sub(totals.rows),
-            rejects: checked.rejects.clone(),
-            ignored_columns: layout.ignored,
-            join: std::mem::take(&mut attributed.join),
-            first_ts: totals.first_ts,
-            last_ts: totals.last_ts,
-            label_as_of: as_of,
-            label_as_of_text: date::format(as_of),
-            hash: totals.hash.finish(),
-            cluster: attributed.cluster.take(),
-        })
     }
 }
 

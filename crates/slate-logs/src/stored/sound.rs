@@ -1,0 +1,264 @@
+//! A batch of the placement table held against the checks, and made into rows of the query.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::statistics::Statistics;
+use slate_types::log::{ColumnKind, SLOT_IMPRESSION};
+
+use super::pages::{KNOWN, Pages, failed};
+use crate::LogError;
+use crate::faults::Fault;
+use crate::source::TableSource;
+use crate::tables::{self, Extra};
+
+/// Columns of every row, as the query names them; those of the page have a name there.
+const OF_EVERY_ROW: [(&str, From); 10] = [
+    ("list_id", From::Slot("list_id")),
+    ("page_id", From::Slot("page_id")),
+    ("impression_id", From::Slot("impression_id")),
+    ("ts", From::Page("ts")),
+    ("slot", From::Slot("slot")),
+    ("item_id", From::Slot("item_id")),
+    ("seller_id", From::Slot("seller_id")),
+    ("user_id", From::Page("user_id")),
+    ("session_id", From::Page("session_id")),
+    ("seed_item_id", From::Page("seed_item_id")),
+];
+/// Columns that a `whole` row has besides.
+const OF_WHOLE_ROWS: [&str; 6] = [
+    "kind",
+    "price",
+    "shipping",
+    "ad_rate",
+    "raw_score",
+    "propensity",
+];
+
+#[derive(Clone, Copy)]
+enum From {
+    Slot(&'static str),
+    Page(&'static str),
+}
+
+/// Where a column of the output comes from.
+enum Place {
+    /// A column that is read.
+    Read(usize),
+    /// A column of the page.
+    Page(usize),
+    /// The log has none.
+    Absent,
+}
+
+/// A column of the table that is read.
+struct Column {
+    /// Its name in the file.
+    name: String,
+    /// Its type in canonical form.
+    target: DataType,
+    /// What its values must not be.
+    faults: Vec<Fault>,
+    /// Whether the output has it.
+    passed_on: bool,
+}
+
+/// What a batch must be, and what becomes of it.
+pub(super) struct Sound {
+    pages: Pages,
+    as_of: i64,
+    columns: Vec<Column>,
+
+    page_id: usize,
+    places: Vec<Place>,
+    output: SchemaRef,
+}
+
+impl Sound {
+    pub(super) fn new(
+        source: &TableSource,
+        pages: Pages,
+        as_of: i64,
+        whole: bool,
+        extras: &[&Extra],
+    ) -> Self {
+        let all_extras = tables::extras(source).0;
+        let mut columns = Vec::new();
+        let mut add = |name: &str, target: DataType, checked_as: &str| {
+            if source.schema.field_with_name(name).is_ok() {
+                columns.push((name.to_owned(), checked_as.to_owned(), target));
+            }
+        };
+        for column in tables::columns(source.table) {
+            add(column.name, canonical(column.kind), column.name);
+        }
+        for extra in &all_extras {
+            let target = if extra.text {
+                DataType::Utf8
+            } else {
+                DataType::Float64
+            };
+            add(&extra.name, target, &extra.alias);
+        }
+        let checks = tables::checks(source.table, &all_extras);
+        let mut columns: Vec<Column> = columns
+            .into_iter()
+            .map(|(name, checked_as, target)| {
+                let own = checks.iter().filter(|check| check.tested == checked_as);
+                Column {
+                    name,
+                    target,
+                    faults: own.map(|check| check.fault).collect(),
+                    passed_on: false,
+                }
+            })
+            .collect();
+
+        let (mut places, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
+        let mut pass_on = |name: &str, target: DataType| {
+            let found = columns.iter().position(|column| column.name == name);
+            places.push(match found {
+                Some(at) => {
+                    columns[at].passed_on = true;
+                    Place::Read(at)
+                }
+                None => Place::Absent,
+            });
+            fields.push(Arc::new(Field::new(name, target, true)));
+        };
+        for (_, from) in OF_EVERY_ROW {
+            if let From::Slot(name) = from {
+                pass_on(name, DataType::Int64);
+            }
+        }
+        if whole {
+            for name in OF_WHOLE_ROWS {
+                let column = SLOT_IMPRESSION.column(name).expect("the schema has it");
+                pass_on(name, canonical(column.kind));
+            }
+        }
+        for extra in extras {
+            let target = if extra.text {
+                DataType::Utf8
+            } else {
+                DataType::Float64
+            };
+            pass_on(&extra.name, target);
+        }
+        for (at, (name, from)) in OF_EVERY_ROW.iter().enumerate() {
+            if let From::Page(page) = from {
+                let known = KNOWN.iter().position(|known| known == page);
+                places.insert(at, Place::Page(known.expect("pages give it")));
+                fields.insert(at, Arc::new(Field::new(*name, DataType::Int64, true)));
+            }
+        }
+        for (field, at) in pages.passed_on().iter().zip(KNOWN.len()..) {
+            places.push(Place::Page(at));
+            fields.push(field.clone());
+        }
+        let page_id = columns.iter().position(|column| column.name == "page_id");
+        Self {
+            pages,
+            as_of,
+            page_id: page_id.expect("the table has it"),
+            columns,
+
+            places,
+            output: Arc::new(Schema::new(fields)),
+        }
+    }
+
+    /// The columns of the rows.
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.output.clone()
+    }
+
+    /// Which columns of a row group have to be read: those that are passed on, and those whose values
+    /// could be unsound for all that its statistics say.
+    pub(super) fn columns_of(&self, file: &ArrowReaderMetadata, group: usize) -> Vec<usize> {
+        let metadata = file.metadata();
+        let wanted = self.columns.iter().filter(|column| {
+            column.passed_on || (!column.faults.is_empty() && !vouched(column, metadata, group))
+        });
+        let mut roots: Vec<usize> = wanted
+            .map(|column| {
+                file.schema()
+                    .index_of(&column.name)
+                    .expect("parts are alike")
+            })
+            .collect();
+        roots.sort_unstable();
+        roots
+    }
+
+    /// The rows of a batch whose pages count; none where one of them is not sound. Columns that were
+    /// not read are sound.
+    pub(super) fn rows(&self, batch: &RecordBatch) -> Result<Option<RecordBatch>, LogError> {
+        let mut read: Vec<Option<ArrayRef>> = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let Some(given) = batch.column_by_name(&column.name) else {
+                read.push(None);
+                continue;
+            };
+            let values = cast(given, &column.target).map_err(failed)?;
+            if !column.faults.iter().all(|fault| fault.is_absent(&values)) {
+                return Ok(None);
+            }
+            read.push(Some(values));
+        }
+        let pages = read[self.page_id].as_ref().expect("it is always read");
+        let Some(pages) = self.pages.of(pages.as_primitive::<Int64Type>().values())? else {
+            return Ok(None);
+        };
+        let columns = self.places.iter().zip(self.output.fields());
+        let columns = columns.map(|(place, field)| match place {
+            Place::Read(at) => read[*at].clone().expect("what is passed on is read"),
+            Place::Page(at) => pages[*at].clone(),
+            Place::Absent => new_null_array(field.data_type(), batch.num_rows()),
+        });
+        let rows = RecordBatch::try_new(self.output.clone(), columns.collect()).map_err(failed)?;
+        let shown = pages[0].as_primitive::<Int64Type>().values();
+        if shown.iter().all(|&ts| ts <= self.as_of) {
+            return Ok(Some(rows));
+        }
+        let counts: BooleanArray = shown.iter().map(|&ts| Some(ts <= self.as_of)).collect();
+        filter_record_batch(&rows, &counts)
+            .map(Some)
+            .map_err(failed)
+    }
+}
+
+/// Whether the statistics of a row group leave no doubt about a column.
+fn vouched(column: &Column, metadata: &ParquetMetaData, group: usize) -> bool {
+    let group = metadata.row_group(group);
+    let chunk = group.columns().iter().find(|chunk| {
+        let path = chunk.column_path().parts();
+        path.len() == 1 && path[0] == column.name
+    });
+    let range = match chunk.and_then(|chunk| chunk.statistics()) {
+        Some(Statistics::Int64(values)) => values.min_opt().copied().zip(values.max_opt().copied()),
+        Some(Statistics::Int32(values)) => {
+            let ends = values.min_opt().zip(values.max_opt());
+            ends.map(|(&least, &most)| (least.into(), most.into()))
+        }
+        _ => None,
+    };
+    range.is_some_and(|(least, most)| {
+        let mut faults = column.faults.iter();
+        faults.all(|fault| *fault != Fault::Null && fault.spares(least, most))
+    })
+}
+
+fn canonical(kind: ColumnKind) -> DataType {
+    match kind {
+        ColumnKind::Id | ColumnKind::Timestamp | ColumnKind::Money | ColumnKind::Count => {
+            DataType::Int64
+        }
+        ColumnKind::Text | ColumnKind::Choice(_) | ColumnKind::Bytes => DataType::Utf8,
+        ColumnKind::Rate | ColumnKind::Probability | ColumnKind::Number => DataType::Float64,
+    }
+}
