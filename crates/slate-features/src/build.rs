@@ -78,6 +78,25 @@ pub enum MapSource {
     },
 }
 
+impl MapSource {
+    /// The columns of the examples that a dataset of this spec reads: no others are needed.
+    pub fn columns(&self, spec: &FeatureSpec) -> BTreeSet<String> {
+        let known = REQUIRED.into_iter().chain(KNOWN_OR_NAN);
+        let mut columns: BTreeSet<String> = known.map(str::to_owned).collect();
+        if !matches!(self, Self::Given(_)) {
+            columns.extend(
+                spec.inputs()
+                    .into_iter()
+                    .map(|(column, _)| column.to_owned()),
+            );
+        }
+        if let Self::Given(map) | Self::Extended { map, .. } = self {
+            columns.extend(map.columns().into_iter().map(str::to_owned));
+        }
+        columns
+    }
+}
+
 /// Where a dataset goes, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {

@@ -58,35 +58,8 @@ impl FeatureMap {
 
 /// Every column of the spec must be there.
 pub(crate) fn require_columns(examples: &Examples, spec: &FeatureSpec) -> Result<(), FeatureError> {
-    for (i, numeric) in spec.numeric.iter().enumerate() {
-        examples.require(&numeric.column, &format!("`features.numeric[{i}]`"))?;
-    }
-    for (i, rate) in spec.rate.iter().enumerate() {
-        examples.require(&rate.numerator, &format!("`features.rate[{i}].numerator`"))?;
-        examples.require(
-            &rate.denominator,
-            &format!("`features.rate[{i}].denominator`"),
-        )?;
-    }
-    for (i, relative) in spec.relative.iter().enumerate() {
-        examples.require(&relative.column, &format!("`features.relative[{i}]`"))?;
-    }
-    for (i, multi) in spec.multi_valued.iter().enumerate() {
-        examples.require(&multi.column, &format!("`features.multi_valued[{i}]`"))?;
-    }
-    for (i, embedding) in spec.embedding.iter().enumerate() {
-        examples.require(&embedding.column, &format!("`features.embedding[{i}]`"))?;
-    }
-    for (i, cyclic) in spec.cyclic.iter().enumerate() {
-        examples.require(&cyclic.column, &format!("`features.cyclic[{i}]`"))?;
-    }
-    for (i, cross) in spec.cross.iter().enumerate() {
-        for column in &cross.columns {
-            examples.require(column, &format!("`features.cross[{i}]`"))?;
-        }
-    }
-    for (i, categorical) in spec.categorical.iter().enumerate() {
-        examples.require(&categorical.column, &format!("`features.categorical[{i}]`"))?;
+    for (column, wanted_by) in spec.inputs() {
+        examples.require(column, &format!("`{wanted_by}`"))?;
     }
     Ok(())
 }

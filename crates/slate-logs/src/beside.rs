@@ -29,10 +29,10 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// Reads the items; `whole` with the columns that placements pass on.
+    /// Reads the items, with those columns that are `shown` and `extras`.
     pub(crate) fn read(
         engine: &Engine,
-        whole: bool,
+        shown: &[&str],
         extras: &[&Extra],
         categories: &mut Texts,
     ) -> Result<Self, LogError> {
@@ -49,13 +49,20 @@ impl Items {
         let codes = texts
             .iter()
             .map(|text| text.map(|text| categories.code(text)));
-        let passed_on = if whole { 2..table.num_columns() } else { 0..0 };
+        let own = table.num_columns() - extras.len();
+        let passed_on: Vec<usize> = (2..table.num_columns())
+            .filter(|&at| at >= own || shown.contains(&schema.field(at).name().as_str()))
+            .collect();
+        let fields = passed_on.iter().map(|&at| schema.fields()[at].clone());
         Ok(Self {
             rows: rows.collect(),
             sellers: table.column(1).as_primitive::<Int64Type>().clone(),
             categories: codes.collect(),
-            columns: table.columns()[passed_on.clone()].to_vec(),
-            fields: schema.fields()[passed_on].to_vec(),
+            columns: passed_on
+                .iter()
+                .map(|&at| table.column(at).clone())
+                .collect(),
+            fields: fields.collect(),
         })
     }
 
@@ -77,10 +84,10 @@ pub(crate) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Pages up to this time, with the columns that are only passed on.
-    pub(crate) fn read(engine: &'a Engine, as_of: i64) -> Result<Self, LogError> {
+    /// Pages up to this time, with those columns that are `shown` and only passed on.
+    pub(crate) fn read(engine: &'a Engine, as_of: i64, shown: &[&str]) -> Result<Self, LogError> {
         Ok(Self {
-            batches: engine.stream(STAGE, &plan::pages(as_of))?,
+            batches: engine.stream(STAGE, &plan::pages(as_of, shown))?,
             current: None,
             at: 0,
         })

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::check;
 use crate::engine::Engine;
 use crate::faults::LATEST;
+use crate::layout::Layout;
 use crate::passes::{BASE, Memory};
 use crate::validate::work_folder;
 use crate::{Attribution, ClusterOptions, EngineOptions, LogError, LogSource, plan};
@@ -77,7 +78,7 @@ pub fn dry_run(
         Vec::new()
     };
     let as_of = attribution.label_as_of.unwrap_or(LATEST);
-    let rows = plan::rows(as_of, whole, &slot);
+    let rows = plan::rows(as_of, &Layout::all_shown(whole), &slot);
     let stages = stages(source, attribution, &memory, slot.len() as u64);
     let most = stages.iter().map(|stage| stage.memory).max().unwrap_or(0);
     Ok(DryRun {

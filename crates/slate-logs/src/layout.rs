@@ -14,14 +14,26 @@ use crate::{Attribution, plan};
 /// The columns of the output.
 pub(crate) struct Layout {
     /// Columns before the extra ones.
-    shown: Vec<&'static str>,
+    pub(crate) shown: Vec<&'static str>,
     pub(crate) schema: SchemaRef,
     pub(crate) slot_extras: Vec<Extra>,
     pub(crate) item_extras: Vec<Extra>,
     /// Columns of the log that are not passed on, as `table.column`.
     pub(crate) ignored: Vec<String>,
+    /// Which history columns there are, in the order of [`Attribution::history_columns`].
+    pub(crate) history: Vec<bool>,
     /// Index of `grade`, the first of the labels.
     pub(crate) labels_at: usize,
+}
+
+/// Which columns examples have beside ids and labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExampleColumns {
+    /// All there are.
+    All,
+    /// These, if the log has all of them: nothing else is read, counted or written. All there are
+    /// where it lacks one, so that whoever misses it sees what there is.
+    Only(BTreeSet<String>),
 }
 
 /// Columns before the extra ones: name, type, whether null is possible.
@@ -53,6 +65,16 @@ const SHOWN: [(&str, DataType, bool); 25] = [
     ("item_end", DataType::Int64, true),
 ];
 
+/// Columns that say which placement a row is.
+const ROW: [&str; 6] = [
+    "list_id",
+    "page_id",
+    "impression_id",
+    "ts",
+    "slot",
+    "item_id",
+];
+
 /// Columns beside labels where labels are all that is asked for.
 const LABELLED: [&str; 8] = [
     "list_id",
@@ -77,7 +99,11 @@ const LABELS: [(&str, DataType, bool); 7] = [
 ];
 
 impl Layout {
-    pub(crate) fn new(checked: &CheckedLog, attribution: &Attribution) -> Self {
+    pub(crate) fn new(
+        checked: &CheckedLog,
+        attribution: &Attribution,
+        columns: &ExampleColumns,
+    ) -> Self {
         let field = |(name, data_type, nullable): &(&str, DataType, bool)| {
             Field::new(*name, data_type.clone(), *nullable)
         };
@@ -95,18 +121,10 @@ impl Layout {
             .map(|(table, column)| format!("{table}.{column}"))
             .collect();
 
-        let mut fields: Vec<Field> = SHOWN.iter().map(field).collect();
         let mut choose = |extras: &[Extra], table: &str, name: fn(&str) -> String| {
             let mut chosen = Vec::new();
             for extra in extras {
-                let column = name(&extra.name);
-                if taken.insert(column.clone()) {
-                    let data_type = if extra.text {
-                        DataType::Utf8
-                    } else {
-                        DataType::Float64
-                    };
-                    fields.push(Field::new(column, data_type, true));
+                if taken.insert(name(&extra.name)) {
                     chosen.push(extra.clone());
                 } else {
                     ignored.push(format!("{table}.{}", extra.name));
@@ -114,23 +132,52 @@ impl Layout {
             }
             chosen
         };
-        let slot_extras = choose(&checked.slot_extras, "slot_impression", |name| {
+        let mut slot_extras = choose(&checked.slot_extras, "slot_impression", |name| {
             name.to_owned()
         });
-        let item_extras = choose(&checked.item_extras, "item", plan::item_column);
+        let mut item_extras = choose(&checked.item_extras, "item", plan::item_column);
+        let mut shown: Vec<&(&str, DataType, bool)> = SHOWN.iter().collect();
+        let mut counted = vec![true; history.len()];
+        if let ExampleColumns::Only(only) = columns
+            && only.is_subset(&taken)
+        {
+            shown.retain(|(name, _, _)| ROW.contains(name) || only.contains(*name));
+            slot_extras.retain(|extra| only.contains(&extra.name));
+            item_extras.retain(|extra| only.contains(&plan::item_column(&extra.name)));
+            for (name, counted) in history.iter().zip(&mut counted) {
+                *counted = only.contains(name);
+            }
+        }
+
+        let extra = |extra: &Extra, name: String| {
+            let data_type = if extra.text {
+                DataType::Utf8
+            } else {
+                DataType::Float64
+            };
+            Field::new(name, data_type, true)
+        };
+        let mut fields: Vec<Field> = shown.iter().copied().map(field).collect();
+        fields.extend(slot_extras.iter().map(|x| extra(x, x.name.clone())));
         fields.extend(
-            history
+            item_extras
                 .iter()
-                .map(|name| Field::new(name, DataType::Int32, false)),
+                .map(|x| extra(x, plan::item_column(&x.name))),
         );
+        let counted_names = history
+            .iter()
+            .zip(&counted)
+            .filter(|(_, counted)| **counted);
+        fields.extend(counted_names.map(|(name, _)| Field::new(name, DataType::Int32, false)));
         let labels_at = fields.len();
         fields.extend(LABELS.iter().map(field));
         Self {
-            shown: SHOWN.iter().map(|column| column.0).collect(),
+            shown: shown.iter().map(|column| column.0).collect(),
             schema: Arc::new(Schema::new(fields)),
             slot_extras,
             item_extras,
             ignored,
+            history: counted,
             labels_at,
         }
     }
@@ -150,8 +197,16 @@ impl Layout {
             slot_extras: Vec::new(),
             item_extras: Vec::new(),
             ignored: Vec::new(),
+            history: Vec::new(),
             labels_at,
         }
+    }
+
+    /// All columns before the extra ones, or those beside labels alone.
+    pub(crate) fn all_shown(whole: bool) -> Vec<&'static str> {
+        let all = SHOWN.iter().map(|column| column.0);
+        all.filter(|name| whole || LABELLED.contains(name))
+            .collect()
     }
 
     /// Where the columns before history stand in the two files of rows.

@@ -75,6 +75,7 @@ pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, examples, labels};
 pub use history_options::{HistoryKey, PairOptions, SequenceOptions};
 pub use join_report::{JoinLine, JoinReport};
+pub use layout::ExampleColumns;
 pub use options::{Attribution, AttributionOptions, EngineOptions, Grades, JoinOn};
 pub use passes::Memory;
 pub use rejects::RejectCount;

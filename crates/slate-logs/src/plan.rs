@@ -49,12 +49,24 @@ pub(crate) fn events_by_person() -> &'static str {
 /// The order of the output.
 pub(crate) const ORDER: &str = " ORDER BY s.page_ts, s.page_id, s.list_id, s.slot, s.impression_id";
 
-/// Placements, with what attribution needs to know of them and, for a `whole` row, all that is their
-/// own. What is known of their items and pages is laid beside them when they are in order.
-pub(crate) fn rows(as_of: i64, whole: bool, extras: &[&Extra]) -> String {
+/// Columns of a placement itself that attribution and history do not look at.
+pub(crate) const OWN: [&str; 6] = [
+    "kind",
+    "price",
+    "shipping",
+    "ad_rate",
+    "raw_score",
+    "propensity",
+];
+/// Columns of a page that are only passed on.
+pub(crate) const OF_PAGES: [&str; 4] = ["site", "device", "page_type", "traffic_class"];
+
+/// Placements, with what attribution needs to know of them and those of their own columns that are
+/// `shown`. What is known of their items and pages is laid beside them when they are in order.
+pub(crate) fn rows(as_of: i64, shown: &[&str], extras: &[&Extra]) -> String {
     let mut own = String::new();
-    if whole {
-        own += ", s.kind, s.price, s.shipping, s.ad_rate, s.raw_score, s.propensity";
+    for name in OWN.iter().filter(|name| shown.contains(name)) {
+        let _ = write!(own, ", s.{name}");
     }
     for extra in extras {
         let _ = write!(own, ", s.{} AS {}", extra.alias, quote(&extra.name));
@@ -86,12 +98,13 @@ pub(crate) fn items(extras: &[&Extra]) -> String {
     )
 }
 
-/// Pages by id in the order of the output, with the columns that are only passed on.
-pub(crate) fn pages(as_of: i64) -> String {
-    format!(
-        "SELECT page_id, site, device, page_type, traffic_class FROM page_kept \
-         WHERE ts <= {as_of} ORDER BY ts, page_id"
-    )
+/// Pages by id in the order of the output, with those columns that are `shown` and only passed on.
+pub(crate) fn pages(as_of: i64, shown: &[&str]) -> String {
+    let mut columns = String::new();
+    for name in OF_PAGES.iter().filter(|name| shown.contains(name)) {
+        let _ = write!(columns, ", {name}");
+    }
+    format!("SELECT page_id{columns} FROM page_kept WHERE ts <= {as_of} ORDER BY ts, page_id")
 }
 
 /// Name in the output of an extra column of the item table.

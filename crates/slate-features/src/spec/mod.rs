@@ -74,3 +74,43 @@ pub struct FeatureSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f64>,
 }
+
+impl FeatureSpec {
+    /// Every column of the examples that an entry names, with the key that names it.
+    pub(crate) fn inputs(&self) -> Vec<(&str, String)> {
+        let mut inputs: Vec<(&str, String)> = Vec::new();
+        for (i, numeric) in self.numeric.iter().enumerate() {
+            inputs.push((&numeric.column, format!("features.numeric[{i}]")));
+        }
+        for (i, rate) in self.rate.iter().enumerate() {
+            let key = |part: &str| format!("features.rate[{i}].{part}");
+            inputs.push((&rate.numerator, key("numerator")));
+            inputs.push((&rate.denominator, key("denominator")));
+        }
+        for (i, relative) in self.relative.iter().enumerate() {
+            inputs.push((&relative.column, format!("features.relative[{i}]")));
+        }
+        for (i, multi) in self.multi_valued.iter().enumerate() {
+            inputs.push((&multi.column, format!("features.multi_valued[{i}]")));
+        }
+        for (i, embedding) in self.embedding.iter().enumerate() {
+            inputs.push((&embedding.column, format!("features.embedding[{i}]")));
+        }
+        for (i, cyclic) in self.cyclic.iter().enumerate() {
+            inputs.push((&cyclic.column, format!("features.cyclic[{i}]")));
+        }
+        for (i, cross) in self.cross.iter().enumerate() {
+            let key = format!("features.cross[{i}]");
+            inputs.extend(
+                cross
+                    .columns
+                    .iter()
+                    .map(|column| (column.as_str(), key.clone())),
+            );
+        }
+        for (i, categorical) in self.categorical.iter().enumerate() {
+            inputs.push((&categorical.column, format!("features.categorical[{i}]")));
+        }
+        inputs
+    }
+}

@@ -16,7 +16,7 @@ use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, 
 use crate::beside::{Beside, Items, Pages};
 use crate::check::{self, CheckedLog};
 use crate::engine::Engine;
-use crate::history::{Frame, History, Mark, Subject, Texts};
+use crate::history::{History, Mark, Subject, Texts, Wish};
 use crate::layout::Layout;
 use crate::lists::ListPages;
 use crate::order::{Order, Ordered};
@@ -28,15 +28,15 @@ use crate::stored::Stored;
 use crate::tables::Extra;
 use crate::trace::Watch;
 use crate::{
-    Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleFiles, ExamplesSummary,
-    JoinReport, LogError, date, plan,
+    Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleColumns, ExampleFiles,
+    ExamplesSummary, JoinReport, LogError, date, plan,
 };
 
 /// Version of the layout of `examples.parquet`, in its footer as `slate.format`.
 pub const EXAMPLES_FORMAT: u32 = 1;
 
 /// Checks a log, credits its events to placements, counts what was known before each page, and writes
-/// the examples. The output is the same bytes at any number of threads or passes.
+/// the examples with these columns. The output is the same bytes at any number of threads or passes.
 ///
 /// Blocks, and starts threads of its own: not to be called from asynchronous code.
 ///
@@ -47,10 +47,19 @@ pub fn examples(
     source: &LogSource,
     attribution: &Attribution,
     engine: &EngineOptions,
+    columns: &ExampleColumns,
     out: ExampleFiles,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
-    watched(source, attribution, engine, out, true, None, progress)
+    watched(
+        source,
+        attribution,
+        engine,
+        out,
+        Some(columns),
+        None,
+        progress,
+    )
 }
 
 /// The same, but writes ids and labels alone: no features, no history, no sequences.
@@ -64,21 +73,21 @@ pub fn labels(
     out: ExampleFiles,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
-    watched(source, attribution, engine, out, false, None, progress)
+    watched(source, attribution, engine, out, None, None, progress)
 }
 
-/// Runs the job with an eye on one page; `whole` with features and history.
+/// Runs the job with an eye on one page; with features and history where `columns` says which.
 pub(crate) fn watched(
     source: &LogSource,
     attribution: &Attribution,
     options: &EngineOptions,
     out: ExampleFiles,
-    whole: bool,
+    columns: Option<&ExampleColumns>,
     watch: Option<&Watch>,
     progress: &dyn Progress,
 ) -> Result<ExamplesSummary, LogError> {
     let labels_alone;
-    let attribution = if whole {
+    let attribution = if columns.is_some() {
         attribution
     } else {
         labels_alone = attribution.without_history();
@@ -107,7 +116,7 @@ pub(crate) fn watched(
         passes: memory.passes,
         source,
         attribution,
-        whole,
+        columns,
         watch,
         progress,
     };
@@ -138,8 +147,8 @@ struct Job<'a> {
     passes: u32,
     source: &'a LogSource,
     attribution: &'a Attribution,
-    /// Features and history too, not labels alone.
-    whole: bool,
+    /// Of features and history; none for labels alone.
+    columns: Option<&'a ExampleColumns>,
     /// The page somebody asked about.
     watch: Option<&'a Watch>,
     progress: &'a dyn Progress,
@@ -163,13 +172,12 @@ impl Job<'_> {
                 watch.begin(self.engine, self.source, &checked, as_of)
             })?;
         }
-        let layout = if self.whole {
-            Layout::new(&checked, self.attribution)
-        } else {
-            Layout::labels()
+        let layout = match self.columns {
+            Some(columns) => Layout::new(&checked, self.attribution, columns),
+            None => Layout::labels(),
         };
         let mut attributed = self.attribute(&mut checked, &layout, as_of, as_stored)?;
-        let mut history = self.history(&attributed)?;
+        let mut history = self.history(&attributed, &layout)?;
         if !checked.reject_queries().is_empty() {
             self.write_rejects(&checked, out.rejects)?;
         }
@@ -240,14 +248,11 @@ impl Job<'_> {
             Matcher::load(self.engine, (0, self.passes), fates, categories, &advance)
         })?;
         let mut lists = ListPages::default();
-        let (slot, item): (Vec<&Extra>, Vec<&Extra>) = (
-            layout.slot_extras.iter().collect(),
-            layout.item_extras.iter().collect(),
-        );
+        let slot: Vec<&Extra> = layout.slot_extras.iter().collect();
         let mut write = |batches: &mut dyn Ordered, pages: bool| {
             matcher.forget();
             lists = ListPages::default();
-            let beside = self.beside(&item, as_of, pages, &mut categories)?;
+            let beside = self.beside(layout, as_of, pages, &mut categories)?;
             let files = RowFiles::write(batches, beside, self.engine.work(), |rows, first| {
                 matcher.add(rows, first);
                 lists.add(rows, 0, self.passes);
@@ -260,7 +265,7 @@ impl Job<'_> {
             files
         };
         let stored = if as_stored {
-            self.as_stored(as_of, &slot, &mut write)?
+            self.as_stored(layout, as_of, &mut write)?
         } else {
             None
         };
@@ -281,7 +286,7 @@ impl Job<'_> {
                 read: self.usable(checked) + self.rows("page_impression"),
                 progress: self.progress,
             };
-            let rows = plan::rows(as_of, self.whole, &slot);
+            let rows = plan::rows(as_of, &layout.shown, &slot);
             order.bring(&rows, |batches| write(batches, true))?
         };
         if files.len == 0 {
@@ -353,14 +358,15 @@ impl Job<'_> {
     /// The placements as they are stored, or none where the log is not sound or not in order.
     fn as_stored(
         &self,
+        layout: &Layout,
         as_of: i64,
-        extras: &[&Extra],
         write: &mut dyn FnMut(&mut dyn Ordered, bool) -> Result<Option<RowFiles>, LogError>,
     ) -> Result<Option<RowFiles>, LogError> {
         let slot = &self.source.slot;
         self.progress
             .begin("order placements", Some(slot.rows), "rows");
-        let mut stored = Stored::begin(self.engine, slot, as_of, self.whole, extras)?;
+        let extras: Vec<&Extra> = layout.slot_extras.iter().collect();
+        let mut stored = Stored::begin(self.engine, slot, as_of, &layout.shown, &extras)?;
         let files = write(&mut stored, false)?;
         let sound = !stored.gave_up()
             && (stored.impressions_ascend() || check::are_unique(self.engine, slot)?);
@@ -371,27 +377,28 @@ impl Job<'_> {
     /// needs it.
     fn beside(
         &self,
-        item_extras: &[&Extra],
+        layout: &Layout,
         as_of: i64,
         pages: bool,
         categories: &mut Texts,
     ) -> Result<Beside<'_>, LogError> {
-        let items = self.whole || self.attribution.halo;
+        let whole = self.columns.is_some();
+        let extras: Vec<&Extra> = layout.item_extras.iter().collect();
         Ok(Beside {
-            items: items
-                .then(|| Items::read(self.engine, self.whole, item_extras, categories))
+            items: (whole || self.attribution.halo)
+                .then(|| Items::read(self.engine, &layout.shown, &extras, categories))
                 .transpose()?,
-            pages: (self.whole && pages)
-                .then(|| Pages::read(self.engine, as_of))
+            pages: (whole && pages)
+                .then(|| Pages::read(self.engine, as_of, &layout.shown))
                 .transpose()?,
         })
     }
 
     /// Prepares the history columns.
-    fn history(&self, attributed: &Attributed) -> Result<History, LogError> {
-        let subjects = self.attribution.subjects();
+    fn history(&self, attributed: &Attributed, layout: &Layout) -> Result<History, LogError> {
+        let wishes = Wish::of(self.attribution.subjects(), &layout.history);
         // In one pass, history is counted while the examples are written.
-        let counted_before = self.passes > 1 && !subjects.is_empty();
+        let counted_before = self.passes > 1 && !wishes.is_empty();
         let rows = attributed.files.len * u64::from(counted_before);
         let mut events = attributed.join.line("click").input;
         if self.attribution.pairs.is_some() {
@@ -401,10 +408,10 @@ impl Job<'_> {
         let total = u64::from(self.passes) * (rows + events);
         self.progress.begin("count history", Some(total), "rows");
         let history = History::prepare(
-            &subjects,
+            &wishes,
             self.passes,
             self.engine.work(),
-            |pass| self.marks(attributed, &subjects, pass),
+            |pass| self.marks(attributed, &wishes, pass),
             |each| {
                 attributed.files.read(|rows, _| {
                     self.progress.advance(rows.len() as u64);
@@ -420,13 +427,13 @@ impl Job<'_> {
     fn marks(
         &self,
         attributed: &Attributed,
-        subjects: &[(Subject, Frame)],
+        wishes: &[Wish],
         pass: u32,
     ) -> Result<Vec<Vec<Mark>>, LogError> {
-        let mut marks: Vec<Vec<Mark>> = subjects.iter().map(|_| Vec::new()).collect();
+        let mut marks: Vec<Vec<Mark>> = wishes.iter().map(|_| Vec::new()).collect();
         let mut add = |event: &Event, count: u8, undone: Option<i64>| {
-            for ((subject, _), marks) in subjects.iter().zip(&mut marks) {
-                if let Some(key) = subject.of_event(event)
+            for (wish, marks) in wishes.iter().zip(&mut marks) {
+                if let Some(key) = wish.subject.of_event(event)
                     && key.pass(self.passes) == pass
                 {
                     let ts = event.ts;
@@ -453,9 +460,7 @@ impl Job<'_> {
         for deal in purchases {
             add(&deal.event, 2, deal.undone);
         }
-        let pairs = subjects
-            .iter()
-            .position(|(subject, _)| *subject == Subject::Pair);
+        let pairs = wishes.iter().position(|wish| wish.subject == Subject::Pair);
         if let (Some(at), Some(options)) = (pairs, self.attribution.pairs) {
             let mut sessions = Sessions::new(options, &attributed.deals);
             let marks = &mut marks[at];

@@ -80,7 +80,7 @@ impl Job<'_> {
             ("slate.format", EXAMPLES_FORMAT.to_string()),
             ("slate.label_as_of", as_of.to_string()),
         ];
-        let purpose = if self.whole {
+        let purpose = if self.columns.is_some() {
             Purpose::Scratch
         } else {
             Purpose::Keep

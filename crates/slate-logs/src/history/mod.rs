@@ -67,6 +67,8 @@ pub(crate) struct Group {
     subject: Subject,
     frame: Frame,
     source: Source,
+    /// Counts that become columns, by their place among those of a row.
+    kept: Vec<usize>,
     keys: Vec<Option<Key>>,
     counts: Vec<i32>,
 }
@@ -83,38 +85,62 @@ pub(crate) struct History {
     groups: Vec<Group>,
 }
 
+/// What is counted for one kind of key, and which of the counts become columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub(crate) subject: Subject,
+    pub(crate) frame: Frame,
+    /// By their place among the counts of a row.
+    pub(crate) kept: Vec<usize>,
+}
+
+impl Wish {
+    /// Those of these subjects of which some column is wanted; `wanted` says it of each column, subject
+    /// by subject.
+    pub(crate) fn of(subjects: Vec<(Subject, Frame)>, wanted: &[bool]) -> Vec<Self> {
+        let mut first = 0;
+        let wishes = subjects.into_iter().map(|(subject, frame)| {
+            let columns = first..first + frame.width();
+            first = columns.end;
+            let kept = columns.clone().filter(|&column| wanted[column]);
+            Self {
+                kept: kept.map(|column| column - columns.start).collect(),
+                subject,
+                frame,
+            }
+        });
+        wishes.filter(|wish| !wish.kept.is_empty()).collect()
+    }
+}
+
 impl History {
-    /// For each subject its frame, in the order of the columns. `marks` gives those of a pass, by
-    /// subject; `rows` reads all placements anew.
+    /// For each wish its columns, in order. `marks` gives those of a pass, by wish; `rows` reads all
+    /// placements anew.
     pub(crate) fn prepare(
-        subjects: &[(Subject, Frame)],
+        wishes: &[Wish],
         passes: u32,
         work: &Path,
         mut marks: impl FnMut(u32) -> Result<Vec<Vec<Mark>>, LogError>,
         mut rows: impl FnMut(&mut dyn FnMut(&Rows) -> Result<(), LogError>) -> Result<(), LogError>,
     ) -> Result<Self, LogError> {
         let counters = |marks: Vec<Vec<Mark>>| -> Result<Vec<Group>, LogError> {
-            let each = subjects.iter().zip(marks).enumerate();
-            each.map(|(at, ((subject, frame), marks))| {
+            let each = wishes.iter().zip(marks).enumerate();
+            each.map(|(at, (wish, marks))| {
                 let trail = work.join(format!("history-{at}.trail"));
-                let counter = Counter::new(frame.clone(), &marks, &trail)?;
-                Ok(Group::new(
-                    *subject,
-                    frame,
-                    Source::Counter(Box::new(counter)),
-                ))
+                let counter = Counter::new(wish.frame.clone(), &marks, &trail)?;
+                Ok(Group::new(wish, Source::Counter(Box::new(counter))))
             })
             .collect()
         };
-        if passes == 1 || subjects.is_empty() {
+        if passes == 1 || wishes.is_empty() {
             let groups = counters(marks(0)?)?;
             return Ok(Self { groups });
         }
-        let mut readers: Vec<Vec<CountReader>> = subjects.iter().map(|_| Vec::new()).collect();
+        let mut readers: Vec<Vec<CountReader>> = wishes.iter().map(|_| Vec::new()).collect();
         for pass in 0..passes {
             let mut groups = counters(marks(pass)?)?;
             let mut files = Vec::new();
-            for at in 0..subjects.len() {
+            for at in 0..wishes.len() {
                 let path = work.join(format!("history-{at}-{pass}.counts"));
                 files.push(CountFile::create(&path)?);
             }
@@ -128,10 +154,8 @@ impl History {
                 readers.push(file.read()?);
             }
         }
-        let groups = subjects.iter().zip(readers);
-        let groups = groups.map(|((subject, frame), readers)| {
-            Group::new(*subject, frame, Source::Passes(readers))
-        });
+        let groups = wishes.iter().zip(readers);
+        let groups = groups.map(|(wish, readers)| Group::new(wish, Source::Passes(readers)));
         Ok(Self {
             groups: groups.collect(),
         })
@@ -152,11 +176,12 @@ impl History {
 }
 
 impl Group {
-    fn new(subject: Subject, frame: &Frame, source: Source) -> Self {
+    fn new(wish: &Wish, source: Source) -> Self {
         Self {
-            subject,
-            frame: frame.clone(),
+            subject: wish.subject,
+            frame: wish.frame.clone(),
             source,
+            kept: wish.kept.clone(),
             keys: Vec::new(),
             counts: Vec::new(),
         }
@@ -221,6 +246,6 @@ impl Group {
             let values = (0..rows).map(|row| self.counts[row * width + at]);
             Arc::new(Int32Array::from_iter_values(values))
         };
-        (0..width).map(column).collect()
+        self.kept.iter().map(|&at| column(at)).collect()
     }
 }

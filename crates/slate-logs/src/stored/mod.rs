@@ -69,13 +69,13 @@ struct Work {
 }
 
 impl Stored {
-    /// Begins to read. Pages up to `as_of` count; `whole` rows have all columns of a placement and its
-    /// page, `extras` among them.
+    /// Begins to read. Pages up to `as_of` count; rows have those columns of a placement and its page
+    /// that are `shown`, and `extras`.
     pub(crate) fn begin(
         engine: &Engine,
         source: &TableSource,
         as_of: i64,
-        whole: bool,
+        shown: &[&str],
         extras: &[&Extra],
     ) -> Result<Self, LogError> {
         let mut files = Vec::new();
@@ -91,7 +91,7 @@ impl Stored {
                 (0..file.metadata().num_row_groups()).map(move |group| (at, group))
             })
             .collect();
-        let sound = Sound::new(source, Pages::read(engine, whole)?, as_of, whole, extras);
+        let sound = Sound::new(source, Pages::read(engine, shown)?, as_of, shown, extras);
         let schema = sound.schema();
         let threads = engine.threads().clamp(1, MOST_THREADS);
         let work = Arc::new(Work {

@@ -8,13 +8,12 @@ use arrow::error::ArrowError;
 use crate::LogError;
 use crate::engine::Engine;
 use crate::history::IdMap;
+use crate::plan::OF_PAGES;
 
 const STAGE: &str = "look up pages";
 
 /// What [`Pages::of`] gives first, in this order; columns that are only passed on follow.
 pub(super) const KNOWN: [&str; 4] = ["ts", "user_id", "session_id", "seed_item_id"];
-/// Columns that are only passed on.
-const PASSED_ON: [&str; 4] = ["site", "device", "page_type", "traffic_class"];
 
 /// Pages by id.
 pub(super) struct Pages {
@@ -26,12 +25,10 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Reads the usable pages; `whole` with the columns that are only passed on.
-    pub(super) fn read(engine: &Engine, whole: bool) -> Result<Self, LogError> {
+    /// Reads the usable pages, with those columns that are `shown` and only passed on.
+    pub(super) fn read(engine: &Engine, shown: &[&str]) -> Result<Self, LogError> {
         let mut names = KNOWN.to_vec();
-        if whole {
-            names.extend(PASSED_ON);
-        }
+        names.extend(OF_PAGES.iter().filter(|name| shown.contains(name)));
         let sql = format!("SELECT page_id, {} FROM page_kept", names.join(", "));
         let mut stream = engine.stream_as_stored(STAGE, &sql)?;
         let schema = stream.schema();

@@ -13,6 +13,7 @@ use slate_types::log::{ColumnKind, SLOT_IMPRESSION};
 use super::pages::{KNOWN, Pages, failed};
 use crate::LogError;
 use crate::faults::Fault;
+use crate::plan::OWN;
 use crate::source::TableSource;
 use crate::tables::{self, Extra};
 
@@ -29,16 +30,6 @@ const OF_EVERY_ROW: [(&str, From); 10] = [
     ("session_id", From::Page("session_id")),
     ("seed_item_id", From::Page("seed_item_id")),
 ];
-/// Columns that a `whole` row has besides.
-const OF_WHOLE_ROWS: [&str; 6] = [
-    "kind",
-    "price",
-    "shipping",
-    "ad_rate",
-    "raw_score",
-    "propensity",
-];
-
 #[derive(Clone, Copy)]
 enum From {
     Slot(&'static str),
@@ -83,7 +74,7 @@ impl Sound {
         source: &TableSource,
         pages: Pages,
         as_of: i64,
-        whole: bool,
+        shown: &[&str],
         extras: &[&Extra],
     ) -> Self {
         let all_extras = tables::extras(source).0;
@@ -135,11 +126,9 @@ impl Sound {
                 pass_on(name, DataType::Int64);
             }
         }
-        if whole {
-            for name in OF_WHOLE_ROWS {
-                let column = SLOT_IMPRESSION.column(name).expect("the schema has it");
-                pass_on(name, canonical(column.kind));
-            }
+        for name in OWN.iter().filter(|name| shown.contains(name)) {
+            let column = SLOT_IMPRESSION.column(name).expect("the schema has it");
+            pass_on(name, canonical(column.kind));
         }
         for extra in extras {
             let target = if extra.text {

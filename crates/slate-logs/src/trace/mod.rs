@@ -174,7 +174,7 @@ pub fn trace(
         attribution,
         engine,
         out,
-        whole,
+        whole.then_some(&crate::ExampleColumns::All),
         Some(&watch),
         progress,
     )?;

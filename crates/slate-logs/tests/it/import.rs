@@ -16,7 +16,8 @@ use flate2::write::GzEncoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use slate_logs::import::{Format, ImportError, ImportSummary, import};
 use slate_logs::{
-    AttributionOptions, EngineOptions, ExampleFiles, ExamplesSummary, LogSource, examples,
+    AttributionOptions, EngineOptions, ExampleColumns, ExampleFiles, ExamplesSummary, LogSource,
+    examples,
 };
 use slate_types::log::TABLES;
 use slate_types::{Hint, Silent};
@@ -123,6 +124,7 @@ fn attribute(log: &Path, view_through: bool) -> ExamplesSummary {
         &LogSource::open(log).unwrap(),
         &options.check().unwrap(),
         &EngineOptions::default(),
+        &ExampleColumns::All,
         ExampleFiles {
             examples: &log.with_file_name("examples.parquet"),
             rejects: &log.with_file_name("unusable.parquet"),

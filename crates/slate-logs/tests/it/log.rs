@@ -266,7 +266,8 @@ pub(crate) fn run_telling(
         rejects: &rejects,
         sequences: &sequences,
     };
-    slate_logs::examples(&source, &options.check()?, engine, files, progress)
+    let all = &slate_logs::ExampleColumns::All;
+    slate_logs::examples(&source, &options.check()?, engine, all, files, progress)
 }
 
 /// For each list its id, and items, types and times of what its user did last.

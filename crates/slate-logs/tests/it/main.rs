@@ -17,6 +17,7 @@ mod log;
 mod meanwhile;
 mod progress;
 mod random;
+mod stored;
 mod trace;
 mod twin;
 mod twin_pairs;

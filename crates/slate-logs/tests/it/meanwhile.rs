@@ -45,7 +45,9 @@ fn told(meanwhile: &dyn Fn(&Path)) -> LogError {
         sequences: &files[2],
     };
     let engine = slate_logs::EngineOptions::default();
-    let done = slate_logs::examples(&source, &attribution, &engine, files, &slate_types::Silent);
+    let all = slate_logs::ExampleColumns::All;
+    let silent = slate_types::Silent;
+    let done = slate_logs::examples(&source, &attribution, &engine, &all, files, &silent);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "nothing is left");
     done.unwrap_err()
 }

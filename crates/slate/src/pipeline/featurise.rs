@@ -87,6 +87,7 @@ pub(crate) fn features(job: Job<'_>, logs: &Logs<'_>, out: &Path) -> Result<Made
         &source,
         &attribution,
         job.engine,
+        &slate_logs::ExampleColumns::Only(job.feature_map.columns(job.features)),
         slate_logs::ExampleFiles {
             examples: &examples_file,
             rejects: &rejects_file,
