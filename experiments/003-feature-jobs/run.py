@@ -1,11 +1,12 @@
-"""Times the label job beside DuckDB and Polars, and Slate's whole feature job free, bounded and skewed.
+"""Times labels and features beside DuckDB, Polars and Spark, and Slate's whole feature job free, bounded and skewed.
 
     cargo build --release
-    pip install duckdb==2.0.0 polars==2.1.0
-    python experiments/003-feature-jobs/run.py --scratch /tmp/003 [--sizes 2m,10m] [--rounds 5]
+    pip install duckdb==2.0.0 polars==2.1.0 pyspark==4.3.0 numpy    # Spark wants Java 17
+    python experiments/003-feature-jobs/run.py --scratch /tmp/003 [--sizes 2m,10m] [--spark 2m] [--rounds 5]
 
-Outputs are held against each other before anything is timed. Engines alternate; medians are told. Writes
-results.json beside itself and prints the tables for README.md. Logs are kept in the scratch folder.
+Outputs are held against each other before anything is timed. Engines alternate; medians are told. Spark runs
+once for each job, at the sizes of `--spark`, and tells of a second run in one session. Writes results.json
+beside itself and prints the tables for README.md. Logs are kept in the scratch folder.
 """
 
 import argparse
@@ -21,11 +22,17 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "harness"))
 import measure  # noqa: E402
 
+# Slate's command and config for a job that all engines do, and what holds outputs against each other.
+JOBS = {
+    "labels": ("label", "features.toml", "check.py"),
+    "features": ("features", "peers_features.toml", "check_features.py"),
+}
 PAGES = {"200k": (27_000, 12_000, 3_000), "2m": (270_000, 120_000, 30_000), "10m": (1_350_000, 600_000, 100_000)}
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--scratch", type=pathlib.Path, required=True)
 parser.add_argument("--sizes", default="2m,10m")
+parser.add_argument("--spark", default="2m")
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--slate", default=str(ROOT / "target/release/slate"))
@@ -72,11 +79,54 @@ def job(words, out):
     return measure.run(words)
 
 
-def label(engine, logs):
-    out = scratch / f"out-{engine}"
+def make(engine, what, logs):
+    """One engine's labels or features of a log."""
+    out = scratch / f"out-{engine}-{what}"
     if engine == "slate":
-        return job([arguments.slate, "label", *config, "--logs", str(logs), "--out", str(out)], out)
-    return job([sys.executable, str(HERE / f"{engine}_labels.py"), str(logs), str(out), threads], out)
+        verb, name, _ = JOBS[what]
+        words = ["-c", str(HERE / name), "--threads", threads, "--json", "-q", "--logs", str(logs), "--out", str(out)]
+        return job([arguments.slate, verb, *words], out)
+    more = [] if engine == "spark" else [threads]
+    return job([sys.executable, str(HERE / f"{engine}_{what}.py"), str(logs), str(out), *more], out)
+
+
+def check(engine, what):
+    """Ends the script unless the engine's last output is Slate's."""
+    slate, other = (scratch / f"out-{name}-{what}" for name in ("slate", engine))
+    slate = slate / "labels.parquet" if what == "labels" else slate
+    words = [sys.executable, str(HERE / JOBS[what][2]), str(slate), str(other / f"{what}.parquet")]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+
+def race(size, what, logs):
+    """Medians of Slate, DuckDB and Polars, beside the better peer's."""
+    engines = ["slate", "duckdb", "polars"]
+    for engine in engines:
+        make(engine, what, logs)
+    for engine in engines[1:]:
+        check(engine, what)
+    rounds = {engine: [] for engine in engines}
+    for _ in range(arguments.rounds):
+        for engine in engines:
+            rounds[engine].append(make(engine, what, logs))
+    rows = []
+    for engine, runs in rounds.items():
+        row = {"rows": size, "engine": engine}
+        row |= {key: round(statistics.median(ran[key] for ran in runs), 3) for key in ("wall_s", "cpu_s", "peak_mib")}
+        rows.append(row)
+    for key, name in (("wall_s", "wall"), ("peak_mib", "memory")):
+        best = min(row[key] for row in rows[1:])
+        for row in rows:
+            row[f"{name}, peers' best = 1"] = round(row[key] / best, 2)
+    return rows
+
+
+def spark(size, what, logs, slate):
+    """Spark's warm seconds beside Slate's whole process."""
+    ran = make("spark", what, logs)
+    check("spark", what)
+    warm = json.loads(ran["stdout"])["warm_s"]
+    return {"rows": size, "job": what, "spark warm_s": warm, "slate wall_s": slate, "slate = 1": round(warm / slate, 1)}
 
 
 def features(logs, *more):
@@ -86,30 +136,15 @@ def features(logs, *more):
     return ran | json.loads(ran.pop("stdout"))
 
 
-results = {"machine": measure.machine(), "threads": arguments.threads, "labels": [], "features": []}
+results = {"machine": measure.machine(), "threads": arguments.threads}
+results |= {table: [] for table in ("labels", "peers_features", "spark", "features")}
 for size in arguments.sizes.split(","):
     logs = logs_of(size)
-    engines = ["slate", "duckdb", "polars"]
-    for engine in engines:
-        label(engine, logs)
-    for other in engines[1:]:
-        files = [str(scratch / f"out-{engine}" / "labels.parquet") for engine in ("slate", other)]
-        subprocess.run([sys.executable, str(HERE / "check.py"), *files], check=True, stdout=subprocess.DEVNULL)
-    rounds = {engine: [] for engine in engines}
-    for _ in range(arguments.rounds):
-        for engine in engines:
-            rounds[engine].append(label(engine, logs))
-    medians = {
-        engine: {key: round(statistics.median(ran[key] for ran in runs), 3) for key in ("wall_s", "cpu_s", "peak_mib")}
-        for engine, runs in rounds.items()
-    }
-    fastest = min(medians[engine]["wall_s"] for engine in engines[1:])
-    leanest = min(medians[engine]["peak_mib"] for engine in engines[1:])
-    for engine in engines:
-        row = {"rows": size, "engine": engine} | medians[engine]
-        row["wall, peers' best = 1"] = round(row["wall_s"] / fastest, 2)
-        row["memory, peers' best = 1"] = round(row["peak_mib"] / leanest, 2)
-        results["labels"].append(row)
+    for what, table in (("labels", "labels"), ("features", "peers_features")):
+        rows = race(size, what, logs)
+        results[table] += rows
+        if size in arguments.spark.split(","):
+            results["spark"].append(spark(size, what, logs, rows[0]["wall_s"]))
 
     bounded = ["--memory", "1GiB", "--set", "attribution.sequence.length=50", "--set", "attribution.pairs.days=30"]
     kinds = {
@@ -127,5 +162,6 @@ for size in arguments.sizes.split(","):
         results["features"].append(row)
 
 measure.write(HERE / "results.json", results)
-for name in ("labels", "features"):
-    print(measure.table(results[name], list(results[name][0])), end="\n\n")
+for name in ("labels", "peers_features", "spark", "features"):
+    if results[name]:
+        print(measure.table(results[name], list(results[name][0])), end="\n\n")
