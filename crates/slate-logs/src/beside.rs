@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+};
 use arrow::compute::{cast, concat_batches, interleave, take};
-use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::LogError;
@@ -130,13 +132,23 @@ impl<'a> Pages<'a> {
 
 /// Both, for as much of them as a job passes on.
 pub(crate) struct Beside<'a> {
-    pub(crate) items: Option<Items>,
-    pub(crate) pages: Option<Pages<'a>>,
+    items: Option<Items>,
+    pages: Option<Pages<'a>>,
+    /// Row of the item of each placement of the last batch.
+    found: UInt32Array,
 }
 
-impl Beside<'_> {
-    /// The columns that [`Beside::add`] puts behind those of the query.
-    pub(crate) fn fields(&self) -> Vec<Arc<Field>> {
+impl<'a> Beside<'a> {
+    pub(crate) fn new(items: Option<Items>, pages: Option<Pages<'a>>) -> Self {
+        Self {
+            items,
+            pages,
+            found: UInt32Array::new_null(0),
+        }
+    }
+
+    /// The columns of [`Beside::rest`].
+    fn fields(&self) -> Vec<Arc<Field>> {
         let pages = self.pages.as_ref().map(|pages| pages.batches.schema());
         let pages = pages.iter().flat_map(|schema| &schema.fields()[1..]);
         let items = self.items.iter().flat_map(|items| &items.fields);
@@ -145,7 +157,7 @@ impl Beside<'_> {
 
     /// The columns of [`rows::COLUMNS`] for a batch of placements: the item's seller where the
     /// placement names none, and the code of the item's category.
-    pub(crate) fn known(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LogError> {
+    fn known(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LogError> {
         let (_, given) = rows::COLUMNS.split_last().expect("there are columns");
         let mut known: Vec<ArrayRef> = Vec::with_capacity(rows::COLUMNS.len());
         for name in given {
@@ -156,8 +168,8 @@ impl Beside<'_> {
             known.push(Arc::new(Int64Array::new_null(batch.num_rows())));
             return Ok(known);
         };
-        let found = items.find(column(batch, "item_id"));
-        let of_item = |values: &dyn Array| take(values, &found, None).map_err(failed);
+        self.found = items.find(column(batch, "item_id"));
+        let of_item = |values: &dyn Array| take(values, &self.found, None).map_err(failed);
         for (name, values) in given.iter().zip(&mut known) {
             if *name == "seller_id" && values.null_count() > 0 {
                 let own = values.as_primitive::<Int64Type>().iter();
@@ -171,19 +183,64 @@ impl Beside<'_> {
         Ok(known)
     }
 
-    /// The columns of [`Beside::fields`] for a batch of placements that follow those asked for before.
-    pub(crate) fn rest(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LogError> {
+    /// The columns of [`Beside::fields`] for the batch that [`Beside::known`] was asked about last.
+    fn rest(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LogError> {
         let mut rest = Vec::new();
         if let Some(pages) = &mut self.pages {
             rest.extend(pages.next(column(batch, "page_id"))?);
         }
         if let Some(items) = &self.items {
-            let found = items.find(column(batch, "item_id"));
             for values in &items.columns {
-                rest.push(take(values, &found, None).map_err(failed)?);
+                rest.push(take(values, &self.found, None).map_err(failed)?);
             }
         }
         Ok(rest)
+    }
+}
+
+/// Batches of a query made into the two halves of a row: [`rows::COLUMNS`], and all the rest.
+pub(crate) struct Halves<'a> {
+    beside: Beside<'a>,
+    /// Columns of the query that go to the rest.
+    own: Vec<usize>,
+    narrow: SchemaRef,
+    rest: SchemaRef,
+}
+
+impl<'a> Halves<'a> {
+    /// For a query with these columns.
+    pub(crate) fn new(beside: Beside<'a>, given: &Schema) -> Self {
+        let own: Vec<usize> = (0..given.fields().len())
+            .filter(|&at| !rows::COLUMNS.contains(&given.field(at).name().as_str()))
+            .collect();
+        let narrow = rows::COLUMNS.map(|name| Field::new(name, DataType::Int64, true));
+        let mut rest: Vec<Arc<Field>> = own.iter().map(|&at| given.fields()[at].clone()).collect();
+        rest.extend(beside.fields());
+        Self {
+            beside,
+            own,
+            narrow: Arc::new(Schema::new(narrow.to_vec())),
+            rest: Arc::new(Schema::new(rest)),
+        }
+    }
+
+    /// The columns of both.
+    pub(crate) fn schemas(&self) -> [&SchemaRef; 2] {
+        [&self.narrow, &self.rest]
+    }
+
+    /// The first half of the next batch of the query.
+    pub(crate) fn narrow(&mut self, batch: &RecordBatch) -> Result<RecordBatch, LogError> {
+        RecordBatch::try_new(self.narrow.clone(), self.beside.known(batch)?).map_err(failed)
+    }
+
+    /// The second half of the same batch, whose rows must be in order.
+    pub(crate) fn rest(&mut self, batch: &RecordBatch) -> Result<RecordBatch, LogError> {
+        let own = self.own.iter().map(|&at| batch.column(at).clone());
+        let mut rest: Vec<ArrayRef> = own.collect();
+        rest.extend(self.beside.rest(batch)?);
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(self.rest.clone(), rest, &options).map_err(failed)
     }
 }
 

@@ -3,19 +3,18 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 
 use crate::LogError;
-use crate::beside::Beside;
+use crate::beside::{Beside, Halves};
 use crate::order::Ordered;
-use crate::rows::{COLUMNS, Rows};
+use crate::rows::Rows;
 
 /// Two files with the same rows in the same batches.
 pub(crate) struct RowFiles {
@@ -33,45 +32,30 @@ impl RowFiles {
     /// what `each` was shown is void.
     pub(crate) fn write(
         batches: &mut dyn Ordered,
-        mut beside: Beside,
+        beside: Beside,
         work: &Path,
         mut each: impl FnMut(&Rows, u64),
     ) -> Result<Option<Self>, LogError> {
-        let given = batches.schema();
-        let own: Vec<usize> = (0..given.fields().len())
-            .filter(|&at| !COLUMNS.contains(&given.field(at).name().as_str()))
-            .collect();
-        let narrow = Arc::new(Schema::new(
-            COLUMNS
-                .map(|name| Field::new(name, DataType::Int64, true))
-                .to_vec(),
-        ));
-        let mut rest: Vec<Arc<Field>> = own.iter().map(|&at| given.fields()[at].clone()).collect();
-        rest.extend(beside.fields());
-        let rest_columns = rest.iter().map(|field| field.name().clone()).collect();
-        let rest_schema = Arc::new(Schema::new(rest));
+        let mut halves = Halves::new(beside, &batches.schema());
+        let [narrow, rest] = halves.schemas();
+        let rest_columns = rest.fields().iter().map(|field| field.name().clone());
+        let rest_columns = rest_columns.collect();
         let files = [work.join("rows.arrow"), work.join("rest.arrow")];
-        let mut narrow_writer = writer(&files[0], &narrow)?;
-        let mut rest_writer = writer(&files[1], &rest_schema)?;
+        let mut narrow_writer = writer(&files[0], narrow)?;
+        let mut rest_writer = writer(&files[1], rest)?;
         let (mut len, mut last) = (0, None);
         while let Some(batch) = batches.next()? {
-            let known = RecordBatch::try_new(narrow.clone(), beside.known(&batch)?)
-                .map_err(|error| fail(&files[0], error))?;
+            let known = halves.narrow(&batch)?;
             let rows = Rows::of(&known);
             if !rows.ascend(&mut last) {
                 return Ok(None);
             }
+            let rest = halves.rest(&batch)?;
             each(&rows, len);
-            let mut others: Vec<ArrayRef> =
-                own.iter().map(|&at| batch.column(at).clone()).collect();
-            others.extend(beside.rest(&batch)?);
-            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            let others = RecordBatch::try_new_with_options(rest_schema.clone(), others, &options)
-                .map_err(|error| fail(&files[1], error))?;
             narrow_writer
                 .write(&known)
                 .map_err(|e| fail(&files[0], e))?;
-            rest_writer.write(&others).map_err(|e| fail(&files[1], e))?;
+            rest_writer.write(&rest).map_err(|e| fail(&files[1], e))?;
             len += rows.len() as u64;
         }
         narrow_writer.finish().map_err(|e| fail(&files[0], e))?;

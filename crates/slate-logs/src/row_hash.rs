@@ -5,6 +5,8 @@
 //! accident: by a row lost, doubled or changed. It is no seal against somebody who wants two tables
 //! to look alike.
 
+use std::collections::VecDeque;
+
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, SchemaRef, UInt8Type};
 use twox_hash::XxHash64;
@@ -22,13 +24,17 @@ const START: Lanes = [0x510e_527f_ade6_82d1, 0x9b05_688c_2b3e_6c1f];
 /// The sum so far.
 pub(crate) struct RowHash {
     sum: u128,
-    hasher: RowHasher,
+    /// Rows of which the last columns are still to come.
+    begun: VecDeque<Lanes>,
+    rows: Vec<Lanes>,
 }
 
 /// Hashes of rows, one by one.
+#[cfg(feature = "cluster")]
 #[derive(Default)]
 pub(crate) struct RowHasher(Vec<Lanes>);
 
+#[cfg(feature = "cluster")]
 impl RowHasher {
     /// The hash of each row of these columns, in their order.
     pub(crate) fn hash(&mut self, columns: &[ArrayRef]) -> impl Iterator<Item = u128> {
@@ -38,10 +44,14 @@ impl RowHasher {
         for column in columns {
             fold_column(column, &mut self.0);
         }
-        // Once more, so that the last column is mixed as well as the first.
-        let whole = |&row: &Lanes| number(fold(row, START, MULTIPLIERS));
-        self.0.iter().map(whole)
+        self.0.iter().map(|&row| whole(row))
     }
+}
+
+/// The hash of a row whose columns are all there: folded once more, so that the last column is mixed as
+/// well as the first.
+fn whole(row: Lanes) -> u128 {
+    number(fold(row, START, MULTIPLIERS))
 }
 
 impl RowHash {
@@ -56,14 +66,32 @@ impl RowHash {
         }
         Self {
             sum: number(text(&header)),
-            hasher: RowHasher::default(),
+            begun: VecDeque::new(),
+            rows: Vec::new(),
         }
     }
 
-    /// Adds rows. Columns must have the types of the schema.
-    pub(crate) fn add(&mut self, columns: &[ArrayRef]) {
-        for row in self.hasher.hash(columns) {
-            self.sum = self.sum.wrapping_add(row);
+    /// Takes the first columns of some rows. Columns must have the types of the schema.
+    pub(crate) fn begin(&mut self, columns: &[ArrayRef]) {
+        let rows = columns.first().map_or(0, Array::len);
+        self.rows.clear();
+        self.rows.resize(rows, START);
+        for column in columns {
+            fold_column(column, &mut self.rows);
+        }
+        self.begun.extend(&self.rows);
+    }
+
+    /// Takes the other columns of the rows that were begun first, and adds these rows.
+    pub(crate) fn end(&mut self, columns: &[ArrayRef]) {
+        let rows = columns.first().map_or(0, Array::len);
+        self.rows.clear();
+        self.rows.extend(self.begun.drain(..rows));
+        for column in columns {
+            fold_column(column, &mut self.rows);
+        }
+        for &row in &self.rows {
+            self.sum = self.sum.wrapping_add(whole(row));
         }
     }
 
@@ -156,11 +184,15 @@ mod tests {
     fn hash(parts: &[&[(Option<i64>, &str)]]) -> String {
         let mut hash = RowHash::new(&schema());
         for part in parts {
-            hash.add(&[
-                Arc::new(part.iter().map(|row| row.0).collect::<Int64Array>()),
-                Arc::new(part.iter().map(|row| Some(row.1)).collect::<StringArray>()),
-            ]);
+            hash.begin(&[Arc::new(
+                part.iter().map(|row| row.0).collect::<Int64Array>(),
+            )]);
         }
+        // The second column comes when all of the first is there.
+        let texts = parts
+            .iter()
+            .flat_map(|part| part.iter().map(|row| Some(row.1)));
+        hash.end(&[Arc::new(texts.collect::<StringArray>())]);
         hash.finish()
     }
 
@@ -190,7 +222,8 @@ mod tests {
                     let columns = [a, b, c].map(|value| -> ArrayRef {
                         Arc::new(std::iter::once(value).collect::<Int64Array>())
                     });
-                    hash.add(&columns);
+                    hash.begin(&columns[..1]);
+                    hash.end(&columns[1..]);
                     let number = u128::from_str_radix(&hash.finish(), 16).unwrap();
                     // Also in each lane alone.
                     assert!(seen.insert((0, number >> 64)));
@@ -205,7 +238,8 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
         let of = |value: f64| {
             let mut hash = RowHash::new(&schema);
-            hash.add(&[Arc::new(Float64Array::from(vec![value])) as ArrayRef]);
+            hash.begin(&[Arc::new(Float64Array::from(vec![value])) as ArrayRef]);
+            hash.end(&[Arc::new(Float64Array::from(vec![value])) as ArrayRef]);
             hash.finish()
         };
         assert_eq!(of(0.0), of(-0.0));

@@ -229,9 +229,11 @@ impl Merger {
             list("ts", DataType::Int64),
         ]);
         let format = [("slate.format", FORMAT.to_string())];
+        let schema = Arc::new(schema);
+        let columns = schema.fields().len();
         Ok(Self {
             readers,
-            writer: TableWriter::create(out, Arc::new(schema), &format, Purpose::Scratch)?,
+            writer: TableWriter::create(out, &schema, &format, Purpose::Scratch, columns)?,
             last_list: None,
             lists: Vec::new(),
             items: ListBuilder::default(),

@@ -10,20 +10,19 @@ use arrow::datatypes::{Int64Type, SchemaRef, UInt8Type};
 use crate::LogError;
 use crate::attribution::Label;
 use crate::row_hash::RowHash;
-use crate::rows::Rows;
 use crate::writer::TableWriter;
 
 /// The label columns of every row, from the labels of the few that have some.
 pub(crate) struct LabelColumns<'a> {
     labels: &'a [Label],
     next: usize,
-    /// The latest page whose labels cannot change any more.
-    mature: i64,
+    /// How many rows, the first ones, have labels that cannot change any more.
+    mature: u64,
 }
 
 impl<'a> LabelColumns<'a> {
-    /// `labels` stand in the order of their rows; pages up to `mature` are mature.
-    pub(crate) fn new(labels: &'a [Label], mature: i64) -> Self {
+    /// `labels` stand in the order of their rows, of which the first `mature` are mature.
+    pub(crate) fn new(labels: &'a [Label], mature: u64) -> Self {
         Self {
             labels,
             next: 0,
@@ -31,11 +30,11 @@ impl<'a> LabelColumns<'a> {
         }
     }
 
-    /// The columns of the next rows, the first of which has this place.
-    pub(crate) fn next(&mut self, rows: &Rows, first: u64) -> [ArrayRef; 7] {
-        let mut of_row: Vec<Option<&Label>> = vec![None; rows.len()];
+    /// The columns of so many rows, the first of which has this place.
+    pub(crate) fn next(&mut self, first: u64, rows: usize) -> [ArrayRef; 7] {
+        let mut of_row: Vec<Option<&Label>> = vec![None; rows];
         while let Some(label) = self.labels.get(self.next)
-            && label.row < first + rows.len() as u64
+            && label.row < first + rows as u64
         {
             of_row[(label.row - first) as usize] = Some(label);
             self.next += 1;
@@ -48,7 +47,8 @@ impl<'a> LabelColumns<'a> {
             let values = of_row.iter().map(|label| label.and_then(value));
             Arc::new(values.collect::<Int64Array>())
         };
-        let mature: BooleanArray = rows.ts.iter().map(|&ts| Some(ts <= self.mature)).collect();
+        let mature = self.mature.saturating_sub(first);
+        let mature: BooleanArray = (0..rows as u64).map(|row| Some(row < mature)).collect();
         let kinds: StringArray = of_row
             .iter()
             .map(|label| label.map(|label| label.kind.name()))
@@ -66,13 +66,14 @@ impl<'a> LabelColumns<'a> {
 }
 
 /// Runs `make`, which hands on the columns of one batch after the other, while a second thread encodes
-/// them and adds them up. Batches are written in the order in which they are made.
+/// them and adds them up. Batches are written in the order in which they are made. Columns may stop at
+/// `labels_at`, where the labels begin, which then come later.
 pub(crate) fn write_behind(
     table: TableWriter,
     totals: Totals,
     labels_at: usize,
     make: impl FnOnce(&mut Write<'_>) -> Result<(), LogError>,
-) -> Result<Totals, LogError> {
+) -> Result<(TableWriter, Totals), LogError> {
     let path = table.path().to_owned();
     thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel::<Vec<ArrayRef>>(WAITING);
@@ -80,10 +81,13 @@ pub(crate) fn write_behind(
             let (mut table, mut totals) = (table, totals);
             for columns in receive {
                 let rows = table.write(&columns)?;
-                totals.add(rows.columns(), labels_at);
+                let (shown, labels) = rows.columns().split_at(labels_at);
+                totals.add_shown(shown);
+                if !labels.is_empty() {
+                    totals.add_labels(labels);
+                }
             }
-            table.finish()?;
-            Ok(totals)
+            Ok((table, totals))
         });
         let made = make(&mut |columns| {
             send.send(columns).map_err(|_| LogError::Io {
@@ -99,9 +103,9 @@ pub(crate) fn write_behind(
             Err(panic) => std::panic::resume_unwind(panic),
         };
         // A pipe breaks only where the writer has given up, and then its own error is the one to tell.
-        let totals = written?;
+        let written = written?;
         made?;
-        Ok(totals)
+        Ok(written)
     })
 }
 
@@ -139,20 +143,15 @@ impl Totals {
         }
     }
 
-    /// Takes rows of `examples.parquet`, in their order; the labels begin at this column.
-    pub(crate) fn add(&mut self, columns: &[ArrayRef], labels_at: usize) {
+    /// Takes the columns before the labels of the next rows of `examples.parquet`.
+    pub(crate) fn add_shown(&mut self, columns: &[ArrayRef]) {
         let (lists, times) = (
             columns[0].as_primitive::<Int64Type>(),
             columns[3].as_primitive::<Int64Type>(),
         );
-        let flags = |at: usize| {
-            let values = columns[labels_at + at].as_primitive::<UInt8Type>();
-            values
-                .values()
-                .iter()
-                .map(|&flag| u64::from(flag))
-                .sum::<u64>()
-        };
+        if times.is_empty() {
+            return;
+        }
         if self.rows == 0 {
             self.first_ts = times.value(0);
         }
@@ -162,9 +161,22 @@ impl Totals {
             self.last_list = Some(list);
         }
         self.rows += lists.len() as u64;
+        self.hash.begin(columns);
+    }
+
+    /// Takes the labels of the rows that came first of those whose labels are missing.
+    pub(crate) fn add_labels(&mut self, columns: &[ArrayRef]) {
+        let flags = |at: usize| {
+            let values = columns[at].as_primitive::<UInt8Type>();
+            values
+                .values()
+                .iter()
+                .map(|&flag| u64::from(flag))
+                .sum::<u64>()
+        };
         self.clicks += flags(1);
         self.purchases += flags(2);
-        self.matured += columns[labels_at + 3].as_boolean().true_count() as u64;
-        self.hash.add(columns);
+        self.matured += columns[3].as_boolean().true_count() as u64;
+        self.hash.end(columns);
     }
 }

@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
@@ -39,24 +40,31 @@ pub(crate) enum Purpose {
 /// A Parquet file being written.
 pub(crate) struct TableWriter {
     path: PathBuf,
+    /// Of the columns that are written row by row.
     schema: SchemaRef,
+    /// Of those that come when all the others are there.
+    late: SchemaRef,
     file: SerializedFileWriter<File>,
     groups: ArrowRowGroupWriterFactory,
     /// The row group under way, column by column.
     columns: Vec<ArrowColumnWriter>,
     /// Rows in it.
     group_rows: usize,
+    /// Row groups that wait for their last columns, encoded, and how many rows each has.
+    unfinished: Vec<(Vec<ArrowColumnChunk>, usize)>,
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
 }
 
 impl TableWriter {
-    /// Creates the file, which must not exist.
+    /// Creates the file, which must not exist. Columns from `late` on, if there are some, are given to
+    /// [`TableWriter::finish_with`] alone; until then the others wait in memory, encoded.
     pub(crate) fn create(
         path: &Path,
-        schema: SchemaRef,
+        schema: &SchemaRef,
         metadata: &[(&str, String)],
         purpose: Purpose,
+        late: usize,
     ) -> Result<Self, LogError> {
         let file = File::create_new(path).map_err(|source| LogError::Io {
             action: "create",
@@ -90,7 +98,8 @@ impl TableWriter {
         let open = || {
             let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
             let (file, groups) = writer.into_serialized_writer()?;
-            let columns = groups.create_column_writers(0)?;
+            let mut columns = groups.create_column_writers(0)?;
+            columns.truncate(late);
             Ok((file, groups, columns))
         };
         let (file, groups, columns) = open().map_err(|source| LogError::Write {
@@ -99,11 +108,13 @@ impl TableWriter {
         })?;
         Ok(Self {
             path: path.to_owned(),
-            schema,
+            schema: Arc::new(Schema::new(schema.fields()[..late].to_vec())),
+            late: Arc::new(Schema::new(schema.fields()[late..].to_vec())),
             file,
             groups,
             columns,
             group_rows: 0,
+            unfinished: Vec::new(),
             waiting: Vec::new(),
             waiting_rows: 0,
         })
@@ -117,7 +128,7 @@ impl TableWriter {
     /// Appends rows; columns must stand in the order of the schema and are cast to its types.
     /// Returns the rows as they are written.
     pub(crate) fn write(&mut self, columns: &[ArrayRef]) -> Result<RecordBatch, LogError> {
-        let rows = self.conform(columns)?;
+        let rows = self.conform(&self.schema, columns)?;
         let mut batch = rows.clone();
         while self.waiting_rows + batch.num_rows() >= CHUNK {
             let taken = CHUNK - self.waiting_rows;
@@ -133,10 +144,31 @@ impl TableWriter {
     }
 
     /// Writes what is left and makes sure it is on the disk.
-    pub(crate) fn finish(mut self) -> Result<(), LogError> {
+    pub(crate) fn finish(self) -> Result<(), LogError> {
+        self.finish_with(|_, _| Ok(Vec::new()), |_| {})
+    }
+
+    /// The same where columns are missing: `give` is asked for those of so many rows, the first of which
+    /// has this place, and `seen` is shown them as they are written.
+    pub(crate) fn finish_with(
+        mut self,
+        mut give: impl FnMut(u64, usize) -> Result<Vec<ArrayRef>, LogError>,
+        mut seen: impl FnMut(&[ArrayRef]),
+    ) -> Result<(), LogError> {
         self.flush()?;
         if self.group_rows > 0 {
             self.end_group().map_err(|source| self.fail(source))?;
+        }
+        let mut first = 0;
+        for (mut chunks, rows) in std::mem::take(&mut self.unfinished) {
+            let columns = give(first, rows)?;
+            let columns = self.conform(&self.late, &columns)?;
+            seen(columns.columns());
+            let added = self.add_late(&mut chunks, &columns);
+            added
+                .and_then(|()| self.append(chunks))
+                .map_err(|source| self.fail(source))?;
+            first += rows as u64;
         }
         let path = self.path;
         let file = self.file.into_inner().map_err(|source| LogError::Write {
@@ -150,14 +182,30 @@ impl TableWriter {
         })
     }
 
-    fn conform(&self, columns: &[ArrayRef]) -> Result<RecordBatch, LogError> {
-        let fields = self.schema.fields();
+    /// Encodes the last columns of a row group.
+    fn add_late(
+        &self,
+        chunks: &mut Vec<ArrowColumnChunk>,
+        columns: &RecordBatch,
+    ) -> Result<(), ParquetError> {
+        let mut writers = self.groups.create_column_writers(0)?;
+        let mut writers = writers.split_off(chunks.len());
+        for first in (0..columns.num_rows()).step_by(CHUNK) {
+            let rows = CHUNK.min(columns.num_rows() - first);
+            encode(&mut writers, &self.late, &columns.slice(first, rows))?;
+        }
+        chunks.extend(close(writers)?);
+        Ok(())
+    }
+
+    fn conform(&self, schema: &SchemaRef, columns: &[ArrayRef]) -> Result<RecordBatch, LogError> {
+        let fields = schema.fields();
         let cast: Result<Vec<ArrayRef>, ArrowError> = columns
             .iter()
             .zip(fields)
             .map(|(column, field)| cast(column, field.data_type()))
             .collect();
-        cast.and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns))
+        cast.and_then(|columns| RecordBatch::try_new(schema.clone(), columns))
             .map_err(|error| self.fail(error.into()))
     }
 
@@ -166,20 +214,11 @@ impl TableWriter {
             concat_batches(&self.schema, &self.waiting).map_err(|error| self.fail(error.into()))?;
         self.waiting.clear();
         self.waiting_rows = 0;
-        self.encode(&chunk).map_err(|error| self.fail(error))
+        self.add(&chunk).map_err(|error| self.fail(error))
     }
 
-    /// Encodes the next rows, several columns at once.
-    fn encode(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
-        let columns = self.columns.par_iter_mut();
-        let columns = columns
-            .zip(self.schema.fields().as_ref())
-            .zip(rows.columns());
-        columns.try_for_each(|((writer, field), values)| {
-            compute_leaves(field, values)?
-                .iter()
-                .try_for_each(|leaf| writer.write(leaf))
-        })?;
+    fn add(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        encode(&mut self.columns, &self.schema, rows)?;
         self.group_rows += rows.num_rows();
         if self.group_rows >= ROW_GROUP {
             self.end_group()?;
@@ -188,19 +227,23 @@ impl TableWriter {
     }
 
     fn end_group(&mut self) -> Result<(), ParquetError> {
-        let number = self.file.flushed_row_groups().len() + 1;
-        let next = self.groups.create_column_writers(number)?;
-        let ended = std::mem::replace(&mut self.columns, next);
-        let chunks: Result<Vec<ArrowColumnChunk>, ParquetError> = ended
-            .into_par_iter()
-            .map(ArrowColumnWriter::close)
-            .collect();
+        let mut next = self.groups.create_column_writers(0)?;
+        next.truncate(self.columns.len());
+        let chunks = close(std::mem::replace(&mut self.columns, next))?;
+        let rows = std::mem::take(&mut self.group_rows);
+        if self.late.fields().is_empty() {
+            return self.append(chunks);
+        }
+        self.unfinished.push((chunks, rows));
+        Ok(())
+    }
+
+    fn append(&mut self, chunks: Vec<ArrowColumnChunk>) -> Result<(), ParquetError> {
         let mut group = self.file.next_row_group()?;
-        for chunk in chunks? {
+        for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;
         }
         group.close()?;
-        self.group_rows = 0;
         Ok(())
     }
 
@@ -212,12 +255,30 @@ impl TableWriter {
     }
 }
 
+/// Encodes the next rows, several columns at once.
+fn encode(
+    writers: &mut [ArrowColumnWriter],
+    schema: &Schema,
+    rows: &RecordBatch,
+) -> Result<(), ParquetError> {
+    let fields = schema.fields().as_ref();
+    let columns = writers.par_iter_mut().zip(fields).zip(rows.columns());
+    columns.try_for_each(|((writer, field), values)| {
+        compute_leaves(field, values)?
+            .iter()
+            .try_for_each(|leaf| writer.write(leaf))
+    })
+}
+
+fn close(writers: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    let closed = writers.into_par_iter().map(ArrowColumnWriter::close);
+    closed.collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::Field;
 
     use super::*;
 
@@ -238,21 +299,38 @@ mod tests {
     #[test]
     fn bytes_do_not_depend_on_the_batches() {
         let dir = tempfile::tempdir().unwrap();
-        let rows: Vec<(Option<i64>, String)> = (0..20_000)
+        let rows: Vec<(Option<i64>, String)> = (0..150_000)
             .map(|i| (Some(i * 7919 % 1000), format!("text {}", i % 91)))
             .collect();
         let rows: Vec<(Option<i64>, &str)> = rows.iter().map(|(a, b)| (*a, b.as_str())).collect();
         let mut files = Vec::new();
-        for size in [20_000, 8192, 777] {
+        for size in [150_000, 8192, 777] {
             let path = dir.path().join(format!("{size}.parquet"));
-            let mut writer = TableWriter::create(&path, schema(), &[], Purpose::Keep).unwrap();
+            let mut writer = TableWriter::create(&path, &schema(), &[], Purpose::Keep, 2).unwrap();
             for chunk in rows.chunks(size) {
                 writer.write(&columns(chunk)).unwrap();
             }
             writer.finish().unwrap();
             files.push(std::fs::read(path).unwrap());
         }
-        assert_eq!(files[0], files[1]);
-        assert_eq!(files[0], files[2]);
+        // Nor on when the last column came.
+        let path = dir.path().join("late.parquet");
+        let mut writer = TableWriter::create(&path, &schema(), &[], Purpose::Keep, 1).unwrap();
+        for chunk in rows.chunks(3000) {
+            writer.write(&columns(chunk)[..1]).unwrap();
+        }
+        let mut seen = 0;
+        let late = |first: u64, len: usize| {
+            let first = first as usize;
+            Ok(columns(&rows[first..first + len]).split_off(1))
+        };
+        writer
+            .finish_with(late, |columns| seen += columns[0].len())
+            .unwrap();
+        assert_eq!(seen, rows.len());
+        files.push(std::fs::read(path).unwrap());
+        for other in &files[1..] {
+            assert!(files[0] == *other);
+        }
     }
 }

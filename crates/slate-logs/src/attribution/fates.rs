@@ -39,6 +39,53 @@ pub(crate) enum End {
     Orphan,
 }
 
+impl Deal {
+    /// The purchases and cancels among all events, cancels settled and nothing decided: that is all
+    /// that history wants to know of them.
+    pub(crate) fn undecided(events: &[Event]) -> Vec<Self> {
+        let deals = events
+            .iter()
+            .filter(|event| event.is("purchase") || event.is("cancel"));
+        let mut deals: Vec<Self> = deals
+            .map(|event| Self {
+                event: *event,
+                decision: Decision {
+                    credit: None,
+                    early: false,
+                },
+                undone: None,
+            })
+            .collect();
+        undo(&mut deals);
+        deals
+    }
+}
+
+/// Says of each purchase whether and when it was cancelled. Returns the purchases and the cancels of every
+/// order and item with a cancel.
+fn undo(deals: &mut [Deal]) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let mut groups: BTreeMap<(i64, i64), Vec<usize>> = BTreeMap::new();
+    for (at, deal) in deals.iter().enumerate() {
+        if let Some(order) = deal.event.order {
+            groups.entry((order, deal.event.item)).or_default().push(at);
+        }
+    }
+    let mut undone = Vec::new();
+    for group in groups.into_values() {
+        let (purchases, cancels): (Vec<usize>, Vec<usize>) = group
+            .into_iter()
+            .partition(|&at| deals[at].event.is("purchase"));
+        let Some(cancelled) = cancels.iter().map(|&at| deals[at].event.ts).min() else {
+            continue;
+        };
+        for &at in &purchases {
+            deals[at].undone = Some(cancelled.max(deals[at].event.ts));
+        }
+        undone.push((purchases, cancels));
+    }
+    undone
+}
+
 /// Gathers decisions pass by pass.
 pub(crate) struct Fates {
     pub(crate) rules: Rules,
@@ -167,27 +214,11 @@ impl Fates {
 
     /// Settles purchases with their cancels.
     pub(crate) fn settle(&mut self, watch: &dyn Fn(&Event) -> bool) {
-        let mut groups: BTreeMap<(i64, i64), Vec<usize>> = BTreeMap::new();
-        for (at, deal) in self.deals.iter().enumerate() {
-            if let Some(order) = deal.event.order {
-                groups.entry((order, deal.event.item)).or_default().push(at);
-            }
-        }
         let mut ends: Vec<End> = self.deals.iter().map(|deal| deal.decision.end()).collect();
-        for group in groups.values() {
-            let (purchases, cancels): (Vec<usize>, Vec<usize>) = group
-                .iter()
-                .partition(|&&at| self.deals[at].event.is("purchase"));
-            let Some(cancelled) = cancels.iter().map(|&at| self.deals[at].event.ts).min() else {
-                continue;
-            };
+        for (purchases, cancels) in undo(&mut self.deals) {
             let best = purchases.iter().map(|&at| ends[at]).min();
-            for &at in &cancels {
+            for at in cancels {
                 ends[at] = best.unwrap_or(End::Orphan);
-            }
-            for &at in &purchases {
-                let deal = &mut self.deals[at];
-                deal.undone = Some(cancelled.max(deal.event.ts));
             }
         }
         let deals = std::mem::take(&mut self.deals);

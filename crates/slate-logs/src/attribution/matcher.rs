@@ -67,8 +67,8 @@ impl Matcher {
     }
 
     /// Events of the pass that take part.
-    pub(crate) fn events(&self) -> u64 {
-        self.events.len() as u64
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
     }
 
     /// Gives each event of the pass its end. `told` hears of every event twice.

@@ -7,25 +7,24 @@
 //! counts, divided into as many passes as memory asks for.
 
 mod outputs;
+mod placements;
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use slate_types::Progress;
 
+use self::placements::{Placements, Seen};
 use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, Rules, Wanted};
-use crate::beside::{Beside, Items, Pages};
 use crate::check::{self, CheckedLog};
 use crate::engine::Engine;
 use crate::history::{History, Mark, Subject, Texts, Wish};
 use crate::layout::Layout;
 use crate::lists::ListPages;
-use crate::order::{Order, Ordered};
 use crate::pairs::Sessions;
 use crate::passes::Memory;
 use crate::row_files::RowFiles;
 use crate::source::{LogSource, TableSource};
-use crate::stored::Stored;
-use crate::tables::Extra;
 use crate::trace::Watch;
 use crate::{
     Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleColumns, ExampleFiles,
@@ -114,6 +113,7 @@ pub(crate) fn watched(
         engine: &engine,
         cluster: options.cluster.as_ref(),
         passes: memory.passes,
+        bounded: memory.limit.is_some(),
         source,
         attribution,
         columns,
@@ -145,6 +145,8 @@ struct Job<'a> {
     cluster: Option<&'a ClusterOptions>,
     /// Shares into which events and keys are divided.
     passes: u32,
+    /// Memory is limited.
+    bounded: bool,
     source: &'a LogSource,
     attribution: &'a Attribution,
     /// Of features and history; none for labels alone.
@@ -176,22 +178,14 @@ impl Job<'_> {
             Some(columns) => Layout::new(&checked, self.attribution, columns),
             None => Layout::labels(),
         };
-        let mut attributed = self.attribute(&mut checked, &layout, as_of, as_stored)?;
-        let mut history = self.history(&attributed, &layout)?;
-        if !checked.reject_queries().is_empty() {
-            self.write_rejects(&checked, out.rejects)?;
-        }
         let written = self
-            .write_sequences(&attributed, out.sequences)
-            .and_then(|()| {
-                self.write_examples(
-                    &checked,
-                    as_of,
-                    &mut attributed,
-                    &mut history,
-                    layout,
-                    out.examples,
-                )
+            .attribute(&mut checked, &layout, as_of, as_stored, out.examples)
+            .and_then(|attributed| {
+                if !checked.reject_queries().is_empty() {
+                    self.write_rejects(&checked, out.rejects)?;
+                }
+                self.write_sequences(&attributed, out.sequences)?;
+                self.write_examples(&checked, as_of, attributed, layout, out.examples)
             });
         if written.is_err() {
             out.remove();
@@ -226,6 +220,7 @@ impl Job<'_> {
         layout: &Layout,
         as_of: i64,
         as_stored: bool,
+        out: &Path,
     ) -> Result<Attributed, LogError> {
         let mut categories = Texts::default();
         let rules = Rules::new(
@@ -243,53 +238,38 @@ impl Job<'_> {
             self.engine
                 .materialise("read events", "events", &sql, &advance)
         })?;
-        let mut matcher = self.stage("load events", events, || {
+        let matcher = self.stage("load events", events, || {
             let (fates, categories) = (&mut fates, &mut categories);
             Matcher::load(self.engine, (0, self.passes), fates, categories, &advance)
         })?;
-        let mut lists = ListPages::default();
-        let slot: Vec<&Extra> = layout.slot_extras.iter().collect();
-        let mut write = |batches: &mut dyn Ordered, pages: bool| {
-            matcher.forget();
-            lists = ListPages::default();
-            let beside = self.beside(layout, as_of, pages, &mut categories)?;
-            let files = RowFiles::write(batches, beside, self.engine.work(), |rows, first| {
-                matcher.add(rows, first);
-                lists.add(rows, 0, self.passes);
-                if let Some(watch) = self.watch {
-                    watch.see(rows, first);
-                }
-                self.progress.advance(rows.len() as u64);
-            });
-            self.progress.end();
-            files
+        let mut seen = Seen {
+            matcher,
+            lists: ListPages::default(),
+            categories,
+            until: as_of.saturating_sub(self.attribution.longest_window()),
+            mature: 0,
         };
         let stored = if as_stored {
-            self.as_stored(layout, as_of, &mut write)?
+            self.as_stored(&mut seen, layout, as_of, out)?
         } else {
             None
         };
-        let (files, cluster) = if let Some(files) = stored {
-            (files, None)
+        let (placements, cluster) = if let Some(placements) = stored {
+            (placements, None)
         } else {
             if as_stored {
                 self.check_slots(checked)?;
             }
-            let order = Order {
-                engine: self.engine,
-                cluster: self
-                    .cluster
-                    .map(|options| (options, options.shards_of(self.source.slot.rows))),
-                // A watch sees rows once.
-                twice: self.watch.is_none(),
-                usable: self.usable(checked),
-                read: self.usable(checked) + self.rows("page_impression"),
-                progress: self.progress,
-            };
-            let rows = plan::rows(as_of, &layout.shown, &slot);
-            order.bring(&rows, |batches| write(batches, true))?
+            self.in_order(&mut seen, checked, layout, as_of)?
         };
-        if files.len == 0 {
+        let Seen {
+            mut matcher,
+            lists,
+            mut categories,
+            mature,
+            ..
+        } = seen;
+        if placements.len() == 0 {
             return Err(LogError::NothingLeft {
                 dir: self.source.dir.clone(),
                 reason: format!("every page is after {}", date::format(as_of)),
@@ -301,16 +281,18 @@ impl Job<'_> {
             None => HashSet::new(),
         };
         let asked = |event: &Event| asked_about.contains(&event.id);
-        self.stage("match events", 2 * matcher.events(), || {
+        let held = matcher.events().len() as u64;
+        self.stage("match events", 2 * held, || {
             matcher.decide(&mut fates, &asked, &advance);
             Ok(())
         })?;
 
         let again = u64::from(self.passes - 1);
-        let total = again * (files.len + events) + files.len * u64::from(self.attribution.halo);
+        let halo = u64::from(self.attribution.halo);
+        let total = again * (placements.len() + events) + placements.len() * halo;
         self.progress.begin("attribute events", Some(total), "rows");
         for pass in 1..self.passes {
-            let mut matcher = Matcher::load(
+            matcher = Matcher::load(
                 self.engine,
                 (pass, self.passes),
                 &mut fates,
@@ -318,7 +300,7 @@ impl Job<'_> {
                 &advance,
             )?;
             let mut lists = ListPages::default();
-            files.read(|rows, first| {
+            placements.read(|rows, first| {
                 matcher.add(rows, first);
                 lists.add(rows, pass, self.passes);
                 self.progress.advance(rows.len() as u64);
@@ -330,7 +312,7 @@ impl Job<'_> {
         if self.attribution.halo {
             let wanted = Wanted::by_seller(fates.unresolved());
             let mut found = Vec::new();
-            files.read(|rows, first| {
+            placements.read(|rows, first| {
                 let wants = (0..rows.len()).filter(|&at| wanted.wants(rows, at));
                 found.extend(wants.map(|at| Placement::of(rows, at, first)));
                 self.progress.advance(rows.len() as u64);
@@ -346,8 +328,9 @@ impl Job<'_> {
         let (labels, join) = fates.finish();
         join.check(checked.events)?;
         Ok(Attributed {
-            files,
+            placements,
             labels,
+            mature,
             join,
             deals: fates.deals,
             categories,
@@ -355,51 +338,17 @@ impl Job<'_> {
         })
     }
 
-    /// The placements as they are stored, or none where the log is not sound or not in order.
-    fn as_stored(
+    /// Prepares the history columns of placements that are kept.
+    fn history(
         &self,
+        files: &RowFiles,
+        attributed: &Attributed,
         layout: &Layout,
-        as_of: i64,
-        write: &mut dyn FnMut(&mut dyn Ordered, bool) -> Result<Option<RowFiles>, LogError>,
-    ) -> Result<Option<RowFiles>, LogError> {
-        let slot = &self.source.slot;
-        self.progress
-            .begin("order placements", Some(slot.rows), "rows");
-        let extras: Vec<&Extra> = layout.slot_extras.iter().collect();
-        let mut stored = Stored::begin(self.engine, slot, as_of, &layout.shown, &extras)?;
-        let files = write(&mut stored, false)?;
-        let sound = !stored.gave_up()
-            && (stored.impressions_ascend() || check::are_unique(self.engine, slot)?);
-        Ok(files.filter(|_| sound))
-    }
-
-    /// What is known of items and, unless placements bring that along, of `pages`, as far as this job
-    /// needs it.
-    fn beside(
-        &self,
-        layout: &Layout,
-        as_of: i64,
-        pages: bool,
-        categories: &mut Texts,
-    ) -> Result<Beside<'_>, LogError> {
-        let whole = self.columns.is_some();
-        let extras: Vec<&Extra> = layout.item_extras.iter().collect();
-        Ok(Beside {
-            items: (whole || self.attribution.halo)
-                .then(|| Items::read(self.engine, &layout.shown, &extras, categories))
-                .transpose()?,
-            pages: (whole && pages)
-                .then(|| Pages::read(self.engine, as_of, &layout.shown))
-                .transpose()?,
-        })
-    }
-
-    /// Prepares the history columns.
-    fn history(&self, attributed: &Attributed, layout: &Layout) -> Result<History, LogError> {
+    ) -> Result<History, LogError> {
         let wishes = Wish::of(self.attribution.subjects(), &layout.history);
         // In one pass, history is counted while the examples are written.
         let counted_before = self.passes > 1 && !wishes.is_empty();
-        let rows = attributed.files.len * u64::from(counted_before);
+        let rows = files.len * u64::from(counted_before);
         let mut events = attributed.join.line("click").input;
         if self.attribution.pairs.is_some() {
             let total = attributed.join.total();
@@ -407,13 +356,16 @@ impl Job<'_> {
         }
         let total = u64::from(self.passes) * (rows + events);
         self.progress.begin("count history", Some(total), "rows");
+        let Attributed {
+            deals, categories, ..
+        } = attributed;
         let history = History::prepare(
             &wishes,
             self.passes,
             self.engine.work(),
-            |pass| self.marks(attributed, &wishes, pass),
+            |pass| self.marks(deals, None, categories, &wishes, pass),
             |each| {
-                attributed.files.read(|rows, _| {
+                files.read(|rows, _| {
                     self.progress.advance(rows.len() as u64);
                     each(rows)
                 })
@@ -423,10 +375,13 @@ impl Job<'_> {
         history
     }
 
-    /// What happened to the keys of one pass, by subject.
+    /// What happened to the keys of one pass, by wish. Clicks are among the events that are `held`, or
+    /// are read anew.
     fn marks(
         &self,
-        attributed: &Attributed,
+        deals: &[Deal],
+        held: Option<&[Event]>,
+        categories: &Texts,
         wishes: &[Wish],
         pass: u32,
     ) -> Result<Vec<Vec<Mark>>, LogError> {
@@ -446,25 +401,24 @@ impl Job<'_> {
                 }
             }
         };
-        self.each_event(
-            "SELECT * FROM events WHERE type = 'click'",
-            attributed,
-            |event| {
-                add(event, 1, None);
-            },
-        )?;
-        let purchases = attributed
-            .deals
-            .iter()
-            .filter(|deal| deal.event.is("purchase"));
-        for deal in purchases {
+        match held {
+            Some(events) => {
+                let clicks = events.iter().filter(|event| event.is("click"));
+                clicks.for_each(|event| add(event, 1, None));
+            }
+            None => {
+                let clicks = "SELECT * FROM events WHERE type = 'click'";
+                self.each_event(clicks, categories, |event| add(event, 1, None))?;
+            }
+        }
+        for deal in deals.iter().filter(|deal| deal.event.is("purchase")) {
             add(&deal.event, 2, deal.undone);
         }
         let pairs = wishes.iter().position(|wish| wish.subject == Subject::Pair);
         if let (Some(at), Some(options)) = (pairs, self.attribution.pairs) {
-            let mut sessions = Sessions::new(options, &attributed.deals);
+            let mut sessions = Sessions::new(options, deals);
             let marks = &mut marks[at];
-            self.each_event(plan::events_by_person(), attributed, |event| {
+            self.each_event(plan::events_by_person(), categories, |event| {
                 sessions.add(event, |mark| {
                     if mark.key.pass(self.passes) == pass {
                         marks.push(mark);
@@ -479,12 +433,12 @@ impl Job<'_> {
     fn each_event(
         &self,
         sql: &str,
-        attributed: &Attributed,
+        categories: &Texts,
         mut each: impl FnMut(&Event),
     ) -> Result<(), LogError> {
         let mut batches = self.engine.stream("read events", sql)?;
         while let Some(batch) = batches.next()? {
-            let events = Events::of(&batch, &mut |text| attributed.categories.get(text));
+            let events = Events::of(&batch, &mut |text| categories.get(text));
             for at in 0..events.len() {
                 if events.seen(at) && !events.repeats(at) {
                     each(&events.event(at));
@@ -525,8 +479,10 @@ impl Job<'_> {
 
 /// What the passes over the placements found.
 struct Attributed {
-    files: RowFiles,
+    placements: Placements,
     labels: Vec<Label>,
+    /// Rows whose labels cannot change any more: the first ones.
+    mature: u64,
     join: JoinReport,
     deals: Vec<Deal>,
     categories: Texts,

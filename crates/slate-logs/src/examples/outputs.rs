@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Attributed, EXAMPLES_FORMAT, Job};
+use super::{Attributed, EXAMPLES_FORMAT, Job, Placements};
+use crate::beside::{Beside, Halves};
 use crate::check::CheckedLog;
 use crate::history::History;
 use crate::layout::Layout;
+use crate::order::Ordered;
 use crate::rejects;
 use crate::rows::Rows;
 use crate::sequences::{Merger, PassWriter, Past};
@@ -25,26 +27,26 @@ impl Job<'_> {
             return Ok(());
         };
         let events = attributed.join.total().input * u64::from(self.passes);
-        let total = attributed.files.len * u64::from(self.passes + 1) + events;
+        let total = attributed.placements.len() * u64::from(self.passes + 1) + events;
         self.progress.begin("write sequences", Some(total), "rows");
         let mut readers = Vec::new();
         for pass in 0..self.passes {
             let mut past = Past::new(sequence.length, pass, self.passes);
-            self.each_event("SELECT * FROM events", attributed, |event| {
+            self.each_event("SELECT * FROM events", &attributed.categories, |event| {
                 if sequence.kinds[usize::from(event.kind)] {
                     past.add(event);
                 }
             })?;
             past.sort();
             let mut writer = PassWriter::create(self.engine.work(), pass, self.passes)?;
-            attributed.files.read(|rows, _| {
+            attributed.placements.read(|rows, _| {
                 self.progress.advance(rows.len() as u64);
                 writer.add(rows, &past)
             })?;
             readers.push(writer.finish()?);
         }
         let mut merger = Merger::create(out, readers)?;
-        attributed.files.read(|rows, _| {
+        attributed.placements.read(|rows, _| {
             self.progress.advance(rows.len() as u64);
             merger.add(rows)
         })?;
@@ -60,22 +62,22 @@ impl Job<'_> {
         );
         let mut batches = self.engine.stream("set unusable rows aside", &sql)?;
         let format = [("slate.format", "1".to_owned())];
-        let mut writer = TableWriter::create(path, schema, &format, Purpose::Keep)?;
+        let mut writer =
+            TableWriter::create(path, &schema, &format, Purpose::Keep, schema.fields().len())?;
         while let Some(batch) = batches.next()? {
             writer.write(batch.columns())?;
         }
         writer.finish()
     }
 
-    pub(super) fn write_examples(
+    /// The file of the examples, with columns from `late` on to come in the end.
+    fn table(
         &self,
-        checked: &CheckedLog,
+        layout: &Layout,
         as_of: i64,
-        attributed: &mut Attributed,
-        history: &mut History,
-        layout: Layout,
         out: &Path,
-    ) -> Result<ExamplesSummary, LogError> {
+        late: usize,
+    ) -> Result<TableWriter, LogError> {
         let metadata = [
             ("slate.format", EXAMPLES_FORMAT.to_string()),
             ("slate.label_as_of", as_of.to_string()),
@@ -85,26 +87,85 @@ impl Job<'_> {
         } else {
             Purpose::Keep
         };
-        let table = TableWriter::create(out, layout.schema.clone(), &metadata, purpose)?;
+        TableWriter::create(out, &layout.schema, &metadata, purpose, late)
+    }
+
+    /// Writes rows that are in order as they come, history counted on the way. Their labels come in the
+    /// end. None as soon as a row is out of order; then what is in `out` and what `each` was shown is void.
+    pub(super) fn write_unlabelled(
+        &self,
+        batches: &mut dyn Ordered,
+        beside: Beside<'_>,
+        (layout, history): (&Layout, &mut History),
+        (as_of, out): (i64, &Path),
+        mut each: impl FnMut(&Rows, u64),
+    ) -> Result<Option<Unlabelled>, LogError> {
+        let mut halves = Halves::new(beside, &batches.schema());
+        let rest = halves.schemas()[1].fields().iter();
+        let places = layout.places(&rest.map(|field| field.name().clone()).collect::<Vec<_>>());
+        let table = self.table(layout, as_of, out, layout.labels_at)?;
         let totals = Totals::new(&layout.schema);
-        let files = &attributed.files;
-        self.progress
-            .begin("write examples", Some(files.len), "rows");
-        let mut labels = LabelColumns::new(
-            &attributed.labels,
-            as_of.saturating_sub(self.attribution.longest_window()),
-        );
-        let places = layout.places(&files.rest_columns);
-        let totals = write_behind(table, totals, layout.labels_at, |write| {
-            files.read_whole(|known, rest, first| {
-                let rows = Rows::of(known);
-                let mut columns = places.columns(known, rest);
+        let (mut len, mut last, mut in_order) = (0, None, true);
+        let (table, totals) = write_behind(table, totals, layout.labels_at, |write| {
+            while let Some(batch) = batches.next()? {
+                let known = halves.narrow(&batch)?;
+                let rows = Rows::of(&known);
+                in_order = rows.ascend(&mut last);
+                if !in_order {
+                    break;
+                }
+                let rest = halves.rest(&batch)?;
+                each(&rows, len);
+                let mut columns = places.columns(&known, &rest);
                 columns.extend(history.count(&rows)?);
-                columns.extend(labels.next(&rows, first));
-                self.progress.advance(rows.len() as u64);
-                write(columns)
-            })
+                write(columns)?;
+                len += rows.len() as u64;
+            }
+            Ok(())
         })?;
+        Ok(in_order.then_some(Unlabelled { table, totals }))
+    }
+
+    pub(super) fn write_examples(
+        &self,
+        checked: &CheckedLog,
+        as_of: i64,
+        attributed: Attributed,
+        layout: Layout,
+        out: &Path,
+    ) -> Result<ExamplesSummary, LogError> {
+        let mut labels = LabelColumns::new(&attributed.labels, attributed.mature);
+        let rows = attributed.placements.len();
+        let totals = match attributed.placements {
+            Placements::Written(Unlabelled { table, mut totals }) => {
+                self.progress.begin("write labels", Some(rows), "rows");
+                let give = |first, rows: usize| {
+                    self.progress.advance(rows as u64);
+                    Ok(labels.next(first, rows).to_vec())
+                };
+                table.finish_with(give, |columns| totals.add_labels(columns))?;
+                totals
+            }
+            Placements::Kept(ref files) => {
+                let mut history = self.history(files, &attributed, &layout)?;
+                let table = self.table(&layout, as_of, out, layout.schema.fields().len())?;
+                let totals = Totals::new(&layout.schema);
+                self.progress.begin("write examples", Some(rows), "rows");
+                let places = layout.places(&files.rest_columns);
+                let (table, totals) = write_behind(table, totals, layout.labels_at, |write| {
+                    files.read_whole(|known, rest, first| {
+                        let rows = Rows::of(known);
+                        let mut columns = places.columns(known, rest);
+                        columns.extend(history.count(&rows)?);
+                        columns.extend(labels.next(first, rows.len()));
+                        self.progress.advance(rows.len() as u64);
+                        write(columns)
+                    })
+                })?;
+                table.finish()?;
+                totals
+            }
+        };
         self.progress.end();
         let usable = self.usable(checked);
         Ok(ExamplesSummary {
@@ -116,13 +177,26 @@ impl Job<'_> {
             after_label_as_of: usable.saturating_sub(totals.rows),
             rejects: checked.rejects(),
             ignored_columns: layout.ignored,
-            join: std::mem::take(&mut attributed.join),
+            join: attributed.join,
             first_ts: totals.first_ts,
             last_ts: totals.last_ts,
             label_as_of: as_of,
             label_as_of_text: date::format(as_of),
             hash: totals.hash.finish(),
-            cluster: attributed.cluster.take(),
+            cluster: attributed.cluster,
         })
+    }
+}
+
+/// Examples on disk but for their labels.
+pub(super) struct Unlabelled {
+    table: TableWriter,
+    totals: Totals,
+}
+
+impl Unlabelled {
+    /// How many rows.
+    pub(super) fn len(&self) -> u64 {
+        self.totals.rows
     }
 }

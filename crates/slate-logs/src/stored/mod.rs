@@ -1,15 +1,18 @@
 //! Placements as they are stored, checked while they are read, by several threads at once.
 //!
-//! Most logs are sound, and stored in the order in which pages were shown. Such a log need not be read
-//! once to be checked and again to be sorted: here each batch is decoded, held against the checks and
-//! laid beside its pages, and the first one that does not pass ends it all ([`Stored::gave_up`]). Then
-//! the engine reads the log, says what is wrong with which rows, and sorts.
+//! Most logs are sound. Such a log need not be read once to be checked and again to be sorted: here each
+//! batch is decoded, held against the checks and laid beside its pages, and the first one that does not
+//! pass ends it all ([`Stored::gave_up`]). Then the engine reads the log, says what is wrong with which
+//! rows, and sorts.
 //!
-//! Threads take row groups in turn, and their batches are handed on in the order of the files. Columns
+//! Threads take row groups in turn, and their batches are handed on in the order of the files. A log that is
+//! not stored in the order of the output is read again and held in memory, if there is enough, to be put in
+//! order there ([`Stored::again_sorted`]). Columns
 //! that are checked and not passed on are not even decoded where the statistics of a row group vouch
 //! for its whole numbers.
 
 mod pages;
+mod sorted;
 mod sound;
 
 use std::fs::File;
@@ -23,7 +26,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
 use self::pages::Pages;
-use self::sound::Sound;
+use self::sorted::Sorted;
+use self::sound::{Slots, Sound};
 use crate::LogError;
 use crate::engine::Engine;
 use crate::order::Ordered;
@@ -32,26 +36,40 @@ use crate::tables::Extra;
 
 /// Rows of a batch.
 const ROWS: usize = 8192;
+/// The same where batches are held to be sorted: the fewer, the sooner rows are found in them.
+const ROWS_HELD: usize = 65_536;
 /// Batches of each thread that may wait: a row group of 200 thousand rows.
 const WAITING: usize = 24;
 /// Most threads: more would only hold more batches.
 const MOST_THREADS: usize = 8;
 
-/// The placements of a sound log, in the order of its files.
+/// The placements of a sound log.
 pub(crate) struct Stored {
-    schema: SchemaRef,
-    /// What each thread sends.
+    work: Arc<Work>,
+    threads: usize,
+    reading: Reading,
+    /// All rows in order, once they are there.
+    sorted: Option<Sorted>,
+    /// Whether they are to be sorted.
+    sort: bool,
+    last_impression: Option<i64>,
+    ascending: bool,
+}
+
+/// Threads that read row groups.
+struct Reading {
+    /// What each sends.
     lanes: Vec<Receiver<Message>>,
     /// The row group that is next, and how many there are.
     group: usize,
     groups: usize,
     gave_up: bool,
-    last_impression: Option<i64>,
-    ascending: bool,
 }
 
 enum Message {
-    Batch(RecordBatch),
+    Rows(RecordBatch),
+    /// Rows whose pages are laid beside them when they are sorted.
+    Slots(Slots),
     /// The end of a row group.
     End,
     /// Something the engine has to look at.
@@ -92,7 +110,6 @@ impl Stored {
             })
             .collect();
         let sound = Sound::new(source, Pages::read(engine, shown)?, as_of, shown, extras);
-        let schema = sound.schema();
         let threads = engine.threads().clamp(1, MOST_THREADS);
         let work = Arc::new(Work {
             source: source.clone(),
@@ -100,58 +117,120 @@ impl Stored {
             groups,
             sound,
         });
-        let lanes = (0..threads).map(|lane| {
-            let (sender, lane_of) = sync_channel(WAITING);
-            let work = work.clone();
-            // Ends by itself: when it has sent all, or when nobody receives any more.
-            thread::spawn(move || work.send(lane, threads, &sender));
-            lane_of
-        });
         Ok(Self {
-            schema,
-            lanes: lanes.collect(),
-            group: 0,
-            groups: work.groups.len(),
-            gave_up: false,
+            reading: Reading::begin(&work, threads, false),
+            work,
+            threads,
+            sorted: None,
+            sort: false,
             last_impression: None,
             ascending: true,
         })
     }
 
-    /// Whether the log is not what it has to be, so that what was given is void.
-    pub(crate) fn gave_up(&self) -> bool {
-        self.gave_up
+    /// Reads everything once more, to give it in the order of the output.
+    pub(crate) fn again_sorted(self) -> Self {
+        // Those that still read end when nobody receives any more.
+        drop(self.reading);
+        Self {
+            reading: Reading::begin(&self.work, self.threads, true),
+            work: self.work,
+            threads: self.threads,
+            sorted: None,
+            sort: true,
+            last_impression: None,
+            ascending: true,
+        }
     }
 
-    /// Whether each impression had a larger id than the one before, so that none repeats.
+    /// Bytes that sorting holds, as far as they can be told from the columns.
+    pub(crate) fn bytes_to_sort(&self) -> u64 {
+        let columns = self.work.sound.schema().fields().len() as u64;
+        self.work.source.rows * (16 + 10 * columns)
+    }
+
+    /// Whether the log is not what it has to be, so that what was given is void.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.reading.gave_up
+    }
+
+    /// Whether each impression had a larger id than the one before it in the files, so that none repeats.
     pub(crate) fn impressions_ascend(&self) -> bool {
         self.ascending
+    }
+
+    fn look_at(&mut self, impressions: &[i64]) {
+        for &impression in impressions {
+            self.ascending &= self.last_impression.is_none_or(|last| last < impression);
+            self.last_impression = Some(impression);
+        }
     }
 }
 
 impl Ordered for Stored {
     fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.work.sound.schema()
     }
 
     fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
+        if self.sort && self.sorted.is_none() {
+            let [_, _, impression] = self.work.sound.order_within_page();
+            let mut batches = Vec::new();
+            while let Some(message) = self.reading.next()? {
+                if let Message::Slots(slots) = message {
+                    let impressions = slots.columns[impression].clone();
+                    self.look_at(impressions.as_primitive::<Int64Type>().values());
+                    batches.push(slots);
+                }
+            }
+            if self.reading.gave_up {
+                return Ok(None);
+            }
+            self.sorted = Some(Sorted::new(batches, &self.work.sound));
+        }
+        if let Some(sorted) = &mut self.sorted {
+            return sorted.next(&self.work.sound);
+        }
+        match self.reading.next()? {
+            Some(Message::Rows(rows)) => {
+                let impressions = rows.column(2).clone();
+                self.look_at(impressions.as_primitive::<Int64Type>().values());
+                Ok(Some(rows))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Reading {
+    fn begin(work: &Arc<Work>, threads: usize, sort: bool) -> Self {
+        let lanes = (0..threads).map(|lane| {
+            let (sender, receiver) = sync_channel(WAITING);
+            let work = work.clone();
+            // Ends by itself: when it has sent all, or when nobody receives any more.
+            thread::spawn(move || work.send(lane, threads, sort, &sender));
+            receiver
+        });
+        Self {
+            lanes: lanes.collect(),
+            group: 0,
+            groups: work.groups.len(),
+            gave_up: false,
+        }
+    }
+
+    /// The next rows in the order of the files, none at the end.
+    fn next(&mut self) -> Result<Option<Message>, LogError> {
         while !self.gave_up && self.group < self.groups {
             let lane = &self.lanes[self.group % self.lanes.len()];
             match lane
                 .recv()
                 .expect("a thread sends the end of what it reads")
             {
-                Message::Batch(batch) => {
-                    let impressions = batch.column(2).as_primitive::<Int64Type>().values();
-                    for &impression in impressions {
-                        self.ascending &= self.last_impression.is_none_or(|last| last < impression);
-                        self.last_impression = Some(impression);
-                    }
-                    return Ok(Some(batch));
-                }
                 Message::End => self.group += 1,
                 Message::Unsound => self.gave_up = true,
                 Message::Failed(error) => return Err(error),
+                rows => return Ok(Some(rows)),
             }
         }
         Ok(None)
@@ -160,9 +239,9 @@ impl Ordered for Stored {
 
 impl Work {
     /// Reads every `lanes`-th row group from the `lane`-th on.
-    fn send(&self, lane: usize, lanes: usize, sender: &SyncSender<Message>) {
+    fn send(&self, lane: usize, lanes: usize, sort: bool, sender: &SyncSender<Message>) {
         for &(file, group) in self.groups.iter().skip(lane).step_by(lanes) {
-            let sent = match self.read(file, group, sender) {
+            let sent = match self.read(file, group, sort, sender) {
                 Ok(true) => sender.send(Message::End).is_ok(),
                 // Nobody listens, or nobody needs to.
                 Ok(false) => false,
@@ -177,11 +256,12 @@ impl Work {
         }
     }
 
-    /// Sends the batches of a row group; false where it is no use to go on.
+    /// Sends the batches of a row group, to be sorted or as they are; false where it is no use to go on.
     fn read(
         &self,
         at: usize,
         group: usize,
+        sort: bool,
         sender: &SyncSender<Message>,
     ) -> Result<bool, LogError> {
         let (path, metadata) = (&self.source.files[at], &self.files[at]);
@@ -192,17 +272,18 @@ impl Work {
         let batches = builder
             .with_row_groups(vec![group])
             .with_projection(mask)
-            .with_batch_size(ROWS)
+            .with_batch_size(if sort { ROWS_HELD } else { ROWS })
             .build()
             .map_err(|source| damaged(path, source))?;
         for batch in batches {
             let batch = batch.map_err(|source| damaged(path, source.into()))?;
-            let message = match self.sound.rows(&batch)? {
-                Some(rows) if rows.num_rows() == 0 => continue,
-                Some(rows) => Message::Batch(rows),
+            let message = match self.sound.slots(&batch)? {
+                Some(slots) if slots.pages.is_empty() => continue,
+                Some(slots) if sort => Message::Slots(slots),
+                Some(slots) => Message::Rows(self.sound.rows(&slots)?),
                 None => Message::Unsound,
             };
-            let go_on = matches!(message, Message::Batch(_));
+            let go_on = !matches!(message, Message::Unsound);
             if sender.send(message).is_err() || !go_on {
                 return Ok(false);
             }

@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{FieldRef, Int64Type};
 use arrow::error::ArrowError;
+use rayon::prelude::*;
 
 use crate::LogError;
 use crate::engine::Engine;
@@ -12,7 +13,7 @@ use crate::plan::OF_PAGES;
 
 const STAGE: &str = "look up pages";
 
-/// What [`Pages::of`] gives first, in this order; columns that are only passed on follow.
+/// What [`Pages::columns`] gives first, in this order; columns that are only passed on follow.
 pub(super) const KNOWN: [&str; 4] = ["ts", "user_id", "session_id", "seed_item_id"];
 
 /// Pages by id.
@@ -70,8 +71,25 @@ impl Pages {
         &self.fields
     }
 
-    /// The columns of these pages, row by row; none where one of them is unknown.
-    pub(super) fn of(&self, pages: &[i64]) -> Result<Option<Vec<ArrayRef>>, LogError> {
+    /// When each was shown.
+    pub(super) fn shown(&self) -> &[i64] {
+        self.columns[0].as_primitive::<Int64Type>().values()
+    }
+
+    /// The place of each page in the order of the output.
+    pub(super) fn ranks(&self) -> Vec<u32> {
+        let (shown, ids) = (self.shown(), self.ids.values());
+        let mut order: Vec<u32> = (0..ids.len() as u32).collect();
+        order.par_sort_unstable_by_key(|&place| (shown[place as usize], ids[place as usize]));
+        let mut ranks = vec![0; order.len()];
+        for (&place, rank) in order.iter().zip(0..) {
+            ranks[place as usize] = rank;
+        }
+        ranks
+    }
+
+    /// Where these pages are; none where one of them is unknown.
+    pub(super) fn find(&self, pages: &[i64]) -> Option<UInt32Array> {
         let ids = self.ids.values();
         let mut places = Vec::with_capacity(pages.len());
         let mut at = 0_u32;
@@ -81,22 +99,22 @@ impl Pages {
             if !here(at) {
                 at += 1;
                 if !here(at) {
-                    let found = match &self.places {
-                        Some(places) => places.get(page).copied(),
-                        None => ids.binary_search(page).ok().map(|place| place as u32),
+                    at = match &self.places {
+                        Some(places) => *places.get(page)?,
+                        None => ids.binary_search(page).ok()? as u32,
                     };
-                    match found {
-                        Some(place) => at = place,
-                        None => return Ok(None),
-                    }
                 }
             }
             places.push(at);
         }
-        let places = UInt32Array::from(places);
+        Some(UInt32Array::from(places))
+    }
+
+    /// The columns of the pages at these places.
+    pub(super) fn columns(&self, places: &UInt32Array) -> Result<Vec<ArrayRef>, LogError> {
         let columns = self.columns.iter();
-        let columns = columns.map(|column| take(column, &places, None).map_err(failed));
-        columns.collect::<Result<_, _>>().map(Some)
+        let columns = columns.map(|column| take(column, places, None).map_err(failed));
+        columns.collect()
     }
 }
 

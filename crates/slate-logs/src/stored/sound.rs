@@ -1,10 +1,15 @@
 //! A batch of the placement table held against the checks, and made into rows of the query.
+//!
+//! That is two steps, because rows that come out of order are sorted between them: first what is the
+//! placement's own ([`Slots`]), then what its page says.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, new_null_array,
+};
+use arrow::compute::{cast, filter};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, UInt32Type};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
@@ -38,8 +43,8 @@ enum From {
 
 /// Where a column of the output comes from.
 enum Place {
-    /// A column that is read.
-    Read(usize),
+    /// A column of [`Slots`].
+    Slot(usize),
     /// A column of the page.
     Page(usize),
     /// The log has none.
@@ -54,8 +59,6 @@ struct Column {
     target: DataType,
     /// What its values must not be.
     faults: Vec<Fault>,
-    /// Whether the output has it.
-    passed_on: bool,
 }
 
 /// What a batch must be, and what becomes of it.
@@ -63,10 +66,18 @@ pub(super) struct Sound {
     pages: Pages,
     as_of: i64,
     columns: Vec<Column>,
-
     page_id: usize,
+    /// Columns that are passed on, in the order of [`Slots::columns`].
+    passed_on: Vec<usize>,
     places: Vec<Place>,
     output: SchemaRef,
+}
+
+/// Placements without what their pages say.
+pub(super) struct Slots {
+    pub(super) columns: Vec<ArrayRef>,
+    /// Where the page of each is.
+    pub(super) pages: UInt32Array,
 }
 
 impl Sound {
@@ -96,7 +107,7 @@ impl Sound {
             add(&extra.name, target, &extra.alias);
         }
         let checks = tables::checks(source.table, &all_extras);
-        let mut columns: Vec<Column> = columns
+        let columns: Vec<Column> = columns
             .into_iter()
             .map(|(name, checked_as, target)| {
                 let own = checks.iter().filter(|check| check.tested == checked_as);
@@ -104,18 +115,18 @@ impl Sound {
                     name,
                     target,
                     faults: own.map(|check| check.fault).collect(),
-                    passed_on: false,
                 }
             })
             .collect();
 
         let (mut places, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
+        let mut passed_on = Vec::new();
         let mut pass_on = |name: &str, target: DataType| {
             let found = columns.iter().position(|column| column.name == name);
             places.push(match found {
                 Some(at) => {
-                    columns[at].passed_on = true;
-                    Place::Read(at)
+                    passed_on.push(at);
+                    Place::Slot(passed_on.len() - 1)
                 }
                 None => Place::Absent,
             });
@@ -155,7 +166,7 @@ impl Sound {
             as_of,
             page_id: page_id.expect("the table has it"),
             columns,
-
+            passed_on,
             places,
             output: Arc::new(Schema::new(fields)),
         }
@@ -166,27 +177,38 @@ impl Sound {
         self.output.clone()
     }
 
+    /// The pages.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Columns of [`Slots`] that order the rows of a page: list, slot and impression.
+    pub(super) fn order_within_page(&self) -> [usize; 3] {
+        ["list_id", "slot", "impression_id"].map(|name| {
+            let mut names = self.passed_on.iter().map(|&at| &self.columns[at].name);
+            names
+                .position(|passed_on| passed_on == name)
+                .expect("it is required")
+        })
+    }
+
     /// Which columns of a row group have to be read: those that are passed on, and those whose values
     /// could be unsound for all that its statistics say.
     pub(super) fn columns_of(&self, file: &ArrowReaderMetadata, group: usize) -> Vec<usize> {
         let metadata = file.metadata();
-        let wanted = self.columns.iter().filter(|column| {
-            column.passed_on || (!column.faults.is_empty() && !vouched(column, metadata, group))
+        let wanted = self.columns.iter().enumerate().filter(|(at, column)| {
+            self.passed_on.contains(at)
+                || (!column.faults.is_empty() && !vouched(column, metadata, group))
         });
-        let mut roots: Vec<usize> = wanted
-            .map(|column| {
-                file.schema()
-                    .index_of(&column.name)
-                    .expect("parts are alike")
-            })
-            .collect();
+        let place = |name: &str| file.schema().index_of(name).expect("parts are alike");
+        let mut roots: Vec<usize> = wanted.map(|(_, column)| place(&column.name)).collect();
         roots.sort_unstable();
         roots
     }
 
-    /// The rows of a batch whose pages count; none where one of them is not sound. Columns that were
-    /// not read are sound.
-    pub(super) fn rows(&self, batch: &RecordBatch) -> Result<Option<RecordBatch>, LogError> {
+    /// The placements of a batch whose pages count; none where one of them is not sound. Columns that
+    /// were not read are sound.
+    pub(super) fn slots(&self, batch: &RecordBatch) -> Result<Option<Slots>, LogError> {
         let mut read: Vec<Option<ArrayRef>> = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             let Some(given) = batch.column_by_name(&column.name) else {
@@ -200,24 +222,44 @@ impl Sound {
             read.push(Some(values));
         }
         let pages = read[self.page_id].as_ref().expect("it is always read");
-        let Some(pages) = self.pages.of(pages.as_primitive::<Int64Type>().values())? else {
+        let Some(pages) = self.pages.find(pages.as_primitive::<Int64Type>().values()) else {
             return Ok(None);
         };
+        let read = |&at: &usize| read[at].clone().expect("what is passed on is read");
+        let slots = Slots {
+            columns: self.passed_on.iter().map(read).collect(),
+            pages,
+        };
+        let shown = self.pages.shown();
+        let counts = |&page: &u32| shown[page as usize] <= self.as_of;
+        if slots.pages.values().iter().all(counts) {
+            return Ok(Some(slots));
+        }
+        let counts: BooleanArray = slots
+            .pages
+            .values()
+            .iter()
+            .map(|page| Some(counts(page)))
+            .collect();
+        let kept = |values: &dyn Array| filter(values, &counts).map_err(failed);
+        let columns: Result<_, LogError> =
+            slots.columns.iter().map(|values| kept(values)).collect();
+        Ok(Some(Slots {
+            columns: columns?,
+            pages: kept(&slots.pages)?.as_primitive::<UInt32Type>().clone(),
+        }))
+    }
+
+    /// The same with what their pages say.
+    pub(super) fn rows(&self, slots: &Slots) -> Result<RecordBatch, LogError> {
+        let pages = self.pages.columns(&slots.pages)?;
         let columns = self.places.iter().zip(self.output.fields());
         let columns = columns.map(|(place, field)| match place {
-            Place::Read(at) => read[*at].clone().expect("what is passed on is read"),
+            Place::Slot(at) => slots.columns[*at].clone(),
             Place::Page(at) => pages[*at].clone(),
-            Place::Absent => new_null_array(field.data_type(), batch.num_rows()),
+            Place::Absent => new_null_array(field.data_type(), slots.pages.len()),
         });
-        let rows = RecordBatch::try_new(self.output.clone(), columns.collect()).map_err(failed)?;
-        let shown = pages[0].as_primitive::<Int64Type>().values();
-        if shown.iter().all(|&ts| ts <= self.as_of) {
-            return Ok(Some(rows));
-        }
-        let counts: BooleanArray = shown.iter().map(|&ts| Some(ts <= self.as_of)).collect();
-        filter_record_batch(&rows, &counts)
-            .map(Some)
-            .map_err(failed)
+        RecordBatch::try_new(self.output.clone(), columns.collect()).map_err(failed)
     }
 }
 

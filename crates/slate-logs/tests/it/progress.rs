@@ -33,7 +33,8 @@ impl Progress for Heard {
     fn end(&self) {}
 }
 
-fn heard(passes: u32) -> Vec<Stage> {
+/// What a job with halo and sequences tells in so many passes; without them where `alone`.
+fn heard(passes: u32, alone: bool) -> Vec<Stage> {
     let mut log = Log::default();
     for page in 0..40 {
         let ts = START + page * DAY / 4;
@@ -44,12 +45,12 @@ fn heard(passes: u32) -> Vec<Stage> {
         }
     }
     let options = AttributionOptions {
-        halo: true,
+        halo: !alone,
         pairs: Some(PairOptions {
             days: 30,
             ..PairOptions::default()
         }),
-        sequence: Some(SequenceOptions::default()),
+        sequence: (!alone).then(SequenceOptions::default),
         ..AttributionOptions::default()
     };
     let engine = EngineOptions {
@@ -67,7 +68,7 @@ fn heard(passes: u32) -> Vec<Stage> {
 #[test]
 fn stages_go_through_as_many_rows_as_they_said() {
     for passes in [1, 3] {
-        let stages = heard(passes);
+        let stages = heard(passes, false);
         let names: Vec<&str> = stages.iter().map(|stage| stage.0.as_str()).collect();
         assert_eq!(
             names,
@@ -78,8 +79,8 @@ fn stages_go_through_as_many_rows_as_they_said() {
                 "order placements",
                 "match events",
                 "attribute events",
-                "count history",
                 "write sequences",
+                "count history",
                 "write examples",
             ]
         );
@@ -91,6 +92,30 @@ fn stages_go_through_as_many_rows_as_they_said() {
                     assert_eq!(Some(*rows), *total, "`{name}` in {passes} passes");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_seen_once_is_written_at_once() {
+    let stages = heard(1, true);
+    let names: Vec<&str> = stages.iter().map(|stage| stage.0.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "check the log",
+            "read events",
+            "load events",
+            "count history",
+            "order placements",
+            "match events",
+            "attribute events",
+            "write labels",
+        ]
+    );
+    for (name, total, rows) in &stages {
+        if ["order placements", "write labels"].contains(&name.as_str()) {
+            assert_eq!((*total, *rows), (Some(120), 120), "`{name}`");
         }
     }
 }
