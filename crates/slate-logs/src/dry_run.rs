@@ -30,7 +30,8 @@ pub struct DryRun {
     pub history_columns: Vec<String>,
     /// Jobs for the cluster that puts placements in order, if there is one.
     pub shards: Option<u32>,
-    /// The engine's plan for putting placements in order: the only query that reads them whole.
+    /// The engine's plan for putting placements in order, where it has to: a sound log that fits in memory
+    /// is put in order without it.
     pub plan: String,
 }
 

@@ -137,9 +137,9 @@ impl Engine {
         self.threads
     }
 
-    /// Whether so many bytes may be held outside the engine: half of its pool.
-    pub(crate) fn may_hold(&self, bytes: u64) -> bool {
-        self.pool.is_none_or(|pool| bytes <= pool / 2)
+    /// Most bytes that may be held outside the engine while it does nothing: half of its pool.
+    pub(crate) fn may_hold(&self) -> Option<u64> {
+        self.pool.map(|pool| pool / 2)
     }
 
     /// Most 64-bit keys that may be held to see whether they repeat: a quarter of the pool, half of it

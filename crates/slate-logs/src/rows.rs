@@ -42,8 +42,11 @@ pub(crate) const COLUMNS: [&str; 11] = [
     "user_id",
     "session_id",
     "seed_item_id",
-    "category",
+    CATEGORY_CODE,
 ];
+
+/// No name that a column of a log would have.
+pub(crate) const CATEGORY_CODE: &str = "slate.category_code";
 
 impl Rows {
     /// Columns in the order of [`COLUMNS`].

@@ -163,11 +163,9 @@ impl<'a> Cluster<'a> {
                 .await
             {
                 Ok(_) => Ok(()),
-                // Unknown, unimplemented, internal, unavailable: what a web server comes to.
-                Err(status) if [2, 12, 13, 14].contains(&(status.code() as i32)) => {
-                    Err(NO_SCHEDULER.to_owned())
-                }
-                Err(_) => Ok(()),
+                // Invalid argument or not found: an answer to the question.
+                Err(status) if [3, 5].contains(&(status.code() as i32)) => Ok(()),
+                Err(_) => Err(NO_SCHEDULER.to_owned()),
             }
         };
         tokio::time::timeout(Duration::from_secs(10), greeting)

@@ -1,10 +1,10 @@
 //! From a log to examples: one row for each usable placement, with what was known when it was shown
 //! and what became of it.
 //!
-//! The engine checks the log and puts the placements in one total order, `(page ts, page_id, list_id,
-//! slot, impression_id)`. From there the rows stream by and are never held: past the events that look
-//! for them, past the counters of history, into the file. What is held are events, keys and their
-//! counts, divided into as many passes as memory asks for.
+//! Placements come in one total order, `(page ts, page_id, list_id, slot, impression_id)`: read as they are
+//! stored, put in order in memory, sorted by the engine or by a cluster. From there the rows stream by:
+//! past the events that look for them, past the counters of history, into the file. What is held are
+//! events, keys and their counts, divided into as many passes as memory asks for.
 
 mod outputs;
 mod placements;
@@ -126,8 +126,11 @@ pub(crate) fn watched(
             let changed = source.changed_file();
             changed.or_else(|| source.damaged_file()).unwrap_or(error)
         }
-        // Nor does a cluster that reads another log than was counted.
-        LogError::Io { .. } | LogError::Shard { .. } => source.changed_file().unwrap_or(error),
+        // Nor does a cluster that reads another log than was counted, and what is there instead of a file
+        // looks damaged.
+        LogError::Io { .. } | LogError::Shard { .. } | LogError::Damaged { .. } => {
+            source.changed_file().unwrap_or(error)
+        }
         other => other,
     })?;
     match source.changed_file() {
@@ -162,9 +165,10 @@ impl Job<'_> {
         let mut checked = self.stage("check the log", self.check_reads(), || {
             check::check_log(self.engine, self.source, self.attribution, &advance)
         })?;
-        // A sound log need not be read once more to know it. But a watch sees rows once, and a cluster
-        // is asked for rows that are known to be sound.
-        let as_stored = self.watch.is_none() && self.cluster.is_none();
+        // A sound log need not be read once more to know it. But a watch sees rows once, a cluster is
+        // asked for rows that are known to be sound, and a text with unreadable lines is not sound.
+        let as_stored =
+            self.watch.is_none() && self.cluster.is_none() && self.source.slot.unread.is_none();
         if !as_stored {
             self.check_slots(&mut checked)?;
         }

@@ -86,15 +86,21 @@ impl Job<'_> {
     ) -> Result<Option<Placements>, LogError> {
         let slot = &self.source.slot;
         let extras: Vec<&Extra> = layout.slot_extras.iter().collect();
-        let mut stored = Stored::begin(self.engine, slot, as_of, &layout.shown, &extras)?;
+        let stored = Stored::begin(self.engine, slot, as_of, &layout.shown, &extras);
+        let mut stored = match stored {
+            // What does not fit into one column here, the engine may manage.
+            Err(LogError::Engine { .. }) => return Ok(None),
+            stored => stored?,
+        };
         let mut placements = self.pass(seen, &mut stored, layout, as_of, out)?;
-        let sortable = !stored.gave_up() && self.engine.may_hold(stored.bytes_to_sort());
-        if placements.is_none() && sortable {
+        if placements.is_none() && !stored.gave_up() && stored.may_be_sorted() {
             stored = stored.again_sorted();
             placements = self.pass(seen, &mut stored, layout, as_of, out)?;
         }
-        let sound = !stored.gave_up()
-            && (stored.impressions_ascend() || check::are_unique(self.engine, slot)?);
+        let (gave_up, ascend) = (stored.gave_up(), stored.impressions_ascend());
+        drop(stored);
+        let sound =
+            !gave_up && placements.is_some() && (ascend || check::are_unique(self.engine, slot)?);
         if !sound && matches!(placements, Some(Placements::Written(_))) {
             remove(out)?;
         }

@@ -5,11 +5,10 @@
 //! pass ends it all ([`Stored::gave_up`]). Then the engine reads the log, says what is wrong with which
 //! rows, and sorts.
 //!
-//! Threads take row groups in turn, and their batches are handed on in the order of the files. A log that is
-//! not stored in the order of the output is read again and held in memory, if there is enough, to be put in
-//! order there ([`Stored::again_sorted`]). Columns
-//! that are checked and not passed on are not even decoded where the statistics of a row group vouch
-//! for its whole numbers.
+//! Threads take row groups in turn, and their batches are handed on in the order of the files. A log
+//! that is not stored in the order of the output is read again and held in memory, if there is enough,
+//! to be put in order there ([`Stored::again_sorted`]). Columns that are checked and not passed on are
+//! not even decoded where the statistics of a row group vouch for its whole numbers.
 
 mod pages;
 mod sorted;
@@ -17,17 +16,17 @@ mod sound;
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
 use self::pages::Pages;
 use self::sorted::Sorted;
-use self::sound::{Slots, Sound};
+use self::sound::{Impressions, Slots, Sound};
 use crate::LogError;
 use crate::engine::Engine;
 use crate::order::Ordered;
@@ -38,8 +37,8 @@ use crate::tables::Extra;
 const ROWS: usize = 8192;
 /// The same where batches are held to be sorted: the fewer, the sooner rows are found in them.
 const ROWS_HELD: usize = 65_536;
-/// Batches of each thread that may wait: a row group of 200 thousand rows.
-const WAITING: usize = 24;
+/// Batches that may wait, of all threads together: with two threads a row group of 200 thousand rows each.
+const WAITING: usize = 48;
 /// Most threads: more would only hold more batches.
 const MOST_THREADS: usize = 8;
 
@@ -52,6 +51,8 @@ pub(crate) struct Stored {
     sorted: Option<Sorted>,
     /// Whether they are to be sorted.
     sort: bool,
+    /// Most bytes of placements that may be held to be sorted; none where there is no limit.
+    most: Option<u64>,
     last_impression: Option<i64>,
     ascending: bool,
 }
@@ -67,9 +68,9 @@ struct Reading {
 }
 
 enum Message {
-    Rows(RecordBatch),
+    Rows(RecordBatch, Impressions),
     /// Rows whose pages are laid beside them when they are sorted.
-    Slots(Slots),
+    Slots(Slots, Impressions),
     /// The end of a row group.
     End,
     /// Something the engine has to look at.
@@ -123,6 +124,7 @@ impl Stored {
             threads,
             sorted: None,
             sort: false,
+            most: engine.may_hold(),
             last_impression: None,
             ascending: true,
         })
@@ -138,18 +140,20 @@ impl Stored {
             threads: self.threads,
             sorted: None,
             sort: true,
+            most: self.most,
             last_impression: None,
             ascending: true,
         }
     }
 
-    /// Bytes that sorting holds, as far as they can be told from the columns.
-    pub(crate) fn bytes_to_sort(&self) -> u64 {
+    /// Whether numbers and places alone would fit: texts are only known when they are there.
+    pub(crate) fn may_be_sorted(&self) -> bool {
         let columns = self.work.sound.schema().fields().len() as u64;
-        self.work.source.rows * (16 + 10 * columns)
+        let bytes = self.work.source.rows * (16 + 8 * columns);
+        self.most.is_none_or(|most| bytes <= most)
     }
 
-    /// Whether the log is not what it has to be, so that what was given is void.
+    /// Whether the log is not what it has to be, or too large, so that what was given is void.
     pub(crate) fn gave_up(&self) -> bool {
         self.reading.gave_up
     }
@@ -159,10 +163,11 @@ impl Stored {
         self.ascending
     }
 
-    fn look_at(&mut self, impressions: &[i64]) {
-        for &impression in impressions {
-            self.ascending &= self.last_impression.is_none_or(|last| last < impression);
-            self.last_impression = Some(impression);
+    fn look_at(&mut self, ids: &Impressions) {
+        if let Some((first, last)) = ids.ends {
+            let follow = self.last_impression.is_none_or(|last| last < first);
+            self.ascending &= ids.ascend && follow;
+            self.last_impression = Some(last);
         }
     }
 }
@@ -174,12 +179,12 @@ impl Ordered for Stored {
 
     fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
         if self.sort && self.sorted.is_none() {
-            let [_, _, impression] = self.work.sound.order_within_page();
-            let mut batches = Vec::new();
+            let (mut batches, mut bytes) = (Vec::new(), 0);
             while let Some(message) = self.reading.next()? {
-                if let Message::Slots(slots) = message {
-                    let impressions = slots.columns[impression].clone();
-                    self.look_at(impressions.as_primitive::<Int64Type>().values());
+                if let Message::Slots(slots, impressions) = message {
+                    self.look_at(&impressions);
+                    bytes += slots.bytes();
+                    self.reading.gave_up |= self.most.is_some_and(|most| bytes > most);
                     batches.push(slots);
                 }
             }
@@ -191,21 +196,20 @@ impl Ordered for Stored {
         if let Some(sorted) = &mut self.sorted {
             return sorted.next(&self.work.sound);
         }
-        match self.reading.next()? {
-            Some(Message::Rows(rows)) => {
-                let impressions = rows.column(2).clone();
-                self.look_at(impressions.as_primitive::<Int64Type>().values());
-                Ok(Some(rows))
+        while let Some(Message::Rows(rows, impressions)) = self.reading.next()? {
+            self.look_at(&impressions);
+            if rows.num_rows() > 0 {
+                return Ok(Some(rows));
             }
-            _ => Ok(None),
         }
+        Ok(None)
     }
 }
 
 impl Reading {
     fn begin(work: &Arc<Work>, threads: usize, sort: bool) -> Self {
         let lanes = (0..threads).map(|lane| {
-            let (sender, receiver) = sync_channel(WAITING);
+            let (sender, receiver) = sync_channel(WAITING / threads);
             let work = work.clone();
             // Ends by itself: when it has sent all, or when nobody receives any more.
             thread::spawn(move || work.send(lane, threads, sort, &sender));
@@ -223,14 +227,12 @@ impl Reading {
     fn next(&mut self) -> Result<Option<Message>, LogError> {
         while !self.gave_up && self.group < self.groups {
             let lane = &self.lanes[self.group % self.lanes.len()];
-            match lane
-                .recv()
-                .expect("a thread sends the end of what it reads")
-            {
-                Message::End => self.group += 1,
-                Message::Unsound => self.gave_up = true,
-                Message::Failed(error) => return Err(error),
-                rows => return Ok(Some(rows)),
+            match lane.recv() {
+                Ok(Message::End) => self.group += 1,
+                // Where a decoder panicked, the engine will say what it thinks of the file.
+                Ok(Message::Unsound) | Err(RecvError) => self.gave_up = true,
+                Ok(Message::Failed(error)) => return Err(error),
+                Ok(rows) => return Ok(Some(rows)),
             }
         }
         Ok(None)
@@ -265,22 +267,27 @@ impl Work {
         sender: &SyncSender<Message>,
     ) -> Result<bool, LogError> {
         let (path, metadata) = (&self.source.files[at], &self.files[at]);
-        let roots = self.sound.columns_of(metadata, group);
+        let Some(roots) = self.sound.columns_of(metadata, group) else {
+            // Nobody listening is as good as being heard.
+            let _ = sender.send(Message::Unsound);
+            return Ok(false);
+        };
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+        let rows = metadata.metadata().row_group(group).num_rows().max(1) as usize;
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, metadata.clone());
         let batches = builder
             .with_row_groups(vec![group])
             .with_projection(mask)
-            .with_batch_size(if sort { ROWS_HELD } else { ROWS })
+            // Its buffers are as large as a batch, whatever is in them.
+            .with_batch_size(rows.min(if sort { ROWS_HELD } else { ROWS }))
             .build()
             .map_err(|source| damaged(path, source))?;
         for batch in batches {
             let batch = batch.map_err(|source| damaged(path, source.into()))?;
             let message = match self.sound.slots(&batch)? {
-                Some(slots) if slots.pages.is_empty() => continue,
-                Some(slots) if sort => Message::Slots(slots),
-                Some(slots) => Message::Rows(self.sound.rows(&slots)?),
+                Some((slots, ids)) if sort => Message::Slots(slots, ids),
+                Some((slots, ids)) => Message::Rows(self.sound.rows(&slots)?, ids),
                 None => Message::Unsound,
             };
             let go_on = !matches!(message, Message::Unsound);

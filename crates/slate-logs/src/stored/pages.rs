@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::history::IdMap;
 use crate::plan::OF_PAGES;
 
-const STAGE: &str = "look up pages";
+const STAGE: &str = "read placements";
 
 /// What [`Pages::columns`] gives first, in this order; columns that are only passed on follow.
 pub(super) const KNOWN: [&str; 4] = ["ts", "user_id", "session_id", "seed_item_id"];

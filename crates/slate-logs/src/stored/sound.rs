@@ -23,20 +23,22 @@ use crate::source::TableSource;
 use crate::tables::{self, Extra};
 
 /// Columns of every row, as the query names them; those of the page have a name there.
-const OF_EVERY_ROW: [(&str, From); 10] = [
-    ("list_id", From::Slot("list_id")),
-    ("page_id", From::Slot("page_id")),
-    ("impression_id", From::Slot("impression_id")),
-    ("ts", From::Page("ts")),
-    ("slot", From::Slot("slot")),
-    ("item_id", From::Slot("item_id")),
-    ("seller_id", From::Slot("seller_id")),
-    ("user_id", From::Page("user_id")),
-    ("session_id", From::Page("session_id")),
-    ("seed_item_id", From::Page("seed_item_id")),
+const OF_EVERY_ROW: [(&str, Of); 10] = [
+    ("list_id", Of::Slot("list_id")),
+    ("page_id", Of::Slot("page_id")),
+    ("impression_id", Of::Slot("impression_id")),
+    ("ts", Of::Page("ts")),
+    ("slot", Of::Slot("slot")),
+    ("item_id", Of::Slot("item_id")),
+    ("seller_id", Of::Slot("seller_id")),
+    ("user_id", Of::Page("user_id")),
+    ("session_id", Of::Page("session_id")),
+    ("seed_item_id", Of::Page("seed_item_id")),
 ];
+
+/// Whose column it is.
 #[derive(Clone, Copy)]
-enum From {
+enum Of {
     Slot(&'static str),
     Page(&'static str),
 }
@@ -78,6 +80,32 @@ pub(super) struct Slots {
     pub(super) columns: Vec<ArrayRef>,
     /// Where the page of each is.
     pub(super) pages: UInt32Array,
+}
+
+impl Slots {
+    /// What they hold, with their place in the order.
+    pub(super) fn bytes(&self) -> u64 {
+        let columns = self.columns.iter();
+        let columns: usize = columns.map(|values| values.get_array_memory_size()).sum();
+        (columns + 12 * self.pages.len()) as u64
+    }
+}
+
+/// The ids of the impressions of a batch, those of pages that do not count among them.
+pub(super) struct Impressions {
+    /// The first and the last; none of an empty batch.
+    pub(super) ends: Option<(i64, i64)>,
+    /// Whether each is larger than the one before.
+    pub(super) ascend: bool,
+}
+
+impl Impressions {
+    fn of(ids: &[i64]) -> Self {
+        Self {
+            ends: ids.first().copied().zip(ids.last().copied()),
+            ascend: ids.is_sorted_by(|a, b| a < b),
+        }
+    }
 }
 
 impl Sound {
@@ -133,7 +161,7 @@ impl Sound {
             fields.push(Arc::new(Field::new(name, target, true)));
         };
         for (_, from) in OF_EVERY_ROW {
-            if let From::Slot(name) = from {
+            if let Of::Slot(name) = from {
                 pass_on(name, DataType::Int64);
             }
         }
@@ -150,7 +178,7 @@ impl Sound {
             pass_on(&extra.name, target);
         }
         for (at, (name, from)) in OF_EVERY_ROW.iter().enumerate() {
-            if let From::Page(page) = from {
+            if let Of::Page(page) = from {
                 let known = KNOWN.iter().position(|known| known == page);
                 places.insert(at, Place::Page(known.expect("pages give it")));
                 fields.insert(at, Arc::new(Field::new(*name, DataType::Int64, true)));
@@ -193,22 +221,30 @@ impl Sound {
     }
 
     /// Which columns of a row group have to be read: those that are passed on, and those whose values
-    /// could be unsound for all that its statistics say.
-    pub(super) fn columns_of(&self, file: &ArrowReaderMetadata, group: usize) -> Vec<usize> {
+    /// could be unsound for all that its statistics say. None where the file has become another.
+    pub(super) fn columns_of(
+        &self,
+        file: &ArrowReaderMetadata,
+        group: usize,
+    ) -> Option<Vec<usize>> {
         let metadata = file.metadata();
         let wanted = self.columns.iter().enumerate().filter(|(at, column)| {
             self.passed_on.contains(at)
                 || (!column.faults.is_empty() && !vouched(column, metadata, group))
         });
-        let place = |name: &str| file.schema().index_of(name).expect("parts are alike");
-        let mut roots: Vec<usize> = wanted.map(|(_, column)| place(&column.name)).collect();
+        let place = |name: &str| file.schema().index_of(name).ok();
+        let roots = wanted.map(|(_, column)| place(&column.name));
+        let mut roots: Vec<usize> = roots.collect::<Option<_>>()?;
         roots.sort_unstable();
-        roots
+        Some(roots)
     }
 
     /// The placements of a batch whose pages count; none where one of them is not sound. Columns that
     /// were not read are sound.
-    pub(super) fn slots(&self, batch: &RecordBatch) -> Result<Option<Slots>, LogError> {
+    pub(super) fn slots(
+        &self,
+        batch: &RecordBatch,
+    ) -> Result<Option<(Slots, Impressions)>, LogError> {
         let mut read: Vec<Option<ArrayRef>> = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             let Some(given) = batch.column_by_name(&column.name) else {
@@ -232,22 +268,21 @@ impl Sound {
         };
         let shown = self.pages.shown();
         let counts = |&page: &u32| shown[page as usize] <= self.as_of;
+        let [_, _, impression] = self.order_within_page();
+        let ids = slots.columns[impression].as_primitive::<Int64Type>();
+        let impressions = Impressions::of(ids.values());
         if slots.pages.values().iter().all(counts) {
-            return Ok(Some(slots));
+            return Ok(Some((slots, impressions)));
         }
-        let counts: BooleanArray = slots
-            .pages
-            .values()
-            .iter()
-            .map(|page| Some(counts(page)))
-            .collect();
+        let counts = slots.pages.values().iter().map(|page| Some(counts(page)));
+        let counts: BooleanArray = counts.collect();
         let kept = |values: &dyn Array| filter(values, &counts).map_err(failed);
-        let columns: Result<_, LogError> =
-            slots.columns.iter().map(|values| kept(values)).collect();
-        Ok(Some(Slots {
-            columns: columns?,
+        let columns = slots.columns.iter().map(|values| kept(values));
+        let slots = Slots {
+            columns: columns.collect::<Result<_, _>>()?,
             pages: kept(&slots.pages)?.as_primitive::<UInt32Type>().clone(),
-        }))
+        };
+        Ok(Some((slots, impressions)))
     }
 
     /// The same with what their pages say.

@@ -65,7 +65,8 @@ fn shuffled(columns: &Columns, step: usize) -> Columns {
         .collect()
 }
 
-fn run(dir: &Path, engine: &EngineOptions) -> (String, Vec<u8>, Vec<u8>) {
+/// Hash and bytes of examples and sequences, then of examples alone.
+fn run(dir: &Path, engine: &EngineOptions) -> (String, Vec<u8>, Vec<u8>, Vec<u8>) {
     let options = AttributionOptions {
         history_keys: vec![
             HistoryKey::Item,
@@ -88,11 +89,14 @@ fn run(dir: &Path, engine: &EngineOptions) -> (String, Vec<u8>, Vec<u8>) {
         fs::remove_file(dir.join(file)).unwrap();
         bytes
     };
-    (
-        summary.hash,
-        taken("examples.parquet"),
-        taken("sequences.parquet"),
-    )
+    let (examples, sequences) = (taken("examples.parquet"), taken("sequences.parquet"));
+    // Without sequences nobody needs the placements twice.
+    let options = AttributionOptions {
+        sequence: None,
+        ..options
+    };
+    assert_eq!(run_with(dir, &options, engine).unwrap().hash, summary.hash);
+    (summary.hash, examples, sequences, taken("examples.parquet"))
 }
 
 #[test]

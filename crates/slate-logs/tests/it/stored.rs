@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::compute::{cast, concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use slate_logs::{
@@ -70,10 +73,19 @@ fn write_in_parts(dir: &Path, log: &Log, slots: &RecordBatch) {
 }
 
 fn run(dir: &Path, threads: usize, columns: &ExampleColumns) -> (ExamplesSummary, RecordBatch) {
+    run_with(dir, threads, columns, AttributionOptions::default())
+}
+
+fn run_with(
+    dir: &Path,
+    threads: usize,
+    columns: &ExampleColumns,
+    options: AttributionOptions,
+) -> (ExamplesSummary, RecordBatch) {
     let options = AttributionOptions {
         history_keys: vec![HistoryKey::Item, HistoryKey::User],
         max_reject_share: 0.1,
-        ..AttributionOptions::default()
+        ..options
     };
     let engine = EngineOptions {
         threads,
@@ -128,17 +140,111 @@ fn row_groups_parts_and_threads_change_nothing() {
         assert_eq!(given, rows);
     }
 
-    // The last two rows the other way round: a sort gives the same.
-    let mut order: Vec<u32> = (0..150).collect();
-    order.swap(148, 149);
-    let order = arrow::array::UInt32Array::from(order);
-    let swapped = arrow::compute::take_record_batch(&slots, &order).unwrap();
-    let parts = tempfile::tempdir().unwrap();
-    write_in_parts(parts.path(), &log, &swapped);
+    // The last two rows the other way round, pages backwards, no order at all: sorted in memory, and by
+    // the engine where one more row is unusable.
+    let swapped = (0..148).chain([149, 148]).collect();
+    let by_session = (0..50).rev().flat_map(|page| 3 * page..3 * page + 3);
+    let shuffled = (0..150).map(|row| row * 77 % 150).collect();
+    for order in [swapped, by_session.collect(), shuffled] {
+        let rows = reordered(&slots, order);
+        let parts = tempfile::tempdir().unwrap();
+        write_in_parts(parts.path(), &log, &rows);
+        let (summary, given) = run(parts.path(), 2, &ExampleColumns::All);
+        assert_eq!(
+            (summary.hash, given),
+            (expected.hash.clone(), whole_rows(&whole))
+        );
+
+        let again = rows.slice(0, 1);
+        let rows = concat_batches(&rows.schema(), [&rows, &again]).unwrap();
+        let parts = tempfile::tempdir().unwrap();
+        write_in_parts(parts.path(), &log, &rows);
+        let (summary, _) = run(parts.path(), 2, &ExampleColumns::All);
+        assert_eq!(summary.rejects[0].rows, 1);
+        assert_eq!(summary.hash, expected.hash);
+    }
+}
+
+/// What the log in one file gives.
+fn whole_rows(dir: &tempfile::TempDir) -> RecordBatch {
+    run(dir.path(), 1, &ExampleColumns::All).1
+}
+
+fn reordered(rows: &RecordBatch, order: Vec<u32>) -> RecordBatch {
+    take_record_batch(rows, &UInt32Array::from(order)).unwrap()
+}
+
+#[test]
+fn repeated_ids_are_found_also_among_rows_that_come_too_late() {
+    let (mut log, slots) = log();
+    // The last page is after the date of the labels, and one of its rows repeats an early id.
+    log.pages[49].ts += 20 * DAY;
+    let options = AttributionOptions {
+        label_as_of: Some("2026-01-20".to_owned()),
+        ..AttributionOptions::default()
+    };
+    let impressions = slots.column(slots.schema().index_of("impression_id").unwrap());
+    let spoilt = with(&slots, "impression_id", 147, &impressions.slice(0, 1));
+    let forwards = (0..150).collect();
+    let backwards = (0..150).rev().collect();
+    let seen: Vec<_> = [forwards, backwards]
+        .map(|order| {
+            let dir = tempfile::tempdir().unwrap();
+            write_in_parts(dir.path(), &log, &reordered(&spoilt, order));
+            let (summary, _) = run_with(dir.path(), 2, &ExampleColumns::All, options.clone());
+            (summary.hash, summary.rejects, summary.rows)
+        })
+        .into();
+    assert_eq!(seen[0].1[0].reason, "repeats the id of another row");
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[test]
+fn other_types_give_the_same_rows() {
+    let (log, slots) = log();
+    let plain = tempfile::tempdir().unwrap();
+    write_in_parts(plain.path(), &log, &slots);
+    let (expected, _) = run(plain.path(), 2, &ExampleColumns::All);
+    let kinds = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let types = [
+        ("slot", DataType::Int16),
+        ("item_id", DataType::Int32),
+        ("price", DataType::UInt32),
+        ("ad_rate", DataType::Decimal128(9, 4)),
+        ("kind", kinds),
+    ];
+    let (mut columns, mut fields) = (slots.columns().to_vec(), slots.schema().fields().to_vec());
+    for (name, data_type) in types {
+        let at = slots.schema().index_of(name).unwrap();
+        columns[at] = cast(&columns[at], &data_type).unwrap();
+        fields[at] = Field::new(name, data_type, true).into();
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let cast = RecordBatch::try_new(schema, columns).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write_in_parts(dir.path(), &log, &cast);
     assert_eq!(
-        run(parts.path(), 2, &ExampleColumns::All).0.hash,
+        run(dir.path(), 2, &ExampleColumns::All).0.hash,
         expected.hash
     );
+}
+
+#[test]
+fn a_column_of_ones_own_may_be_called_category() {
+    let (log, slots) = log();
+    let dir = tempfile::tempdir().unwrap();
+    log.write(dir.path());
+    let own = texts(&vec![Some("mine"); slots.num_rows()]);
+    let columns = log
+        .slot_table()
+        .into_iter()
+        .chain([("category", own.clone())]);
+    crate::log::write(
+        &dir.path().join("slot_impression.parquet"),
+        columns.collect(),
+    );
+    let (_, rows) = run(dir.path(), 2, &ExampleColumns::All);
+    assert_eq!(rows.column_by_name("category"), Some(&own));
 }
 
 #[test]

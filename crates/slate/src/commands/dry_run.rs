@@ -144,7 +144,7 @@ fn text(plan: &DryRun, more: &[(&'static str, u64)]) -> String {
             "\nThe cluster orders the placements in {shards} shards, each a share of this plan\n"
         ));
     }
-    text.push_str("\nThe engine's plan for the order of placements\n");
+    text.push_str("\nThe engine's plan for the order of placements, if they are not put in order without it\n");
     for line in plan.plan.lines() {
         // Projections list every column; the JSON has them whole.
         match line.char_indices().nth(WIDTH) {

@@ -190,12 +190,15 @@ fn rows_of_text_that_cannot_be_read_are_set_aside_with_their_place() {
             assert!(columns > 3);
             text = format!("{text}{bad_id}\n{bad_time}\nshort,row\n");
         }
+        if name == "slot_impression" {
+            text.push_str("short,row\n");
+        }
         write(folder.join(format!("logs/{name}.csv")), text);
     }
-    let lines = fs::read_to_string(folder.join("logs/event.csv"))
-        .unwrap()
-        .lines()
-        .count();
+    let [lines, slot_lines] = ["event", "slot_impression"].map(|name| {
+        let text = fs::read_to_string(folder.join(format!("logs/{name}.csv")));
+        text.unwrap().lines().count()
+    });
     let json = features(folder, "out", "--logs logs", &[]).done().json();
     assert_eq!(json["hash"], stored());
     let rejects = parquet_rows(&folder.join("out/rejects.parquet"));
@@ -216,10 +219,14 @@ fn rows_of_text_that_cannot_be_read_are_set_aside_with_their_place() {
             "event|||short,row {}|has another number of columns than the header",
             at(lines)
         ),
+        format!(
+            "slot_impression|||short,row (line {slot_lines} of logs/slot_impression.csv)|\
+             has another number of columns than the header"
+        ),
     ] {
         assert!(texts.contains(&expected), "{expected} in {texts:#?}");
     }
-    assert_eq!(json["rejects"].as_array().unwrap().len(), 3);
+    assert_eq!(json["rejects"].as_array().unwrap().len(), 4);
 }
 
 #[test]
