@@ -117,7 +117,7 @@ mod tests {
     use crate::engine::Engine;
 
     /// Each value alone is sound to the loop where it is sound to the engine.
-    fn check(faults: &[Fault], values: Vec<ArrayRef>) {
+    fn check(faults: &[Fault], values: &[ArrayRef]) {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::start(1, None, folder.path().join("work")).unwrap();
         let data_type = values[0].data_type().clone();
@@ -178,7 +178,7 @@ mod tests {
                 Fault::Negative,
                 Fault::Above(7),
             ],
-            whole.map(column).to_vec(),
+            &whole.map(column),
         );
         let real = [
             None,
@@ -203,13 +203,13 @@ mod tests {
                 Fault::NoProbability,
                 Fault::NotFinite,
             ],
-            real.map(column).to_vec(),
+            &real.map(column),
         );
         let texts = [None, Some(""), Some("view"), Some("View")];
         let column = |value| Arc::new(StringArray::from(vec![value])) as ArrayRef;
         check(
             &[Fault::Null, Fault::NoneOf(&["view", "click"])],
-            texts.map(column).to_vec(),
+            &texts.map(column),
         );
     }
 

@@ -237,18 +237,17 @@ impl Job<'_> {
         let before = self.cluster.executors().map_err(Failure::Ours)?;
         let mut file =
             ShardWriter::create(&self.options.folder, shard, self.census).map_err(Failure::Ours)?;
-        let ran = match self.census.shards[shard as usize].rows {
+        let ran = if self.census.shards[shard as usize].rows == 0 {
             // Nothing to ask for.
-            0 => Ok(()),
-            _ => {
-                let sql = plan::shard_rows(self.sql, shard, self.census.shards.len() as u32);
-                let watch = ballista::Watch {
-                    limit: self.options.timeout,
-                    executors: before.as_ref(),
-                    stopped: &self.stopped,
-                };
-                self.cluster.run(&sql, watch, |batch| file.write(batch))
-            }
+            Ok(())
+        } else {
+            let sql = plan::shard_rows(self.sql, shard, self.census.shards.len() as u32);
+            let watch = ballista::Watch {
+                limit: self.options.timeout,
+                executors: before.as_ref(),
+                stopped: &self.stopped,
+            };
+            self.cluster.run(&sql, watch, |batch| file.write(batch))
         };
         let ran = ran.and_then(|()| {
             let after = self.cluster.executors().map_err(Failure::Ours)?;

@@ -56,18 +56,18 @@ fn stem(shard: u32, census: &Census) -> String {
 /// decoded, and its rows are what the census says.
 pub(super) fn find(folder: &Path, shard: u32, census: &Census) -> Option<PathBuf> {
     let stem = stem(shard, census);
-    let mut names: Vec<String> = fs::read_dir(folder)
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.starts_with(&stem) && name.ends_with(".arrow"))
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "arrow"))
         .collect();
-    names.sort_unstable();
-    let paths = names.into_iter().map(|name| (folder.join(&name), name));
-    let mut whole = paths.filter(|(path, name)| {
-        hash_of(path).is_ok_and(|hash| *name == format!("{stem}{hash:016x}.arrow"))
+    paths.sort_unstable();
+    paths.into_iter().find(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(stem.as_bytes())
+            && hash_of(path).is_ok_and(|hash| name == format!("{stem}{hash:016x}.arrow").as_str())
             && holds(path, shard, census).is_ok()
-    });
-    whole.next().map(|(path, _)| path)
+    })
 }
 
 fn hash_of(path: &Path) -> io::Result<u64> {

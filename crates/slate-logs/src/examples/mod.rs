@@ -405,15 +405,12 @@ impl Job<'_> {
                 }
             }
         };
-        match held {
-            Some(events) => {
-                let clicks = events.iter().filter(|event| event.is("click"));
-                clicks.for_each(|event| add(event, 1, None));
-            }
-            None => {
-                let clicks = "SELECT * FROM events WHERE type = 'click'";
-                self.each_event(clicks, categories, |event| add(event, 1, None))?;
-            }
+        if let Some(events) = held {
+            let clicks = events.iter().filter(|event| event.is("click"));
+            clicks.for_each(|event| add(event, 1, None));
+        } else {
+            let clicks = "SELECT * FROM events WHERE type = 'click'";
+            self.each_event(clicks, categories, |event| add(event, 1, None))?;
         }
         for deal in deals.iter().filter(|deal| deal.event.is("purchase")) {
             add(&deal.event, 2, deal.undone);

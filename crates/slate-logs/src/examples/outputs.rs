@@ -137,7 +137,8 @@ impl Job<'_> {
         let mut labels = LabelColumns::new(&attributed.labels, attributed.mature);
         let rows = attributed.placements.len();
         let totals = match attributed.placements {
-            Placements::Written(Unlabelled { table, mut totals }) => {
+            Placements::Written(unlabelled) => {
+                let Unlabelled { table, mut totals } = *unlabelled;
                 self.progress.begin("write labels", Some(rows), "rows");
                 let give = |first, rows: usize| {
                     self.progress.advance(rows as u64);

@@ -44,7 +44,7 @@ pub(super) enum Placements {
     /// In a work file, to be read as often as needed.
     Kept(RowFiles),
     /// In the output already, but for their labels.
-    Written(Unlabelled),
+    Written(Box<Unlabelled>),
 }
 
 impl Placements {
@@ -136,7 +136,7 @@ impl Job<'_> {
         if written.is_none() {
             remove(out)?;
         }
-        Ok(written.map(Placements::Written))
+        Ok(written.map(|written| Placements::Written(Box::new(written))))
     }
 
     /// Prepares the history columns before any placement was seen: they look at events alone.

@@ -22,7 +22,9 @@ use std::thread;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 
 use self::pages::Pages;
 use self::sorted::Sorted;
@@ -100,7 +102,7 @@ impl Stored {
         let mut files = Vec::new();
         for path in &source.files {
             let file = open(path)?;
-            let metadata = ArrowReaderMetadata::load(&file, Default::default());
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
             files.push(metadata.map_err(|source| damaged(path, source))?);
         }
         let groups: Vec<(usize, usize)> = files

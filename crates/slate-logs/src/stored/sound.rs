@@ -86,7 +86,7 @@ impl Slots {
     /// What they hold, with their place in the order.
     pub(super) fn bytes(&self) -> u64 {
         let columns = self.columns.iter();
-        let columns: usize = columns.map(|values| values.get_array_memory_size()).sum();
+        let columns: usize = columns.map(Array::get_array_memory_size).sum();
         (columns + 12 * self.pages.len()) as u64
     }
 }
