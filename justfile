@@ -8,13 +8,17 @@ demo:
 test:
     cargo test --workspace
 
+# Run the tests of clusters, with real nodes on this machine.
+test-cluster:
+    cargo test -p slate -p slate-logs --features slate/cluster,slate-logs/cluster cluster
+
 # Keep the walls and the habits.
 tidy:
     cargo test -p slate-types --test tidy
 
 # Lint as CI does.
 lint:
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --features slate/cluster,slate-logs/cluster --all-targets -- -D warnings
 
 # Format.
 format:
