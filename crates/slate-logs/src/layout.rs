@@ -149,14 +149,7 @@ impl Layout {
             }
         }
 
-        let extra = |extra: &Extra, name: String| {
-            let data_type = if extra.text {
-                DataType::Utf8
-            } else {
-                DataType::Float64
-            };
-            Field::new(name, data_type, true)
-        };
+        let extra = |extra: &Extra, name: String| Field::new(name, extra.data_type(), true);
         let mut fields: Vec<Field> = shown.iter().copied().map(field).collect();
         fields.extend(slot_extras.iter().map(|x| extra(x, x.name.clone())));
         fields.extend(

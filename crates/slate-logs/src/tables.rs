@@ -27,6 +27,17 @@ pub(crate) struct Extra {
     pub(crate) text: bool,
 }
 
+impl Extra {
+    /// Its type in canonical form.
+    pub(crate) fn data_type(&self) -> DataType {
+        if self.text {
+            DataType::Utf8
+        } else {
+            DataType::Float64
+        }
+    }
+}
+
 /// A reason to set a row aside. Row codes count these from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Check {
@@ -83,7 +94,7 @@ pub(crate) fn canonical(table: &Table, source: Option<&TableSource>, extras: &[E
         ));
     }
     for extra in extras {
-        let target = if extra.text { "VARCHAR" } else { "DOUBLE" };
+        let target = sql_name(&extra.data_type());
         list.push(format!(
             "CAST({} AS {target}) AS {}",
             quote(&extra.name),
@@ -93,12 +104,28 @@ pub(crate) fn canonical(table: &Table, source: Option<&TableSource>, extras: &[E
     list.join(",\n  ")
 }
 
+/// The type of a column of the schema in canonical form.
+pub(crate) fn canonical_type(kind: ColumnKind) -> DataType {
+    match kind {
+        ColumnKind::Id | ColumnKind::Timestamp | ColumnKind::Money | ColumnKind::Count => {
+            DataType::Int64
+        }
+        ColumnKind::Text | ColumnKind::Choice(_) | ColumnKind::Bytes => DataType::Utf8,
+        ColumnKind::Rate | ColumnKind::Probability | ColumnKind::Number => DataType::Float64,
+    }
+}
+
+/// What the engine calls a canonical type.
+fn sql_name(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Int64 => "BIGINT",
+        DataType::Float64 => "DOUBLE",
+        _ => "VARCHAR",
+    }
+}
+
 fn value(column: &Column, given: Option<&DataType>) -> String {
-    let target = match column.kind {
-        ColumnKind::Id | ColumnKind::Timestamp | ColumnKind::Money | ColumnKind::Count => "BIGINT",
-        ColumnKind::Text | ColumnKind::Choice(_) | ColumnKind::Bytes => "VARCHAR",
-        ColumnKind::Rate | ColumnKind::Probability | ColumnKind::Number => "DOUBLE",
-    };
+    let target = sql_name(&canonical_type(column.kind));
     let name = quote(column.name);
     match given {
         None => format!("CAST(NULL AS {target})"),

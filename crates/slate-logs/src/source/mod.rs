@@ -105,21 +105,12 @@ impl LogSource {
         self.tables()
             .flat_map(|table| &table.files)
             .find_map(|file| {
-                let damaged = |source| LogError::Damaged {
-                    file: file.clone(),
-                    source,
-                };
-                let reader = File::open(file)
-                    .map_err(|source| LogError::Io {
-                        action: "open",
-                        path: file.clone(),
-                        source,
-                    })
-                    .and_then(|file| {
-                        ParquetRecordBatchReaderBuilder::try_new(file)
-                            .and_then(ParquetRecordBatchReaderBuilder::build)
-                            .map_err(damaged)
-                    });
+                let damaged = |source| damaged(file, source);
+                let reader = open_file(file).and_then(|file| {
+                    ParquetRecordBatchReaderBuilder::try_new(file)
+                        .and_then(ParquetRecordBatchReaderBuilder::build)
+                        .map_err(damaged)
+                });
                 match reader {
                     Err(error) => Some(error),
                     Ok(mut batches) => batches
@@ -322,20 +313,30 @@ fn read_table(
 }
 
 fn read_footer(path: &Path) -> Result<(SchemaRef, u64), LogError> {
-    let file = File::open(path).map_err(|source| LogError::Io {
+    let metadata = footer(path)?;
+    let rows = metadata.metadata().file_metadata().num_rows();
+    Ok((metadata.schema().clone(), rows.try_into().unwrap_or(0)))
+}
+
+/// What the footer of a Parquet file says.
+pub(crate) fn footer(path: &Path) -> Result<ArrowReaderMetadata, LogError> {
+    ArrowReaderMetadata::load(&open_file(path)?, ArrowReaderOptions::new())
+        .map_err(|source| damaged(path, source))
+}
+
+pub(crate) fn open_file(path: &Path) -> Result<File, LogError> {
+    File::open(path).map_err(|source| LogError::Io {
         action: "open",
         path: path.to_owned(),
         source,
-    })?;
-    let metadata =
-        ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|source| {
-            LogError::Damaged {
-                file: path.to_owned(),
-                source,
-            }
-        })?;
-    let rows = metadata.metadata().file_metadata().num_rows();
-    Ok((metadata.schema().clone(), rows.try_into().unwrap_or(0)))
+    })
+}
+
+pub(crate) fn damaged(file: &Path, source: ParquetError) -> LogError {
+    LogError::Damaged {
+        file: file.to_owned(),
+        source,
+    }
 }
 
 /// The first way in which a part does not look like the first part.

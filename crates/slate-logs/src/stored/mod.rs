@@ -14,7 +14,6 @@ mod pages;
 mod sorted;
 mod sound;
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread;
@@ -22,9 +21,7 @@ use std::thread;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
 use self::pages::Pages;
 use self::sorted::Sorted;
@@ -32,7 +29,7 @@ use self::sound::{Impressions, Slots, Sound};
 use crate::LogError;
 use crate::engine::Engine;
 use crate::order::Ordered;
-use crate::source::TableSource;
+use crate::source::{TableSource, damaged, footer, open_file};
 use crate::tables::Extra;
 
 /// Rows of a batch.
@@ -99,12 +96,8 @@ impl Stored {
         shown: &[&str],
         extras: &[&Extra],
     ) -> Result<Self, LogError> {
-        let mut files = Vec::new();
-        for path in &source.files {
-            let file = open(path)?;
-            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
-            files.push(metadata.map_err(|source| damaged(path, source))?);
-        }
+        let files = source.files.iter().map(|path| footer(path));
+        let files: Vec<ArrowReaderMetadata> = files.collect::<Result<_, _>>()?;
         let groups: Vec<(usize, usize)> = files
             .iter()
             .enumerate()
@@ -277,7 +270,7 @@ impl Work {
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
         let rows = metadata.metadata().row_group(group).num_rows().max(1) as usize;
         let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(open(path)?, metadata.clone());
+            ParquetRecordBatchReaderBuilder::new_with_metadata(open_file(path)?, metadata.clone());
         let batches = builder
             .with_row_groups(vec![group])
             .with_projection(mask)
@@ -298,20 +291,5 @@ impl Work {
             }
         }
         Ok(true)
-    }
-}
-
-fn open(path: &std::path::Path) -> Result<File, LogError> {
-    File::open(path).map_err(|source| LogError::Io {
-        action: "open",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn damaged(path: &std::path::Path, source: parquet::errors::ParquetError) -> LogError {
-    LogError::Damaged {
-        file: path.to_owned(),
-        source,
     }
 }

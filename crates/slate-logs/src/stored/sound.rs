@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
-use slate_types::log::{ColumnKind, SLOT_IMPRESSION};
+use slate_types::log::SLOT_IMPRESSION;
 
 use super::pages::{KNOWN, Pages, failed};
 use crate::LogError;
@@ -22,26 +22,19 @@ use crate::plan::OWN;
 use crate::source::TableSource;
 use crate::tables::{self, Extra};
 
-/// Columns of every row, as the query names them; those of the page have a name there.
-const OF_EVERY_ROW: [(&str, Of); 10] = [
-    ("list_id", Of::Slot("list_id")),
-    ("page_id", Of::Slot("page_id")),
-    ("impression_id", Of::Slot("impression_id")),
-    ("ts", Of::Page("ts")),
-    ("slot", Of::Slot("slot")),
-    ("item_id", Of::Slot("item_id")),
-    ("seller_id", Of::Slot("seller_id")),
-    ("user_id", Of::Page("user_id")),
-    ("session_id", Of::Page("session_id")),
-    ("seed_item_id", Of::Page("seed_item_id")),
+/// Columns of every row in the order of the query; those that [`KNOWN`] names are the page's.
+const OF_EVERY_ROW: [&str; 10] = [
+    "list_id",
+    "page_id",
+    "impression_id",
+    "ts",
+    "slot",
+    "item_id",
+    "seller_id",
+    "user_id",
+    "session_id",
+    "seed_item_id",
 ];
-
-/// Whose column it is.
-#[derive(Clone, Copy)]
-enum Of {
-    Slot(&'static str),
-    Page(&'static str),
-}
 
 /// Where a column of the output comes from.
 enum Place {
@@ -124,15 +117,14 @@ impl Sound {
             }
         };
         for column in tables::columns(source.table) {
-            add(column.name, canonical(column.kind), column.name);
+            add(
+                column.name,
+                tables::canonical_type(column.kind),
+                column.name,
+            );
         }
         for extra in &all_extras {
-            let target = if extra.text {
-                DataType::Utf8
-            } else {
-                DataType::Float64
-            };
-            add(&extra.name, target, &extra.alias);
+            add(&extra.name, extra.data_type(), &extra.alias);
         }
         let checks = tables::checks(source.table, &all_extras);
         let columns: Vec<Column> = columns
@@ -150,39 +142,27 @@ impl Sound {
         let (mut places, mut fields) = (Vec::new(), Vec::<FieldRef>::new());
         let mut passed_on = Vec::new();
         let mut pass_on = |name: &str, target: DataType| {
-            let found = columns.iter().position(|column| column.name == name);
-            places.push(match found {
-                Some(at) => {
+            let of_page = KNOWN.iter().position(|known| *known == name);
+            let of_slot = columns.iter().position(|column| column.name == name);
+            places.push(match (of_page, of_slot) {
+                (Some(at), _) => Place::Page(at),
+                (None, Some(at)) => {
                     passed_on.push(at);
                     Place::Slot(passed_on.len() - 1)
                 }
-                None => Place::Absent,
+                (None, None) => Place::Absent,
             });
             fields.push(Arc::new(Field::new(name, target, true)));
         };
-        for (_, from) in OF_EVERY_ROW {
-            if let Of::Slot(name) = from {
-                pass_on(name, DataType::Int64);
-            }
+        for name in OF_EVERY_ROW {
+            pass_on(name, DataType::Int64);
         }
         for name in OWN.iter().filter(|name| shown.contains(name)) {
             let column = SLOT_IMPRESSION.column(name).expect("the schema has it");
-            pass_on(name, canonical(column.kind));
+            pass_on(name, tables::canonical_type(column.kind));
         }
         for extra in extras {
-            let target = if extra.text {
-                DataType::Utf8
-            } else {
-                DataType::Float64
-            };
-            pass_on(&extra.name, target);
-        }
-        for (at, (name, from)) in OF_EVERY_ROW.iter().enumerate() {
-            if let Of::Page(page) = from {
-                let known = KNOWN.iter().position(|known| known == page);
-                places.insert(at, Place::Page(known.expect("pages give it")));
-                fields.insert(at, Arc::new(Field::new(*name, DataType::Int64, true)));
-            }
+            pass_on(&extra.name, extra.data_type());
         }
         for (field, at) in pages.passed_on().iter().zip(KNOWN.len()..) {
             places.push(Place::Page(at));
@@ -317,14 +297,4 @@ fn vouched(column: &Column, metadata: &ParquetMetaData, group: usize) -> bool {
         let mut faults = column.faults.iter();
         faults.all(|fault| *fault != Fault::Null && fault.spares(least, most))
     })
-}
-
-fn canonical(kind: ColumnKind) -> DataType {
-    match kind {
-        ColumnKind::Id | ColumnKind::Timestamp | ColumnKind::Money | ColumnKind::Count => {
-            DataType::Int64
-        }
-        ColumnKind::Text | ColumnKind::Choice(_) | ColumnKind::Bytes => DataType::Utf8,
-        ColumnKind::Rate | ColumnKind::Probability | ColumnKind::Number => DataType::Float64,
-    }
 }
