@@ -16,18 +16,19 @@ use std::{
 use slate_types::{ListOffsets, Progress, Split};
 
 use crate::{
-    Applier, Block, DatasetSummary, FeatureError, FeatureMap, FeatureSpec, LeftOut, Manifest,
-    Origin, SplitCounts, SplitRule, SplitSpec, TimeSplit,
+    Block, DatasetSummary, FeatureError, FeatureMap, FeatureSpec, LeftOut, Manifest, Origin,
+    SplitCounts, SplitRule, SplitSpec, TimeSplit,
     apply::Features,
     data::SplitData,
     dataset::sha256,
     examples::Examples,
-    export::{Format, PartWriter},
+    export::Format,
     fit::{Fitted, fit, readings, require_columns, require_sequences, tables},
     long_lists::Limited,
     manifest::MANIFEST_FILE,
     map::FEATURE_MAP_FILE,
     multi::ExtrasApplier,
+    parts::Mapping,
     ragged::Extras,
     sequences::Sequences,
     spec::ListLimit,
@@ -307,7 +308,7 @@ pub fn build(
             weights: &spec.weights,
             formats: outputs.formats,
         };
-        write(&source, &mut mapping, times, out, &mut manifest, progress)
+        mapping.write(&source, times, out, &mut manifest, progress)
     })?;
     finish(&map, &manifest, out)?;
     Ok(manifest.summary())
@@ -452,68 +453,6 @@ fn counts(moments: &[Moment], times: TimeSplit) -> BTreeMap<Split, SplitCounts> 
         split.last_ts = Some(moment.ts);
     }
     splits
-}
-
-/// What turns rows into arrays.
-struct Mapping<'a> {
-    map: &'a FeatureMap,
-    extras: ExtrasApplier<'a>,
-    /// Of each grade; 1 for all where empty.
-    weights: &'a [f64],
-    formats: &'a BTreeSet<Format>,
-}
-
-fn write(
-    source: &Examples,
-    mapping: &mut Mapping<'_>,
-    times: TimeSplit,
-    out: &Path,
-    manifest: &mut Manifest,
-    progress: &dyn Progress,
-) -> Result<(), FeatureError> {
-    let map = mapping.map;
-    let applier = Applier::new(map);
-    let mut columns = map.columns();
-    columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
-    let formats = mapping.formats;
-    let open = |split: Split| {
-        let counts = manifest.splits.get(&split).copied().unwrap_or_default();
-        PartWriter::create(out, split, map, counts, formats)
-    };
-    let mut writers = Split::ALL.map(|split| (split, None::<PartWriter>));
-    for block in source.blocks(&columns)? {
-        let block = block?;
-        let features = applier.apply(&block)?;
-        let extras = mapping.extras.apply(&block)?;
-        let matured = flags(&block, "matured")?;
-        let data = rows(&block, features, extras, mapping.weights)?;
-        let part = |list: usize| {
-            let fits = usable(&matured[data.lists.range(list)]);
-            fits.then(|| times.part(data.list_ts[list]))
-        };
-        let mut begin = 0;
-        while begin < data.lists.len() {
-            let split = part(begin);
-            let end = (begin..data.lists.len())
-                .find(|&list| part(list) != split)
-                .unwrap_or(data.lists.len());
-            if let Some((split, writer)) = writers.iter_mut().find(|(s, _)| Some(*s) == split) {
-                let writer = match writer {
-                    Some(writer) => writer,
-                    None => writer.insert(open(*split)?),
-                };
-                writer.write(&data, begin..end)?;
-            }
-            begin = end;
-        }
-        progress.advance(block.rows() as u64);
-    }
-    for (_, writer) in writers {
-        if let Some(writer) = writer {
-            writer.finish(out, formats, &mut manifest.files, &mut manifest.exports)?;
-        }
-    }
-    Ok(())
 }
 
 /// The arrays of one block.

@@ -118,6 +118,7 @@ impl Examples {
             path: self.path.clone(),
             batches: Ahead::new(batches, BATCHES_AHEAD),
             rest: None,
+            kept: None,
             first_row: 0,
             last_key: None,
             limit: self.limit,
@@ -135,8 +136,10 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Feature
 pub(crate) struct Blocks {
     path: PathBuf,
     batches: Ahead<Result<RecordBatch, ArrowError>>,
-    /// The last list of the batch before, which may go on.
+    /// The last list of what was read, which may go on.
     rest: Option<RecordBatch>,
+    /// What was read beyond the end of that list.
+    kept: Option<RecordBatch>,
     first_row: u64,
     /// Time, page and list of the last list given out.
     last_key: Option<[i64; 3]>,
@@ -156,36 +159,52 @@ impl Iterator for Blocks {
 impl Blocks {
     fn next_block(&mut self) -> Result<Option<Block>, FeatureError> {
         loop {
-            let Some(batch) = self.batches.next() else {
-                let Some(rest) = self.rest.take() else {
-                    return Ok(None);
-                };
-                let rows = rest.num_rows();
-                return self.give(&rest, rows).map(Some);
-            };
-            let batch = batch.map_err(FeatureError::arrow(&self.path))?;
-            let batch = match self.rest.take() {
-                None => batch,
-                Some(rest) => concat_batches(&batch.schema(), [&rest, &batch])
+            let next = match self.kept.take() {
+                Some(batch) => Some(batch),
+                None => self
+                    .batches
+                    .next()
+                    .transpose()
                     .map_err(FeatureError::arrow(&self.path))?,
             };
-            let ids = keys(&batch, &self.path, self.first_row)?;
-            let Some(last) = ids.last() else { continue };
-            let end = ids
-                .iter()
-                .rposition(|id| id != last)
-                .map_or(0, |row| row + 1);
-            self.rest = Some(batch.slice(end, batch.num_rows() - end));
+            let Some(batch) = next else {
+                let rest = self.rest.take();
+                return rest.map(|rest| self.give(&rest)).transpose();
+            };
+            let rows = batch.num_rows();
+            if rows == 0 {
+                continue;
+            }
+            let before = self.rest.as_ref().map_or(0, RecordBatch::num_rows);
+            let lists = keys(&batch, &self.path, self.first_row + before as u64)?;
+            if let Some(rest) = self.rest.take() {
+                // The list that was begun, to its end: a few rows, so that no more is copied.
+                let begun = keys(&rest, &self.path, self.first_row)?[0];
+                let end = lists.iter().take_while(|list| **list == begun).count();
+                let whole = [&rest, &batch.slice(0, end)];
+                let whole = concat_batches(&batch.schema(), whole);
+                let whole = whole.map_err(FeatureError::arrow(&self.path))?;
+                if end == rows {
+                    self.rest = Some(whole);
+                    continue;
+                }
+                self.kept = Some(batch.slice(end, rows - end));
+                return self.give(&whole).map(Some);
+            }
+            let last = lists[rows - 1];
+            let end = lists.iter().rposition(|list| *list != last);
+            let end = end.map_or(0, |row| row + 1);
+            self.rest = Some(batch.slice(end, rows - end));
             if end > 0 {
-                return self.give(&batch, end).map(Some);
+                return self.give(&batch.slice(0, end)).map(Some);
             }
         }
     }
 
-    /// The first `rows` rows as a block, their order checked.
-    fn give(&mut self, batch: &RecordBatch, rows: usize) -> Result<Block, FeatureError> {
-        let batch = batch.slice(0, rows);
-        let keys = keys(&batch, &self.path, self.first_row)?;
+    /// Rows of whole lists as a block, their order checked.
+    fn give(&mut self, batch: &RecordBatch) -> Result<Block, FeatureError> {
+        let rows = batch.num_rows();
+        let keys = keys(batch, &self.path, self.first_row)?;
         let lists = ListOffsets::from_runs(&keys);
         for range in lists.iter() {
             let key = keys[range.start];
@@ -213,8 +232,8 @@ impl Blocks {
             self.last_key = Some(key);
         }
         let (batch, lists, origin) = match self.limit {
-            None => (batch, lists, None),
-            Some(rule) => limit(&batch, lists, rule, &mut self.limited)
+            None => (batch.clone(), lists, None),
+            Some(rule) => limit(batch, lists, rule, &mut self.limited)
                 .map_err(FeatureError::arrow(&self.path))?,
         };
         let block = Block::new(&batch, lists, self.path.clone(), self.first_row)?;

@@ -39,6 +39,7 @@
 mod ahead;
 mod apply;
 mod batches;
+mod behind;
 mod block;
 mod build;
 mod data;
@@ -58,6 +59,7 @@ mod map;
 mod moments;
 mod multi;
 mod npy;
+mod parts;
 mod ragged;
 mod sequences;
 mod spec;

@@ -16,11 +16,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::FeatureError;
+use crate::{FeatureError, behind::Syncer};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Bytes converted at a time: large enough for fast input and output, small enough to forget.
 const CHUNK: usize = 1 << 16;
+/// Bytes after which the disk is asked to begin.
+const SYNCED: usize = 1 << 20;
 
 /// A number that has a NumPy type.
 pub(crate) trait Element: Copy {
@@ -70,6 +72,10 @@ pub(crate) struct Writer<T> {
     /// Of an array whose length is known only in the end: the bytes kept for its header.
     header: Option<usize>,
     bytes: Vec<u8>,
+    /// Brings what is written to the disk meanwhile.
+    syncer: Option<Syncer>,
+    /// Bytes written since it was asked to.
+    pending: usize,
     element: PhantomData<T>,
 }
 
@@ -85,6 +91,8 @@ impl<T: Element> Writer<T> {
             missing: shape.iter().product(),
             header: None,
             bytes: header(T::DTYPE, shape, 0),
+            syncer: None,
+            pending: 0,
             element: PhantomData,
         };
         writer.flush_chunk()?;
@@ -96,6 +104,12 @@ impl<T: Element> Writer<T> {
         let mut writer = Self::create(path, &[u64::MAX])?;
         writer.header = Some(header(T::DTYPE, &[u64::MAX], 0).len());
         Ok(writer)
+    }
+
+    /// Lets the disk begin before the end.
+    pub(crate) fn synced_by(mut self, syncer: Syncer) -> Self {
+        self.syncer = Some(syncer);
+        self
     }
 
     /// Appends numbers.
@@ -121,7 +135,14 @@ impl<T: Element> Writer<T> {
         self.file
             .write_all(&self.bytes)
             .map_err(FeatureError::io("write", &self.path))?;
+        self.pending += self.bytes.len();
         self.bytes.clear();
+        if let Some(syncer) = self.syncer.as_ref().filter(|_| self.pending >= SYNCED) {
+            self.pending = 0;
+            syncer
+                .ask(&self.path, self.file.get_ref())
+                .map_err(FeatureError::io("write", &self.path))?;
+        }
         Ok(())
     }
 

@@ -175,21 +175,31 @@ impl Counts {
 }
 
 /// Ids of a vocabulary, ready to look up.
-#[derive(Debug)]
-pub(crate) struct Ids(HashMap<Value<'static>, u32, FixedState>);
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    integers: HashMap<i64, u32, FixedState>,
+    texts: HashMap<String, u32, FixedState>,
+}
 
 impl Ids {
     pub(crate) fn new(values: &[String]) -> Self {
-        let own = |text: &String| match from_text(text) {
-            Value::Integer(number) => Value::Integer(number),
-            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
-        };
-        Self(values.iter().map(own).zip(1..).collect())
+        let mut ids = Self::default();
+        for (text, id) in values.iter().zip(1..) {
+            match from_text(text) {
+                Value::Integer(number) => ids.integers.insert(number, id),
+                Value::Text(text) => ids.texts.insert(text.into_owned(), id),
+            };
+        }
+        ids
     }
 
     /// 0 for a value that is not in the vocabulary.
     pub(crate) fn id(&self, value: &Value<'_>) -> u32 {
-        self.0.get(value).copied().unwrap_or(0)
+        let id = match value {
+            Value::Integer(number) => self.integers.get(number),
+            Value::Text(text) => self.texts.get(text.as_ref()),
+        };
+        id.copied().unwrap_or(0)
     }
 }
 

@@ -10,6 +10,7 @@ use slate_types::Split;
 
 use crate::{
     ArrayFile, FeatureError, FeatureMap,
+    behind::Behind,
     data::SplitData,
     extras_writer::ExtrasWriter,
     npy::{Element, Writer},
@@ -38,6 +39,7 @@ pub(crate) struct SplitWriter {
     list_ts: Writer<i64>,
     list_offsets: Writer<u64>,
     extras: ExtrasWriter,
+    behind: Behind,
 }
 
 /// Name of the file that holds an array.
@@ -57,27 +59,30 @@ impl SplitWriter {
         let folder = out.join(split.name());
         std::fs::create_dir(&folder).map_err(FeatureError::io("create", &folder))?;
         let (d, c) = (map.dense.len(), map.categorical.len());
+        let behind = Behind::new();
+        let place = (folder.as_path(), &behind);
         let mut writer = Self {
             split,
             widths: (d, c),
             rows: 0,
-            dense: open(&folder, "dense", &[rows, d as u64])?,
-            categorical: open(&folder, "categorical", &[rows, c as u64])?,
-            grade: open(&folder, "grade", &[rows])?,
-            click: open(&folder, "click", &[rows])?,
-            purchase: open(&folder, "purchase", &[rows])?,
-            weight: open(&folder, "weight", &[rows])?,
-            slot: open(&folder, "slot", &[rows])?,
-            propensity: open(&folder, "propensity", &[rows])?,
-            price: open(&folder, "price", &[rows])?,
-            ad_rate: open(&folder, "ad_rate", &[rows])?,
-            raw_score: open(&folder, "raw_score", &[rows])?,
-            item: open(&folder, "item", &[rows])?,
-            impression: open(&folder, "impression", &[rows])?,
-            list_id: open(&folder, "list_id", &[lists])?,
-            list_ts: open(&folder, "list_ts", &[lists])?,
-            list_offsets: open(&folder, "list_offsets", &[lists + 1])?,
+            dense: open(place, "dense", &[rows, d as u64])?,
+            categorical: open(place, "categorical", &[rows, c as u64])?,
+            grade: open(place, "grade", &[rows])?,
+            click: open(place, "click", &[rows])?,
+            purchase: open(place, "purchase", &[rows])?,
+            weight: open(place, "weight", &[rows])?,
+            slot: open(place, "slot", &[rows])?,
+            propensity: open(place, "propensity", &[rows])?,
+            price: open(place, "price", &[rows])?,
+            ad_rate: open(place, "ad_rate", &[rows])?,
+            raw_score: open(place, "raw_score", &[rows])?,
+            item: open(place, "item", &[rows])?,
+            impression: open(place, "impression", &[rows])?,
+            list_id: open(place, "list_id", &[lists])?,
+            list_ts: open(place, "list_ts", &[lists])?,
+            list_offsets: open(place, "list_offsets", &[lists + 1])?,
             extras: ExtrasWriter::create(&folder, map, lists, rows)?,
+            behind,
             folder,
         };
         writer.list_offsets.write(&[0])?;
@@ -146,12 +151,18 @@ impl SplitWriter {
         add("list_ts", self.list_ts.finish()?);
         add("list_offsets", self.list_offsets.finish()?);
         self.extras.finish(&mut add)?;
+        self.behind.finish()?;
         sync_folder(&self.folder)
     }
 }
 
-fn open<T: Element>(folder: &Path, array: &str, shape: &[u64]) -> Result<Writer<T>, FeatureError> {
-    Writer::create(&folder.join(format!("{array}.npy")), shape)
+fn open<T: Element>(
+    (folder, behind): (&Path, &Behind),
+    array: &str,
+    shape: &[u64],
+) -> Result<Writer<T>, FeatureError> {
+    let writer = Writer::create(&folder.join(format!("{array}.npy")), shape)?;
+    Ok(writer.synced_by(behind.syncer()))
 }
 
 /// Makes the names of a folder's files durable, where the system can.

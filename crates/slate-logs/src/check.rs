@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::faults::{EARLIEST, Fault, LATEST};
 use crate::rejects::{self, RejectCount};
 use crate::source::{LogSource, TableSource};
-use crate::tables::{self, Check, Extra};
+use crate::tables::{self, Check, Extra, Extras};
 use crate::{Attribution, LogError};
 
 const STAGE: &str = "check the rows of the log";
@@ -30,10 +30,7 @@ pub(crate) struct CheckedLog {
     slot: Option<TableCheck>,
     event: TableCheck,
     item: TableCheck,
-    pub(crate) slot_extras: Vec<Extra>,
-    pub(crate) item_extras: Vec<Extra>,
-    /// Columns that are neither in the schema nor numbers nor text: table, column.
-    pub(crate) ignored: Vec<(&'static str, String)>,
+    pub(crate) extras: Extras,
     /// Good events, duplicates included.
     pub(crate) events: u64,
     /// Whether some good events have one id.
@@ -75,7 +72,7 @@ impl CheckedLog {
             &SLOT_IMPRESSION,
             "slot",
             Some(&source.slot),
-            &self.slot_extras,
+            &self.extras.slot,
             told,
         )?;
         slot.limit(&source.slot, attribution.max_reject_share)?;
@@ -107,51 +104,61 @@ pub(crate) struct TableCheck {
     repeats: u64,
 }
 
-/// Checks all tables but the placements. `told` hears how many rows are read on the way; tables are read
-/// twice where keys repeat.
-pub(crate) fn check_log(
+/// A log whose good pages are known to the engine as `page_kept`.
+pub(crate) struct CheckedPages {
+    page: TableCheck,
+    /// Largest time of a good page.
+    last_ts: i64,
+}
+
+/// Checks the pages. `told` hears how many rows are read on the way; a table is read twice where keys
+/// repeat.
+pub(crate) fn check_pages(
     engine: &Engine,
     source: &LogSource,
     attribution: &Attribution,
     told: &dyn Fn(u64),
-) -> Result<CheckedLog, LogError> {
-    let mut ignored = Vec::new();
-    let mut extras_of = |source: Option<&TableSource>| match source {
-        None => Vec::new(),
-        Some(source) => {
-            let (extras, rest) = tables::extras(source);
-            ignored.extend(rest.into_iter().map(|name| (source.table.name, name)));
-            extras
-        }
-    };
-    let slot_extras = extras_of(Some(&source.slot));
-    let item_extras = extras_of(source.item.as_ref());
-
-    let check = |table: &'static Table, short, from: Option<&TableSource>, extras: &[Extra]| {
-        let checked = check_table(engine, table, short, from, extras, told)?;
-        if let Some(from) = from {
-            checked.limit(from, attribution.max_reject_share)?;
-        }
-        Ok(checked)
-    };
-    let page = check(&PAGE_IMPRESSION, "page", Some(&source.page), &[])?;
-    let event = check(&EVENT, "event", source.event.as_ref(), &[])?;
-    let item = check(&ITEM, "item", source.item.as_ref(), &item_extras)?;
-    let last_page = page
+) -> Result<CheckedPages, LogError> {
+    let from = Some(&source.page);
+    let page = check_table(engine, &PAGE_IMPRESSION, "page", from, &[], told)?;
+    page.limit(&source.page, attribution.max_reject_share)?;
+    let last_ts = page
         .last_ts
         .ok_or_else(|| nothing_left(source, "every page was set aside as unusable"))?;
-    Ok(CheckedLog {
-        slot_extras,
-        item_extras,
-        ignored,
-        events: event.good,
-        repeated_events: event.repeats > 0,
-        last_ts: event.last_ts.map_or(last_page, |last| last.max(last_page)),
-        page,
-        slot: None,
-        event,
-        item,
-    })
+    Ok(CheckedPages { page, last_ts })
+}
+
+impl CheckedPages {
+    /// Checks all other tables but the placements.
+    pub(crate) fn check_rest(
+        self,
+        engine: &Engine,
+        source: &LogSource,
+        attribution: &Attribution,
+        extras: Extras,
+        told: &dyn Fn(u64),
+    ) -> Result<CheckedLog, LogError> {
+        let check = |table, short, from: Option<&TableSource>, extras: &[Extra]| {
+            let checked = check_table(engine, table, short, from, extras, told)?;
+            if let Some(from) = from {
+                checked.limit(from, attribution.max_reject_share)?;
+            }
+            Ok(checked)
+        };
+        let event = check(&EVENT, "event", source.event.as_ref(), &[])?;
+        let item = check(&ITEM, "item", source.item.as_ref(), &extras.item)?;
+        let Self { page, last_ts } = self;
+        Ok(CheckedLog {
+            extras,
+            events: event.good,
+            repeated_events: event.repeats > 0,
+            last_ts: event.last_ts.map_or(last_ts, |last| last.max(last_ts)),
+            page,
+            slot: None,
+            event,
+            item,
+        })
+    }
 }
 
 /// Makes pages and placements known without looking at their rows; returns the extra columns of

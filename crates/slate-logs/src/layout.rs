@@ -6,9 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use crate::check::CheckedLog;
 use crate::rows;
-use crate::tables::Extra;
+use crate::tables::{Extra, Extras};
 use crate::{Attribution, plan};
 
 /// The columns of the output.
@@ -100,7 +99,7 @@ const LABELS: [(&str, DataType, bool); 7] = [
 
 impl Layout {
     pub(crate) fn new(
-        checked: &CheckedLog,
+        extras: &Extras,
         attribution: &Attribution,
         columns: &ExampleColumns,
     ) -> Self {
@@ -115,7 +114,7 @@ impl Layout {
                 .chain(&LABELS)
                 .map(|column| column.0.to_owned()),
         );
-        let mut ignored: Vec<String> = checked
+        let mut ignored: Vec<String> = extras
             .ignored
             .iter()
             .map(|(table, column)| format!("{table}.{column}"))
@@ -132,10 +131,8 @@ impl Layout {
             }
             chosen
         };
-        let mut slot_extras = choose(&checked.slot_extras, "slot_impression", |name| {
-            name.to_owned()
-        });
-        let mut item_extras = choose(&checked.item_extras, "item", plan::item_column);
+        let mut slot_extras = choose(&extras.slot, "slot_impression", str::to_owned);
+        let mut item_extras = choose(&extras.item, "item", plan::item_column);
         let mut shown: Vec<&(&str, DataType, bool)> = SHOWN.iter().collect();
         let mut counted = vec![true; history.len()];
         if let ExampleColumns::Only(only) = columns

@@ -10,7 +10,8 @@ use crate::tables::{Extra, quote};
 
 /// All events, repeats marked: the first of each id, by what had arrived and then by its columns, is
 /// copy 1. Only ids that repeat go through the window, which is slow for as many ids as there are.
-pub(crate) fn events(attribution: &Attribution, repeated: bool) -> String {
+/// Sellers and categories of items are only looked up where they are `wanted`.
+pub(crate) fn events(attribution: &Attribution, repeated: bool, wanted: bool) -> String {
     let seen = match attribution.label_as_of {
         None => "1".to_owned(),
         Some(as_of) => format!(
@@ -26,7 +27,12 @@ pub(crate) fn events(attribution: &Attribution, repeated: bool) -> String {
     } else {
         ("event_good", "")
     };
-    let known = |events: &str| fill(include_str!("sql/events.sql"), &[("events", events)]);
+    let template = if wanted {
+        include_str!("sql/events.sql")
+    } else {
+        include_str!("sql/events_alone.sql")
+    };
+    let known = |events: &str| fill(template, &[("events", events)]);
     let sql = format!(
         "{}{}",
         known(single),

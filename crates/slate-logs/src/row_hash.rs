@@ -82,17 +82,23 @@ impl RowHash {
         self.begun.extend(&self.rows);
     }
 
-    /// Takes the other columns of the rows that were begun first, and adds these rows.
-    pub(crate) fn end(&mut self, columns: &[ArrayRef]) {
+    /// What the other columns add to the sum: those of rows that were begun, the first of which comes
+    /// `first` after the first that was not ended.
+    pub(crate) fn rest(&self, first: usize, columns: &[ArrayRef]) -> u128 {
         let rows = columns.first().map_or(0, Array::len);
-        self.rows.clear();
-        self.rows.extend(self.begun.drain(..rows));
+        let begun = self.begun.range(first..first + rows);
+        let mut rows: Vec<Lanes> = begun.copied().collect();
         for column in columns {
-            fold_column(column, &mut self.rows);
+            fold_column(column, &mut rows);
         }
-        for &row in &self.rows {
-            self.sum = self.sum.wrapping_add(whole(row));
-        }
+        let hashes = rows.iter().map(|&row| whole(row));
+        hashes.fold(0, u128::wrapping_add)
+    }
+
+    /// Ends so many rows, those that were begun first, of which [`RowHash::rest`] gave this.
+    pub(crate) fn end(&mut self, rows: usize, rest: u128) {
+        self.begun.drain(..rows);
+        self.sum = self.sum.wrapping_add(rest);
     }
 
     /// 32 hexadecimal digits.
@@ -192,7 +198,12 @@ mod tests {
         let texts = parts
             .iter()
             .flat_map(|part| part.iter().map(|row| Some(row.1)));
-        hash.end(&[Arc::new(texts.collect::<StringArray>())]);
+        let texts: [ArrayRef; 1] = [Arc::new(texts.collect::<StringArray>())];
+        // In two parts, the last one first.
+        let half = texts[0].len() / 2;
+        let parts = [(half, texts[0].len() - half), (0, half)];
+        let rest = parts.map(|(first, rows)| hash.rest(first, &[texts[0].slice(first, rows)]));
+        hash.end(texts[0].len(), rest[0].wrapping_add(rest[1]));
         hash.finish()
     }
 
@@ -223,7 +234,7 @@ mod tests {
                         Arc::new(std::iter::once(value).collect::<Int64Array>())
                     });
                     hash.begin(&columns[..1]);
-                    hash.end(&columns[1..]);
+                    hash.end(1, hash.rest(0, &columns[1..]));
                     let number = u128::from_str_radix(&hash.finish(), 16).unwrap();
                     // Also in each lane alone.
                     assert!(seen.insert((0, number >> 64)));
@@ -239,7 +250,8 @@ mod tests {
         let of = |value: f64| {
             let mut hash = RowHash::new(&schema);
             hash.begin(&[Arc::new(Float64Array::from(vec![value])) as ArrayRef]);
-            hash.end(&[Arc::new(Float64Array::from(vec![value])) as ArrayRef]);
+            let rest = hash.rest(0, &[Arc::new(Float64Array::from(vec![value])) as ArrayRef]);
+            hash.end(1, rest);
             hash.finish()
         };
         assert_eq!(of(0.0), of(-0.0));

@@ -28,6 +28,11 @@ impl Maybe {
     pub(crate) fn get(&self, at: usize) -> Option<i64> {
         (!self.0.is_null(at)).then(|| self.0.value(at))
     }
+
+    /// The id, or any number where it is unknown.
+    pub(crate) fn bits(&self, at: usize) -> i64 {
+        self.0.value(at)
+    }
 }
 
 /// The columns of [`Rows`], in order; the last six may be null.

@@ -285,7 +285,7 @@ impl Merger {
             Arc::new(self.kinds.finish()),
             Arc::new(self.times.finish()),
         ];
-        self.writer.write(&columns)?;
+        self.writer.write(self.writer.conform(&columns)?)?;
         Ok(())
     }
 

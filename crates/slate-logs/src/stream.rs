@@ -1,6 +1,7 @@
 //! Rows on their way to the file: their labels, and the totals of what passes by.
 
 use std::io;
+use std::ops::Add;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -13,9 +14,9 @@ use crate::row_hash::RowHash;
 use crate::writer::TableWriter;
 
 /// The label columns of every row, from the labels of the few that have some.
+#[derive(Clone, Copy)]
 pub(crate) struct LabelColumns<'a> {
     labels: &'a [Label],
-    next: usize,
     /// How many rows, the first ones, have labels that cannot change any more.
     mature: u64,
 }
@@ -23,21 +24,19 @@ pub(crate) struct LabelColumns<'a> {
 impl<'a> LabelColumns<'a> {
     /// `labels` stand in the order of their rows, of which the first `mature` are mature.
     pub(crate) fn new(labels: &'a [Label], mature: u64) -> Self {
-        Self {
-            labels,
-            next: 0,
-            mature,
-        }
+        Self { labels, mature }
     }
 
     /// The columns of so many rows, the first of which has this place.
-    pub(crate) fn next(&mut self, first: u64, rows: usize) -> [ArrayRef; 7] {
+    pub(crate) fn of(self, first: u64, rows: usize) -> [ArrayRef; 7] {
         let mut of_row: Vec<Option<&Label>> = vec![None; rows];
-        while let Some(label) = self.labels.get(self.next)
-            && label.row < first + rows as u64
+        let begin = self.labels.partition_point(|label| label.row < first);
+        let end = first + rows as u64;
+        for label in self.labels[begin..]
+            .iter()
+            .take_while(|label| label.row < end)
         {
             of_row[(label.row - first) as usize] = Some(label);
-            self.next += 1;
         }
         let bytes = |value: &dyn Fn(&Label) -> u8| -> ArrayRef {
             let values = of_row.iter().map(|label| label.map_or(0, value));
@@ -65,32 +64,36 @@ impl<'a> LabelColumns<'a> {
     }
 }
 
-/// Runs `make`, which hands on the columns of one batch after the other, while a second thread encodes
-/// them and adds them up. Batches are written in the order in which they are made. Columns may stop at
-/// `labels_at`, where the labels begin, which then come later.
-pub(crate) fn write_behind(
+/// Runs `make`, which hands on one batch after the other, while a second thread makes them into columns,
+/// encodes these and adds them up. Batches are written in the order in which they are made. Columns may
+/// stop at `labels_at`, where the labels begin, which then come later.
+pub(crate) fn write_behind<T: Send>(
     table: TableWriter,
     totals: Totals,
     labels_at: usize,
-    make: impl FnOnce(&mut Write<'_>) -> Result<(), LogError>,
+    mut columns: impl FnMut(T) -> Result<Vec<ArrayRef>, LogError> + Send,
+    make: impl FnOnce(&mut Write<'_, T>) -> Result<(), LogError>,
 ) -> Result<(TableWriter, Totals), LogError> {
     let path = table.path().to_owned();
     thread::scope(|scope| {
-        let (send, receive) = mpsc::sync_channel::<Vec<ArrayRef>>(WAITING);
+        let (send, receive) = mpsc::sync_channel::<T>(WAITING);
         let writing = scope.spawn(move || {
             let (mut table, mut totals) = (table, totals);
-            for columns in receive {
-                let rows = table.write(&columns)?;
+            for batch in receive {
+                let rows = table.conform(&columns(batch)?)?;
                 let (shown, labels) = rows.columns().split_at(labels_at);
-                totals.add_shown(shown);
-                if !labels.is_empty() {
-                    totals.add_labels(labels);
-                }
+                let add = || {
+                    totals.add_shown(shown);
+                    if !labels.is_empty() {
+                        totals.add_labels(totals.of_labels(0, labels));
+                    }
+                };
+                rayon::join(|| table.write(rows.clone()), add).0?;
             }
             Ok((table, totals))
         });
-        let made = make(&mut |columns| {
-            send.send(columns).map_err(|_| LogError::Io {
+        let made = make(&mut |batch| {
+            send.send(batch).map_err(|_| LogError::Io {
                 action: "write",
                 path: path.clone(),
                 source: io::ErrorKind::BrokenPipe.into(),
@@ -109,8 +112,8 @@ pub(crate) fn write_behind(
     })
 }
 
-/// Hands on the columns of a batch.
-type Write<'a> = dyn FnMut(Vec<ArrayRef>) -> Result<(), LogError> + 'a;
+/// Hands on a batch.
+type Write<'a, T> = dyn FnMut(T) -> Result<(), LogError> + 'a;
 
 /// Batches that may wait for the writer.
 const WAITING: usize = 4;
@@ -164,19 +167,51 @@ impl Totals {
         self.hash.begin(columns);
     }
 
-    /// Takes the labels of the rows that came first of those whose labels are missing.
-    pub(crate) fn add_labels(&mut self, columns: &[ArrayRef]) {
+    /// What the labels of some rows add up to, the first of which comes `first` after the first whose labels
+    /// were not added.
+    pub(crate) fn of_labels(&self, first: usize, columns: &[ArrayRef]) -> LabelTotals {
         let flags = |at: usize| {
-            let values = columns[at].as_primitive::<UInt8Type>();
-            values
-                .values()
-                .iter()
-                .map(|&flag| u64::from(flag))
-                .sum::<u64>()
+            let values = columns[at].as_primitive::<UInt8Type>().values();
+            values.iter().map(|&flag| u64::from(flag)).sum::<u64>()
         };
-        self.clicks += flags(1);
-        self.purchases += flags(2);
-        self.matured += columns[3].as_boolean().true_count() as u64;
-        self.hash.end(columns);
+        LabelTotals {
+            rows: columns[0].len(),
+            matured: columns[3].as_boolean().true_count() as u64,
+            clicks: flags(1),
+            purchases: flags(2),
+            hash: self.hash.rest(first, columns),
+        }
+    }
+
+    /// Takes the labels of the rows that came first of those whose labels are missing.
+    pub(crate) fn add_labels(&mut self, labels: LabelTotals) {
+        self.matured += labels.matured;
+        self.clicks += labels.clicks;
+        self.purchases += labels.purchases;
+        self.hash.end(labels.rows, labels.hash);
+    }
+}
+
+/// What the labels of some rows add up to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LabelTotals {
+    rows: usize,
+    matured: u64,
+    clicks: u64,
+    purchases: u64,
+    hash: u128,
+}
+
+impl Add for LabelTotals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            matured: self.matured + other.matured,
+            clicks: self.clicks + other.clicks,
+            purchases: self.purchases + other.purchases,
+            hash: self.hash.wrapping_add(other.hash),
+        }
     }
 }

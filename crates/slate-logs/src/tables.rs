@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use slate_types::log::{Column, ColumnKind, Table};
 
 use crate::faults::Fault;
-use crate::source::{TableSource, is_number, is_text};
+use crate::source::{LogSource, TableSource, is_number, is_text};
 
 /// Largest slot: no page shows more, and a larger number is a mistake.
 const LAST_SLOT: i64 = 1_000_000;
@@ -51,6 +51,32 @@ pub(crate) struct Check {
     pub(crate) fault: Fault,
     /// Completes "`column` …".
     pub(crate) reason: String,
+}
+
+/// Columns of a log beyond the schema.
+pub(crate) struct Extras {
+    pub(crate) slot: Vec<Extra>,
+    pub(crate) item: Vec<Extra>,
+    /// Columns that are neither numbers nor text: table, column.
+    pub(crate) ignored: Vec<(&'static str, String)>,
+}
+
+impl Extras {
+    pub(crate) fn of(source: &LogSource) -> Self {
+        let mut ignored = Vec::new();
+        let mut used = |source: &TableSource| {
+            let (used, rest) = extras(source);
+            ignored.extend(rest.into_iter().map(|name| (source.table.name, name)));
+            used
+        };
+        let slot = used(&source.slot);
+        let item = source.item.as_ref().map(used).unwrap_or_default();
+        Self {
+            slot,
+            item,
+            ignored,
+        }
+    }
 }
 
 /// The numeric and text columns beyond the schema; others are returned as ignored.

@@ -33,13 +33,14 @@ const ROW_GROUP: usize = 131_072;
 pub(crate) enum Purpose {
     /// To be kept: small.
     Keep,
-    /// To be read by the next step and thrown away: quick to write and read.
+    /// To be read by the next step and thrown away: quick to write and read, and not made durable.
     Scratch,
 }
 
 /// A Parquet file being written.
 pub(crate) struct TableWriter {
     path: PathBuf,
+    purpose: Purpose,
     /// Of the columns that are written row by row.
     schema: SchemaRef,
     /// Of those that come when all the others are there.
@@ -81,7 +82,7 @@ impl TableWriter {
         properties = match purpose {
             Purpose::Keep => properties.set_compression(Compression::ZSTD(ZstdLevel::default())),
             Purpose::Scratch => properties
-                .set_compression(Compression::LZ4_RAW)
+                .set_compression(Compression::UNCOMPRESSED)
                 .set_dictionary_enabled(false)
                 .set_statistics_enabled(EnabledStatistics::None),
         };
@@ -108,6 +109,7 @@ impl TableWriter {
         })?;
         Ok(Self {
             path: path.to_owned(),
+            purpose,
             schema: Arc::new(Schema::new(schema.fields()[..late].to_vec())),
             late: Arc::new(Schema::new(schema.fields()[late..].to_vec())),
             file,
@@ -125,11 +127,18 @@ impl TableWriter {
         &self.path
     }
 
-    /// Appends rows; columns must stand in the order of the schema and are cast to its types.
-    /// Returns the rows as they are written.
-    pub(crate) fn write(&mut self, columns: &[ArrayRef]) -> Result<RecordBatch, LogError> {
-        let rows = self.conform(&self.schema, columns)?;
-        let mut batch = rows.clone();
+    /// Columns in the order of the schema, cast to its types: the late ones are not among them.
+    pub(crate) fn conform(&self, columns: &[ArrayRef]) -> Result<RecordBatch, LogError> {
+        let columns = columns.iter().zip(self.schema.fields());
+        let cast: Result<Vec<ArrayRef>, ArrowError> = columns
+            .map(|(column, field)| cast(column, field.data_type()))
+            .collect();
+        cast.and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns))
+            .map_err(|error| self.fail(error.into()))
+    }
+
+    /// Appends rows of the schema.
+    pub(crate) fn write(&mut self, mut batch: RecordBatch) -> Result<(), LogError> {
         while self.waiting_rows + batch.num_rows() >= CHUNK {
             let taken = CHUNK - self.waiting_rows;
             self.waiting.push(batch.slice(0, taken));
@@ -140,73 +149,60 @@ impl TableWriter {
             self.waiting_rows += batch.num_rows();
             self.waiting.push(batch);
         }
-        Ok(rows)
+        Ok(())
     }
 
-    /// Writes what is left and makes sure it is on the disk.
+    /// Writes what is left and, if it is to be kept, makes sure it is on the disk.
     pub(crate) fn finish(self) -> Result<(), LogError> {
-        self.finish_with(|_, _| Ok(Vec::new()), |_| {})
+        self.finish_with(|_, _| Vec::new())
     }
 
     /// The same where columns are missing: `give` is asked for those of so many rows, the first of which
-    /// has this place, and `seen` is shown them as they are written.
+    /// has this place, by several threads at once. They must have the types of the schema.
     pub(crate) fn finish_with(
         mut self,
-        mut give: impl FnMut(u64, usize) -> Result<Vec<ArrayRef>, LogError>,
-        mut seen: impl FnMut(&[ArrayRef]),
+        give: impl Fn(u64, usize) -> Vec<ArrayRef> + Sync,
     ) -> Result<(), LogError> {
         self.flush()?;
         if self.group_rows > 0 {
             self.end_group().map_err(|source| self.fail(source))?;
         }
         let mut first = 0;
-        for (mut chunks, rows) in std::mem::take(&mut self.unfinished) {
-            let columns = give(first, rows)?;
-            let columns = self.conform(&self.late, &columns)?;
-            seen(columns.columns());
-            let added = self.add_late(&mut chunks, &columns);
-            added
-                .and_then(|()| self.append(chunks))
-                .map_err(|source| self.fail(source))?;
+        let groups = std::mem::take(&mut self.unfinished);
+        let mut groups = groups.into_iter().map(|(chunks, rows)| {
+            let begin = first;
             first += rows as u64;
+            (chunks, begin, rows)
+        });
+        loop {
+            let some = groups.by_ref().take(rayon::current_num_threads());
+            let some: Vec<(Vec<ArrowColumnChunk>, u64, usize)> = some.collect();
+            if some.is_empty() {
+                break;
+            }
+            let (late, writers) = (&self.late, &self.groups);
+            let whole = some
+                .into_par_iter()
+                .map(|(chunks, begin, rows)| add_late(chunks, &give(begin, rows), late, writers));
+            let whole: Vec<Result<Vec<ArrowColumnChunk>, ParquetError>> = whole.collect();
+            for chunks in whole {
+                let appended = chunks.and_then(|chunks| self.append(chunks));
+                appended.map_err(|source| self.fail(source))?;
+            }
         }
         let path = self.path;
         let file = self.file.into_inner().map_err(|source| LogError::Write {
             path: path.clone(),
             source,
         })?;
+        if self.purpose == Purpose::Scratch {
+            return Ok(());
+        }
         file.sync_all().map_err(|source| LogError::Io {
             action: "write",
             path,
             source,
         })
-    }
-
-    /// Encodes the last columns of a row group.
-    fn add_late(
-        &self,
-        chunks: &mut Vec<ArrowColumnChunk>,
-        columns: &RecordBatch,
-    ) -> Result<(), ParquetError> {
-        let mut writers = self.groups.create_column_writers(0)?;
-        let mut writers = writers.split_off(chunks.len());
-        for first in (0..columns.num_rows()).step_by(CHUNK) {
-            let rows = CHUNK.min(columns.num_rows() - first);
-            encode(&mut writers, &self.late, &columns.slice(first, rows))?;
-        }
-        chunks.extend(close(writers)?);
-        Ok(())
-    }
-
-    fn conform(&self, schema: &SchemaRef, columns: &[ArrayRef]) -> Result<RecordBatch, LogError> {
-        let fields = schema.fields();
-        let cast: Result<Vec<ArrayRef>, ArrowError> = columns
-            .iter()
-            .zip(fields)
-            .map(|(column, field)| cast(column, field.data_type()))
-            .collect();
-        cast.and_then(|columns| RecordBatch::try_new(schema.clone(), columns))
-            .map_err(|error| self.fail(error.into()))
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
@@ -270,6 +266,24 @@ fn encode(
     })
 }
 
+/// Encodes the last columns of a row group and adds them to the others.
+fn add_late(
+    mut chunks: Vec<ArrowColumnChunk>,
+    columns: &[ArrayRef],
+    late: &SchemaRef,
+    groups: &ArrowRowGroupWriterFactory,
+) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    let columns = RecordBatch::try_new(late.clone(), columns.to_vec())?;
+    let mut writers = groups.create_column_writers(0)?;
+    let mut writers = writers.split_off(chunks.len());
+    for first in (0..columns.num_rows()).step_by(CHUNK) {
+        let rows = CHUNK.min(columns.num_rows() - first);
+        encode(&mut writers, late, &columns.slice(first, rows))?;
+    }
+    chunks.extend(close(writers)?);
+    Ok(chunks)
+}
+
 fn close(writers: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
     let closed = writers.into_par_iter().map(ArrowColumnWriter::close);
     closed.collect()
@@ -308,7 +322,8 @@ mod tests {
             let path = dir.path().join(format!("{size}.parquet"));
             let mut writer = TableWriter::create(&path, &schema(), &[], Purpose::Keep, 2).unwrap();
             for chunk in rows.chunks(size) {
-                writer.write(&columns(chunk)).unwrap();
+                let rows = writer.conform(&columns(chunk)).unwrap();
+                writer.write(rows).unwrap();
             }
             writer.finish().unwrap();
             files.push(std::fs::read(path).unwrap());
@@ -317,17 +332,14 @@ mod tests {
         let path = dir.path().join("late.parquet");
         let mut writer = TableWriter::create(&path, &schema(), &[], Purpose::Keep, 1).unwrap();
         for chunk in rows.chunks(3000) {
-            writer.write(&columns(chunk)[..1]).unwrap();
+            let rows = writer.conform(&columns(chunk)[..1]).unwrap();
+            writer.write(rows).unwrap();
         }
-        let mut seen = 0;
         let late = |first: u64, len: usize| {
             let first = first as usize;
-            Ok(columns(&rows[first..first + len]).split_off(1))
+            columns(&rows[first..first + len]).split_off(1)
         };
-        writer
-            .finish_with(late, |columns| seen += columns[0].len())
-            .unwrap();
-        assert_eq!(seen, rows.len());
+        writer.finish_with(late).unwrap();
         files.push(std::fs::read(path).unwrap());
         for other in &files[1..] {
             assert!(files[0] == *other);

@@ -182,22 +182,18 @@ fn credit(placement: &Placement, route: Route, counts: bool) -> Credit {
     }
 }
 
-/// Events between two words about progress.
-const TOLD: usize = 4096;
-
 /// First counted click of each placement, by row.
 pub(crate) type Clicked = HashMap<u64, i64, FixedState>;
 
 /// Runs rules 1 and 2 on events and all the placements they want. `placements` must stand in their
-/// order. Decisions come in the order of the events; that of a cancel is empty. Clicks that count are
-/// added to `clicked`. `told` hears of every event twice: clicks come before purchases.
+/// order. Decisions come in the order of the events; that of a cancel is empty. Beside them come the clicks
+/// that count.
 pub(crate) fn decide(
     events: &[Event],
     placements: &[Placement],
     rules: &Rules,
-    clicked: &mut Clicked,
-    told: &dyn Fn(u64),
-) -> Vec<Decision> {
+) -> (Vec<Decision>, Clicked) {
+    let mut clicked = Clicked::default();
     let named: HashMap<i64, usize, FixedState> = placements
         .iter()
         .enumerate()
@@ -229,13 +225,7 @@ pub(crate) fn decide(
         };
         events.len()
     ];
-    let step = |at: usize| {
-        if (at + 1).is_multiple_of(TOLD) {
-            told(TOLD as u64);
-        }
-    };
-    for (at, (event, decided)) in events.iter().zip(&mut decisions).enumerate() {
-        step(at);
+    for (event, decided) in events.iter().zip(&mut decisions) {
         let Some(window) = rules.window(event.kind) else {
             continue;
         };
@@ -262,9 +252,7 @@ pub(crate) fn decide(
             .contains_key(&placement.row)
             .then_some(placement.item)
     });
-    told((events.len() % TOLD) as u64);
-    for (at, (event, decided)) in events.iter().zip(&mut decisions).enumerate() {
-        step(at);
+    for (event, decided) in events.iter().zip(&mut decisions) {
         if !event.is("purchase") {
             continue;
         }
@@ -294,8 +282,7 @@ pub(crate) fn decide(
             });
         *decided = decision(event, &all, found);
     }
-    told((events.len() % TOLD) as u64);
-    decisions
+    (decisions, clicked)
 }
 
 /// Runs rule 3 on one purchase that rules 1 and 2 did not attribute.

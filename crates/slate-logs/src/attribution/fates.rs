@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use slate_types::log::EVENT_TYPES;
 
 use super::credit::{self, Clicked, Credit, Decision, Route, Rules};
@@ -98,6 +99,24 @@ pub(crate) struct Fates {
     pub(crate) watched: Vec<Fate>,
 }
 
+/// Events and all the placements they want: whatever shares an item is in one part.
+#[derive(Default)]
+pub(crate) struct Part {
+    pub(crate) events: Vec<Event>,
+    pub(crate) placements: Vec<Placement>,
+}
+
+impl Part {
+    /// What the rules say of each event, in the order of ids, in which the events are left; and the clicks
+    /// that count.
+    fn decide(&mut self, rules: &Rules) -> (Vec<Decision>, Clicked) {
+        // In one order, whatever the engine's threads did.
+        self.events.sort_unstable_by_key(|event| event.id);
+        self.placements.sort_unstable_by_key(Placement::order);
+        credit::decide(&self.events, &self.placements, rules)
+    }
+}
+
 impl Decision {
     fn end(&self) -> End {
         match self.credit {
@@ -138,46 +157,62 @@ impl Fates {
         line.late += 1;
     }
 
-    /// Decides about the events of one pass; `placements` are all they want, in any order.
-    /// `told` hears of every event twice.
+    /// Decides about the events of one pass, which may be in any order, several parts at once. `told` hears
+    /// of every event.
     pub(crate) fn decide(
         &mut self,
-        events: &[Event],
-        placements: &mut [Placement],
+        parts: Vec<Part>,
         watch: &dyn Fn(&Event) -> bool,
         told: &dyn Fn(u64),
     ) {
-        placements.sort_unstable_by_key(Placement::order);
-        let decisions = credit::decide(events, placements, &self.rules, &mut self.clicked, told);
-        for (event, decision) in events.iter().zip(decisions) {
-            if event.is("purchase") || event.is("cancel") {
-                self.deals.push(Deal {
-                    event: *event,
-                    decision,
-                    undone: None,
-                });
-                continue;
+        let mut parts = parts.into_iter();
+        loop {
+            let mut some: Vec<Part> = parts.by_ref().take(rayon::current_num_threads()).collect();
+            if some.is_empty() {
+                return;
             }
-            let end = decision.end();
-            self.count(event, end, decision);
-            if let Some(credit) = decision.credit.filter(|credit| credit.counts) {
-                self.outcomes.extend(Outcome::of(
-                    event,
-                    credit.row,
-                    credit.shown,
-                    credit.route,
-                    &self.rules,
-                ));
+            let rules = &self.rules;
+            let decided = some.par_iter_mut().map(|part| part.decide(rules));
+            let decided: Vec<(Vec<Decision>, Clicked)> = decided.collect();
+            for (part, (decisions, clicked)) in some.iter().zip(decided) {
+                self.clicked.extend(clicked);
+                for (event, decision) in part.events.iter().zip(decisions) {
+                    self.take(event, decision, watch);
+                }
+                told(part.events.len() as u64);
             }
-            if watch(event) {
-                self.watched.push(Fate {
-                    event: *event,
-                    end,
-                    credit: decision.credit,
-                    early: decision.early,
-                    undone: None,
-                });
-            }
+        }
+    }
+
+    /// Notes what becomes of an event, unless that is settled later.
+    fn take(&mut self, event: &Event, decision: Decision, watch: &dyn Fn(&Event) -> bool) {
+        if event.is("purchase") || event.is("cancel") {
+            self.deals.push(Deal {
+                event: *event,
+                decision,
+                undone: None,
+            });
+            return;
+        }
+        let end = decision.end();
+        self.count(event, end, decision);
+        if let Some(credit) = decision.credit.filter(|credit| credit.counts) {
+            self.outcomes.extend(Outcome::of(
+                event,
+                credit.row,
+                credit.shown,
+                credit.route,
+                &self.rules,
+            ));
+        }
+        if watch(event) {
+            self.watched.push(Fate {
+                event: *event,
+                end,
+                credit: decision.credit,
+                early: decision.early,
+                undone: None,
+            });
         }
     }
 

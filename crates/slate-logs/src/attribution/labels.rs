@@ -1,5 +1,7 @@
 //! What became of a placement.
 
+use rayon::prelude::*;
+
 use super::credit::{Route, Rules};
 use super::event::Event;
 
@@ -76,7 +78,7 @@ pub(crate) struct Label {
 impl Label {
     /// The labels of all placements with an outcome, by row. Outcomes may come in any order.
     pub(crate) fn of(mut outcomes: Vec<Outcome>) -> Vec<Self> {
-        outcomes.sort_unstable();
+        outcomes.par_sort_unstable();
         outcomes
             .chunk_by(|a, b| a.row == b.row)
             .map(Self::of_one)

@@ -25,6 +25,8 @@ use crate::pairs::Sessions;
 use crate::passes::Memory;
 use crate::row_files::RowFiles;
 use crate::source::{LogSource, TableSource};
+use crate::stored::Stored;
+use crate::tables::Extras;
 use crate::trace::Watch;
 use crate::{
     Attribution, ClusterOptions, ClusterReport, EngineOptions, ExampleColumns, ExampleFiles,
@@ -162,13 +164,23 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self, out: ExampleFiles) -> Result<ExamplesSummary, LogError> {
         let advance = |rows| self.progress.advance(rows);
-        let mut checked = self.stage("check the log", self.check_reads(), || {
-            check::check_log(self.engine, self.source, self.attribution, &advance)
-        })?;
         // A sound log need not be read once more to know it. But a watch sees rows once, a cluster is
         // asked for rows that are known to be sound, and a text with unreadable lines is not sound.
         let as_stored =
             self.watch.is_none() && self.cluster.is_none() && self.source.slot.unread.is_none();
+        let extras = Extras::of(self.source);
+        let layout = match self.columns {
+            Some(columns) => Layout::new(&extras, self.attribution, columns),
+            None => Layout::labels(),
+        };
+        let (mut checked, early) = self.stage("check the log", self.check_reads(), || {
+            let (engine, source, rules) = (self.engine, self.source, self.attribution);
+            let pages = check::check_pages(engine, source, rules, &advance)?;
+            // Placements are read while all that follows goes on, if they may be held meanwhile.
+            let stored = (as_stored && !self.bounded).then(|| self.stored(&layout));
+            let checked = pages.check_rest(engine, source, rules, extras, &advance)?;
+            Ok((checked, stored.transpose()?))
+        })?;
         if !as_stored {
             self.check_slots(&mut checked)?;
         }
@@ -178,12 +190,14 @@ impl Job<'_> {
                 watch.begin(self.engine, self.source, &checked, as_of)
             })?;
         }
-        let layout = match self.columns {
-            Some(columns) => Layout::new(&checked, self.attribution, columns),
-            None => Layout::labels(),
-        };
         let written = self
-            .attribute(&mut checked, &layout, as_of, as_stored, out.examples)
+            .attribute(
+                &mut checked,
+                &layout,
+                as_of,
+                (as_stored, early),
+                out.examples,
+            )
             .and_then(|attributed| {
                 if !checked.reject_queries().is_empty() {
                     self.write_rejects(&checked, out.rejects)?;
@@ -223,7 +237,7 @@ impl Job<'_> {
         checked: &mut CheckedLog,
         layout: &Layout,
         as_of: i64,
-        as_stored: bool,
+        (as_stored, early): (bool, Option<Option<Stored>>),
         out: &Path,
     ) -> Result<Attributed, LogError> {
         let mut categories = Texts::default();
@@ -235,16 +249,23 @@ impl Job<'_> {
         let mut fates = Fates::new(rules);
         let advance = |rows| self.progress.advance(rows);
         let (events, items) = (self.rows("event"), self.rows("item"));
-        // Where ids repeat, both kinds of events are read apart.
-        let readings = 1 + u64::from(checked.repeated_events);
-        self.stage("read events", readings * (events + items), || {
-            let sql = plan::events(self.attribution, checked.repeated_events);
-            self.engine
-                .materialise("read events", "events", &sql, &advance)
-        })?;
+        let wanted = self.columns.is_some() || self.attribution.halo;
+        let sql = plan::events(self.attribution, checked.repeated_events, wanted);
+        if as_stored && self.at_once() && self.attribution.pairs.is_none() {
+            self.engine.view("events", &sql)?;
+        } else {
+            // They are read several times. Where ids repeat, both kinds of events are read apart.
+            let readings = 1 + u64::from(checked.repeated_events);
+            self.stage("read events", readings * (events + items), || {
+                self.engine
+                    .materialise("read events", "events", &sql, &advance)
+            })?;
+        }
         let matcher = self.stage("load events", events, || {
             let (fates, categories) = (&mut fates, &mut categories);
-            Matcher::load(self.engine, (0, self.passes), fates, categories, &advance)
+            let passes = (0, self.passes);
+            let most = checked.events;
+            Matcher::load(self.engine, passes, most, fates, categories, &advance)
         })?;
         let mut seen = Seen {
             matcher,
@@ -254,7 +275,7 @@ impl Job<'_> {
             mature: 0,
         };
         let stored = if as_stored {
-            self.as_stored(&mut seen, layout, as_of, out)?
+            self.as_stored(&mut seen, early, layout, as_of, out)?
         } else {
             None
         };
@@ -286,7 +307,7 @@ impl Job<'_> {
         };
         let asked = |event: &Event| asked_about.contains(&event.id);
         let held = matcher.events().len() as u64;
-        self.stage("match events", 2 * held, || {
+        self.stage("match events", held, || {
             matcher.decide(&mut fates, &asked, &advance);
             Ok(())
         })?;
@@ -299,6 +320,7 @@ impl Job<'_> {
             matcher = Matcher::load(
                 self.engine,
                 (pass, self.passes),
+                checked.events,
                 &mut fates,
                 &mut categories,
                 &advance,
@@ -317,8 +339,7 @@ impl Job<'_> {
             let wanted = Wanted::by_seller(fates.unresolved());
             let mut found = Vec::new();
             placements.read(|rows, first| {
-                let wants = (0..rows.len()).filter(|&at| wanted.wants(rows, at));
-                found.extend(wants.map(|at| Placement::of(rows, at, first)));
+                found.extend(wanted.among(rows).map(|at| Placement::of(rows, at, first)));
                 self.progress.advance(rows.len() as u64);
                 Ok(())
             })?;

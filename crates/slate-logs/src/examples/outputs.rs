@@ -1,7 +1,9 @@
 //! What a job leaves behind: rows set aside, sequences, examples.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::ArrayRef;
 
 use super::{Attributed, EXAMPLES_FORMAT, Job, Placements};
 use crate::beside::{Beside, Halves};
@@ -12,7 +14,7 @@ use crate::order::Ordered;
 use crate::rejects;
 use crate::rows::Rows;
 use crate::sequences::{Merger, PassWriter, Past};
-use crate::stream::{LabelColumns, Totals, write_behind};
+use crate::stream::{LabelColumns, LabelTotals, Totals, write_behind};
 use crate::writer::{Purpose, TableWriter};
 use crate::{ExamplesSummary, LogError, date};
 
@@ -65,7 +67,7 @@ impl Job<'_> {
         let mut writer =
             TableWriter::create(path, &schema, &format, Purpose::Keep, schema.fields().len())?;
         while let Some(batch) = batches.next()? {
-            writer.write(batch.columns())?;
+            writer.write(writer.conform(batch.columns())?)?;
         }
         writer.finish()
     }
@@ -106,7 +108,11 @@ impl Job<'_> {
         let table = self.table(layout, as_of, out, layout.labels_at)?;
         let totals = Totals::new(&layout.schema);
         let (mut len, mut last, mut in_order) = (0, None, true);
-        let (table, totals) = write_behind(table, totals, layout.labels_at, |write| {
+        let whole = |(mut columns, rows): (Vec<ArrayRef>, Rows)| {
+            columns.extend(history.count(&rows)?);
+            Ok(columns)
+        };
+        let (table, totals) = write_behind(table, totals, layout.labels_at, whole, |write| {
             while let Some(batch) = batches.next()? {
                 let known = halves.narrow(&batch)?;
                 let rows = Rows::of(&known);
@@ -116,10 +122,8 @@ impl Job<'_> {
                 }
                 let rest = halves.rest(&batch)?;
                 each(&rows, len);
-                let mut columns = places.columns(&known, &rest);
-                columns.extend(history.count(&rows)?);
-                write(columns)?;
                 len += rows.len() as u64;
+                write((places.columns(&known, &rest), rows))?;
             }
             Ok(())
         })?;
@@ -134,17 +138,23 @@ impl Job<'_> {
         layout: Layout,
         out: &Path,
     ) -> Result<ExamplesSummary, LogError> {
-        let mut labels = LabelColumns::new(&attributed.labels, attributed.mature);
+        let labels = LabelColumns::new(&attributed.labels, attributed.mature);
         let rows = attributed.placements.len();
         let totals = match attributed.placements {
             Placements::Written(unlabelled) => {
                 let Unlabelled { table, mut totals } = *unlabelled;
                 self.progress.begin("write labels", Some(rows), "rows");
-                let give = |first, rows: usize| {
+                let sum = Mutex::new(LabelTotals::default());
+                // Sums do not tell in which order the threads came.
+                table.finish_with(|first, rows| {
+                    let columns = labels.of(first, rows);
+                    let part = totals.of_labels(first as usize, &columns);
+                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                    *sum = *sum + part;
                     self.progress.advance(rows as u64);
-                    Ok(labels.next(first, rows).to_vec())
-                };
-                table.finish_with(give, |columns| totals.add_labels(columns))?;
+                    columns.to_vec()
+                })?;
+                totals.add_labels(sum.into_inner().unwrap_or_else(PoisonError::into_inner));
                 totals
             }
             Placements::Kept(ref files) => {
@@ -153,14 +163,16 @@ impl Job<'_> {
                 let totals = Totals::new(&layout.schema);
                 self.progress.begin("write examples", Some(rows), "rows");
                 let places = layout.places(&files.rest_columns);
-                let (table, totals) = write_behind(table, totals, layout.labels_at, |write| {
+                let whole = |(mut columns, rows, first): (Vec<ArrayRef>, Rows, u64)| {
+                    columns.extend(history.count(&rows)?);
+                    columns.extend(labels.of(first, rows.len()));
+                    self.progress.advance(rows.len() as u64);
+                    Ok(columns)
+                };
+                let at = layout.labels_at;
+                let (table, totals) = write_behind(table, totals, at, whole, |write| {
                     files.read_whole(|known, rest, first| {
-                        let rows = Rows::of(known);
-                        let mut columns = places.columns(known, rest);
-                        columns.extend(history.count(&rows)?);
-                        columns.extend(labels.next(first, rows.len()));
-                        self.progress.advance(rows.len() as u64);
-                        write(columns)
+                        write((places.columns(known, rest), Rows::of(known), first))
                     })
                 })?;
                 table.finish()?;

@@ -70,31 +70,46 @@ impl Placements {
 impl Job<'_> {
     /// Whether nothing needs the placements after they have been seen once: then they are written at once,
     /// and their labels in the end.
-    fn at_once(&self) -> bool {
+    pub(super) fn at_once(&self) -> bool {
         let Attribution { halo, sequence, .. } = self.attribution;
         self.passes == 1 && !self.bounded && !halo && sequence.is_none()
     }
 
-    /// The placements of a sound log, as they are stored or put in order in memory. None where the log is
-    /// not sound, or out of order and too large.
+    /// Begins to read the placements of a log that may be sound; its pages are known. None where only the
+    /// engine can put them in order.
+    pub(super) fn stored(&self, layout: &Layout) -> Result<Option<Stored>, LogError> {
+        // Without a date the labels are as of the last row of the log, and every page counts.
+        let as_of = self.attribution.label_as_of.unwrap_or(i64::MAX);
+        let extras: Vec<&Extra> = layout.slot_extras.iter().collect();
+        let slot = &self.source.slot;
+        match Stored::begin(self.engine, slot, as_of, &layout.shown, &extras) {
+            // What does not fit into one column here, the engine may manage.
+            Err(LogError::Engine { .. }) => Ok(None),
+            stored => stored,
+        }
+    }
+
+    /// The placements of a sound log, as they are stored or put in order in memory; `early` where they are
+    /// being read already. None where the log is not sound, or out of order and too large.
     pub(super) fn as_stored(
         &self,
         seen: &mut Seen,
+        early: Option<Option<Stored>>,
         layout: &Layout,
         as_of: i64,
         out: &Path,
     ) -> Result<Option<Placements>, LogError> {
         let slot = &self.source.slot;
-        let extras: Vec<&Extra> = layout.slot_extras.iter().collect();
-        let stored = Stored::begin(self.engine, slot, as_of, &layout.shown, &extras);
-        let mut stored = match stored {
-            // What does not fit into one column here, the engine may manage.
-            Err(LogError::Engine { .. }) => return Ok(None),
-            stored => stored?,
+        let stored = early.map_or_else(|| self.stored(layout), Ok)?;
+        let Some(mut stored) = stored else {
+            return Ok(None);
         };
         let mut placements = self.pass(seen, &mut stored, layout, as_of, out)?;
-        if placements.is_none() && !stored.gave_up() && stored.may_be_sorted() {
-            stored = stored.again_sorted();
+        if placements.is_none() {
+            let Some(sorted) = stored.again_sorted() else {
+                return Ok(None);
+            };
+            stored = sorted;
             placements = self.pass(seen, &mut stored, layout, as_of, out)?;
         }
         let (gave_up, ascend) = (stored.gave_up(), stored.impressions_ascend());

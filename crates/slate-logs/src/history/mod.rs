@@ -163,14 +163,16 @@ impl History {
 
     /// The counts of the next rows, group by group, windows first within a group.
     pub(crate) fn count(&mut self, rows: &Rows) -> Result<Vec<ArrayRef>, LogError> {
-        let columns: Result<Vec<Vec<ArrayRef>>, LogError> = self
-            .groups
-            .par_iter_mut()
-            .map(|group| {
-                group.count(rows)?;
-                Ok(group.columns(rows.len()))
-            })
-            .collect();
+        let count = |group: &mut Group| -> Result<Vec<ArrayRef>, LogError> {
+            group.count(rows)?;
+            Ok(group.columns(rows.len()))
+        };
+        // One alone is not worth a word with other threads.
+        if let [group] = self.groups.as_mut_slice() {
+            return count(group);
+        }
+        let columns: Result<Vec<Vec<ArrayRef>>, LogError> =
+            self.groups.par_iter_mut().map(count).collect();
         Ok(columns?.into_iter().flatten().collect())
     }
 }

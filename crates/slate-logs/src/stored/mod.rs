@@ -5,10 +5,11 @@
 //! pass ends it all ([`Stored::gave_up`]). Then the engine reads the log, says what is wrong with which
 //! rows, and sorts.
 //!
-//! Threads take row groups in turn, and their batches are handed on in the order of the files. A log
-//! that is not stored in the order of the output is read again and held in memory, if there is enough,
-//! to be put in order there ([`Stored::again_sorted`]). Columns that are checked and not passed on are
-//! not even decoded where the statistics of a row group vouch for its whole numbers.
+//! Threads take row groups in turn, and one more hands their batches on in the order of the files, while
+//! whoever takes them does other things. A log that is not stored in the order of the output is held in
+//! memory, if there is enough, and put in order there; most often its first rows tell, else it is read
+//! again ([`Stored::again_sorted`]). Columns that are checked and not passed on are not even decoded where
+//! the statistics of a row group vouch for its whole numbers.
 
 mod pages;
 mod sorted;
@@ -21,7 +22,9 @@ use std::thread;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
 use self::pages::Pages;
 use self::sorted::Sorted;
@@ -40,18 +43,43 @@ const ROWS_HELD: usize = 65_536;
 const WAITING: usize = 48;
 /// Most threads: more would only hold more batches.
 const MOST_THREADS: usize = 8;
+/// Batches of rows that may wait to be taken.
+const READY: usize = 8;
 
-/// The placements of a sound log.
+/// The placements of a sound log, on their way from threads that read them.
 pub(crate) struct Stored {
     work: Arc<Work>,
     threads: usize,
+    /// Most bytes of placements that may be held to be sorted; none where there is no limit.
+    most: Option<u64>,
+    /// Whether they are sorted on the way.
+    sort: bool,
+    given: Receiver<Given>,
+    end: Option<End>,
+}
+
+/// What comes from the thread that hands rows on.
+enum Given {
+    Rows(RecordBatch),
+    End(End),
+    Failed(LogError),
+}
+
+/// How it ended.
+#[derive(Clone, Copy)]
+struct End {
+    gave_up: bool,
+    ascend: bool,
+}
+
+/// What hands rows on, on a thread of its own: whoever takes them finds the next ones made.
+struct Handing {
+    work: Arc<Work>,
+    sort: bool,
+    most: Option<u64>,
     reading: Reading,
     /// All rows in order, once they are there.
     sorted: Option<Sorted>,
-    /// Whether they are to be sorted.
-    sort: bool,
-    /// Most bytes of placements that may be held to be sorted; none where there is no limit.
-    most: Option<u64>,
     last_impression: Option<i64>,
     ascending: bool,
 }
@@ -88,14 +116,14 @@ struct Work {
 
 impl Stored {
     /// Begins to read. Pages up to `as_of` count; rows have those columns of a placement and its page
-    /// that are `shown`, and `extras`.
+    /// that are `shown`, and `extras`. None where they would have to be sorted and are too many.
     pub(crate) fn begin(
         engine: &Engine,
         source: &TableSource,
         as_of: i64,
         shown: &[&str],
         extras: &[&Extra],
-    ) -> Result<Self, LogError> {
+    ) -> Result<Option<Self>, LogError> {
         let files = source.files.iter().map(|path| footer(path));
         let files: Vec<ArrowReaderMetadata> = files.collect::<Result<_, _>>()?;
         let groups: Vec<(usize, usize)> = files
@@ -106,70 +134,103 @@ impl Stored {
             })
             .collect();
         let sound = Sound::new(source, Pages::read(engine, shown)?, as_of, shown, extras);
-        let threads = engine.threads().clamp(1, MOST_THREADS);
         let work = Arc::new(Work {
             source: source.clone(),
             files,
             groups,
             sound,
         });
-        Ok(Self {
-            reading: Reading::begin(&work, threads, false),
+        let sort = !work.seems_in_order()?;
+        let (threads, most) = (engine.threads().clamp(1, MOST_THREADS), engine.may_hold());
+        let fits = !sort || work.may_be_sorted(most);
+        Ok(fits.then(|| Self::hand_on(work, threads, most, sort)))
+    }
+
+    /// Reads everything once more, to give it in the order of the output; none where that cannot be, or
+    /// was done.
+    pub(crate) fn again_sorted(self) -> Option<Self> {
+        let again = !self.sort && !self.gave_up() && self.work.may_be_sorted(self.most);
+        // Those that still read end when nobody receives any more.
+        drop(self.given);
+        again.then(|| Self::hand_on(self.work, self.threads, self.most, true))
+    }
+
+    fn hand_on(work: Arc<Work>, threads: usize, most: Option<u64>, sort: bool) -> Self {
+        let (sender, given) = sync_channel(READY);
+        let handing = Handing {
+            reading: Reading::begin(&work, threads, sort),
+            work: work.clone(),
+            sort,
+            most,
+            sorted: None,
+            last_impression: None,
+            ascending: true,
+        };
+        thread::spawn(move || handing.run(&sender));
+        Self {
             work,
             threads,
-            sorted: None,
-            sort: false,
-            most: engine.may_hold(),
-            last_impression: None,
-            ascending: true,
-        })
-    }
-
-    /// Reads everything once more, to give it in the order of the output.
-    pub(crate) fn again_sorted(self) -> Self {
-        // Those that still read end when nobody receives any more.
-        drop(self.reading);
-        Self {
-            reading: Reading::begin(&self.work, self.threads, true),
-            work: self.work,
-            threads: self.threads,
-            sorted: None,
-            sort: true,
-            most: self.most,
-            last_impression: None,
-            ascending: true,
+            most,
+            sort,
+            given,
+            end: None,
         }
-    }
-
-    /// Whether numbers and places alone would fit: texts are only known when they are there.
-    pub(crate) fn may_be_sorted(&self) -> bool {
-        let columns = self.work.sound.schema().fields().len() as u64;
-        let bytes = self.work.source.rows * (16 + 8 * columns);
-        self.most.is_none_or(|most| bytes <= most)
     }
 
     /// Whether the log is not what it has to be, or too large, so that what was given is void.
     pub(crate) fn gave_up(&self) -> bool {
-        self.reading.gave_up
+        self.end.is_some_and(|end| end.gave_up)
     }
 
     /// Whether each impression had a larger id than the one before it in the files, so that none repeats.
     pub(crate) fn impressions_ascend(&self) -> bool {
-        self.ascending
-    }
-
-    fn look_at(&mut self, ids: &Impressions) {
-        if let Some((first, last)) = ids.ends {
-            let follow = self.last_impression.is_none_or(|last| last < first);
-            self.ascending &= ids.ascend && follow;
-            self.last_impression = Some(last);
-        }
+        self.end.is_some_and(|end| end.ascend)
     }
 }
 
 impl Ordered for Stored {
     fn schema(&self) -> SchemaRef {
         self.work.sound.schema()
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
+        if self.end.is_some() {
+            return Ok(None);
+        }
+        match self.given.recv() {
+            Ok(Given::Rows(rows)) => Ok(Some(rows)),
+            Ok(Given::Failed(error)) => Err(error),
+            Ok(Given::End(end)) => {
+                self.end = Some(end);
+                Ok(None)
+            }
+            // Where a thread panicked, the engine will say what it thinks of the file.
+            Err(RecvError) => {
+                let (gave_up, ascend) = (true, false);
+                self.end = Some(End { gave_up, ascend });
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Handing {
+    fn run(mut self, sender: &SyncSender<Given>) {
+        loop {
+            let given = match self.next() {
+                Ok(Some(rows)) => Given::Rows(rows),
+                Ok(None) => Given::End(End {
+                    gave_up: self.reading.gave_up,
+                    ascend: self.ascending,
+                }),
+                Err(error) => Given::Failed(error),
+            };
+            let go_on = matches!(given, Given::Rows(_));
+            // Nobody listening is as good as the end.
+            if sender.send(given).is_err() || !go_on {
+                return;
+            }
+        }
     }
 
     fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
@@ -198,6 +259,14 @@ impl Ordered for Stored {
             }
         }
         Ok(None)
+    }
+
+    fn look_at(&mut self, ids: &Impressions) {
+        if let Some((first, last)) = ids.ends {
+            let follow = self.last_impression.is_none_or(|last| last < first);
+            self.ascending &= ids.ascend && follow;
+            self.last_impression = Some(last);
+        }
     }
 }
 
@@ -235,6 +304,30 @@ impl Reading {
 }
 
 impl Work {
+    /// Whether the pages of the first rows come in the order of the output. A log in which they do is
+    /// most often in order as a whole, and one in which they do not never is.
+    fn seems_in_order(&self) -> Result<bool, LogError> {
+        let Some(&(at, group)) = self.groups.first() else {
+            return Ok(true);
+        };
+        let path = &self.source.files[at];
+        let first = self
+            .batches(at, group, ROWS)?
+            .and_then(|mut batches| batches.next());
+        let Some(batch) = first else { return Ok(true) };
+        let batch = batch.map_err(|source| damaged(path, source.into()))?;
+        // What is not sound is found by whoever reads it all.
+        let slots = self.sound.slots(&batch)?;
+        Ok(slots.is_none_or(|(slots, _)| self.sound.pages().ascend(&slots.pages)))
+    }
+
+    /// Whether numbers and places alone would fit: texts are only known when they are there.
+    fn may_be_sorted(&self, most: Option<u64>) -> bool {
+        let columns = self.sound.schema().fields().len() as u64;
+        let bytes = self.source.rows * (16 + 8 * columns);
+        most.is_none_or(|most| bytes <= most)
+    }
+
     /// Reads every `lanes`-th row group from the `lane`-th on.
     fn send(&self, lane: usize, lanes: usize, sort: bool, sender: &SyncSender<Message>) {
         for &(file, group) in self.groups.iter().skip(lane).step_by(lanes) {
@@ -261,23 +354,15 @@ impl Work {
         sort: bool,
         sender: &SyncSender<Message>,
     ) -> Result<bool, LogError> {
-        let (path, metadata) = (&self.source.files[at], &self.files[at]);
-        let Some(roots) = self.sound.columns_of(metadata, group) else {
+        let path = &self.source.files[at];
+        // Its buffers are as large as a batch, whatever is in them.
+        let rows = self.files[at].metadata().row_group(group).num_rows().max(1) as usize;
+        let size = rows.min(if sort { ROWS_HELD } else { ROWS });
+        let Some(batches) = self.batches(at, group, size)? else {
             // Nobody listening is as good as being heard.
             let _ = sender.send(Message::Unsound);
             return Ok(false);
         };
-        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
-        let rows = metadata.metadata().row_group(group).num_rows().max(1) as usize;
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(open_file(path)?, metadata.clone());
-        let batches = builder
-            .with_row_groups(vec![group])
-            .with_projection(mask)
-            // Its buffers are as large as a batch, whatever is in them.
-            .with_batch_size(rows.min(if sort { ROWS_HELD } else { ROWS }))
-            .build()
-            .map_err(|source| damaged(path, source))?;
         for batch in batches {
             let batch = batch.map_err(|source| damaged(path, source.into()))?;
             let message = match self.sound.slots(&batch)? {
@@ -291,5 +376,28 @@ impl Work {
             }
         }
         Ok(true)
+    }
+
+    /// The batches of a row group with the columns that have to be read; none where the file has become
+    /// another.
+    fn batches(
+        &self,
+        at: usize,
+        group: usize,
+        size: usize,
+    ) -> Result<Option<ParquetRecordBatchReader>, LogError> {
+        let (path, metadata) = (&self.source.files[at], &self.files[at]);
+        let Some(roots) = self.sound.columns_of(metadata, group) else {
+            return Ok(None);
+        };
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(open_file(path)?, metadata.clone());
+        let batches = builder
+            .with_row_groups(vec![group])
+            .with_projection(mask)
+            .with_batch_size(size)
+            .build();
+        batches.map(Some).map_err(|source| damaged(path, source))
     }
 }

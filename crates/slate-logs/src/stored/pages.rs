@@ -88,6 +88,13 @@ impl Pages {
         ranks
     }
 
+    /// Whether the pages at these places come in the order of the output.
+    pub(super) fn ascend(&self, places: &UInt32Array) -> bool {
+        let (shown, ids) = (self.shown(), self.ids.values());
+        let key = |&place: &u32| (shown[place as usize], ids[place as usize]);
+        places.values().is_sorted_by_key(key)
+    }
+
     /// Where these pages are; none where one of them is unknown.
     pub(super) fn find(&self, pages: &[i64]) -> Option<UInt32Array> {
         let ids = self.ids.values();

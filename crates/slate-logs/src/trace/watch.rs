@@ -91,7 +91,7 @@ impl Watch {
             return Err(self.unused(source, problem));
         }
         let on_page = format!("page_id = {page} ORDER BY list_id, slot, impression_id");
-        state.slots = select(&SLOT_IMPRESSION, "slot", &checked.slot_extras, &on_page)?;
+        state.slots = select(&SLOT_IMPRESSION, "slot", &checked.extras.slot, &on_page)?;
         let own = format!("SELECT impression_id FROM slot_all WHERE page_id = {page}");
         state.rejects = rejects.all("slot_impression", &own)?;
         if state.slots.is_empty() {
@@ -109,7 +109,7 @@ impl Watch {
             .filter_map(|row| row.get("item_id").whole()));
         if source.item.is_some() {
             let among = format!("item_id IN ({items}) ORDER BY item_id");
-            state.items = select(&ITEM, "item", &checked.item_extras, &among)?;
+            state.items = select(&ITEM, "item", &checked.extras.item, &among)?;
         }
         if let Some(person) = person(row.get("user_id").whole(), row.get("session_id").whole()) {
             let events =

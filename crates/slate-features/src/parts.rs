@@ -1,0 +1,162 @@
+//! Rows made into arrays and dealt out to the parts of a dataset.
+//!
+//! Three things go on at once: the next rows are decoded, those before them are made into numbers, and
+//! those before these are written.
+
+use std::{collections::BTreeSet, path::Path, sync::mpsc::sync_channel};
+
+use slate_types::{Progress, Split};
+
+use crate::{
+    Applier, FeatureError, FeatureMap, Manifest, TimeSplit,
+    build::{KNOWN_OR_NAN, REQUIRED, flags, rows, usable},
+    data::SplitData,
+    examples::Examples,
+    export::{Format, PartWriter},
+    multi::ExtrasApplier,
+};
+
+/// Blocks that may wait to be written.
+const WAITING: usize = 2;
+
+/// What turns rows into arrays.
+pub(crate) struct Mapping<'a> {
+    pub(crate) map: &'a FeatureMap,
+    pub(crate) extras: ExtrasApplier<'a>,
+    /// Of each grade; 1 for all where empty.
+    pub(crate) weights: &'a [f64],
+    pub(crate) formats: &'a BTreeSet<Format>,
+}
+
+/// What the writer is sent.
+enum Made {
+    /// Rows, and of each whether its label cannot change any more.
+    Rows(SplitData, Vec<u8>),
+    End,
+}
+
+impl Mapping<'_> {
+    /// Writes all rows into the parts they belong to; the manifest gets their files.
+    pub(crate) fn write(
+        &mut self,
+        source: &Examples,
+        times: TimeSplit,
+        out: &Path,
+        manifest: &mut Manifest,
+        progress: &dyn Progress,
+    ) -> Result<(), FeatureError> {
+        let (map, formats, weights) = (self.map, self.formats, self.weights);
+        let mut columns = map.columns();
+        columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
+        let blocks = source.blocks(&columns)?;
+        let (send, receive) = sync_channel::<Made>(WAITING);
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(move || {
+                let mut parts = Parts::new(map, times, out, formats);
+                for made in receive {
+                    match made {
+                        Made::Rows(data, matured) => {
+                            parts.write(&data, &matured, manifest)?;
+                            progress.advance(data.grade.len() as u64);
+                        }
+                        Made::End => return parts.finish(manifest),
+                    }
+                }
+                // No end: who made the rows has an error to tell.
+                Ok(())
+            });
+            let applier = Applier::new(map);
+            let make = || {
+                for block in blocks {
+                    let block = block?;
+                    let features = applier.apply(&block)?;
+                    let extras = self.extras.apply(&block)?;
+                    let matured = flags(&block, "matured")?;
+                    let data = rows(&block, features, extras, weights)?;
+                    if send.send(Made::Rows(data, matured)).is_err() {
+                        break;
+                    }
+                }
+                // Where nobody receives, the writer has an error to tell.
+                let _ = send.send(Made::End);
+                Ok(())
+            };
+            let made = make();
+            // Without this the writer would wait for more.
+            drop(send);
+            let written = match writing.join() {
+                Ok(written) => written,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            made.and(written)
+        })
+    }
+}
+
+/// The parts of a dataset, opened as rows for them come.
+struct Parts<'a> {
+    map: &'a FeatureMap,
+    times: TimeSplit,
+    out: &'a Path,
+    formats: &'a BTreeSet<Format>,
+    writers: [(Split, Option<PartWriter>); Split::ALL.len()],
+}
+
+impl<'a> Parts<'a> {
+    fn new(
+        map: &'a FeatureMap,
+        times: TimeSplit,
+        out: &'a Path,
+        formats: &'a BTreeSet<Format>,
+    ) -> Self {
+        Self {
+            map,
+            times,
+            out,
+            formats,
+            writers: Split::ALL.map(|split| (split, None)),
+        }
+    }
+
+    fn write(
+        &mut self,
+        data: &SplitData,
+        matured: &[u8],
+        manifest: &Manifest,
+    ) -> Result<(), FeatureError> {
+        let part = |list: usize| {
+            let fits = usable(&matured[data.lists.range(list)]);
+            fits.then(|| self.times.part(data.list_ts[list]))
+        };
+        let mut begin = 0;
+        while begin < data.lists.len() {
+            let split = part(begin);
+            let end = (begin..data.lists.len())
+                .find(|&list| part(list) != split)
+                .unwrap_or(data.lists.len());
+            if let Some((split, writer)) = self.writers.iter_mut().find(|(s, _)| Some(*s) == split)
+            {
+                let writer = match writer {
+                    Some(writer) => writer,
+                    None => {
+                        let counts = manifest.splits.get(split).copied().unwrap_or_default();
+                        let (out, map) = (self.out, self.map);
+                        let part = PartWriter::create(out, *split, map, counts, self.formats)?;
+                        writer.insert(part)
+                    }
+                };
+                writer.write(data, begin..end)?;
+            }
+            begin = end;
+        }
+        Ok(())
+    }
+
+    fn finish(self, manifest: &mut Manifest) -> Result<(), FeatureError> {
+        let Manifest { files, exports, .. } = manifest;
+        let writers = self.writers.into_iter().filter_map(|(_, writer)| writer);
+        writers
+            .map(|writer| writer.finish(self.out, self.formats, files, exports))
+            .collect()
+    }
+}
