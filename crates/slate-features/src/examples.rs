@@ -11,7 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef, error::ArrowError};
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    compute::concat_batches,
+    datatypes::{Int64Type, SchemaRef},
+    error::ArrowError,
+};
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use slate_types::{FormatVersion, ListOffsets};
 
@@ -245,14 +250,23 @@ impl Blocks {
 /// Time, page and list of each row.
 fn keys(batch: &RecordBatch, path: &Path, first_row: u64) -> Result<Vec<[i64; 3]>, FeatureError> {
     let indices = KEYS.map(|key| batch.schema().index_of(key).expect("keys are always read"));
-    let only_keys = batch.project(&indices).map_err(FeatureError::arrow(path))?;
-    // One list per row: this block is looked at and thrown away.
-    let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
-        .expect("a length of 1 is a list");
-    let block = Block::new(&only_keys, lists, path.to_path_buf(), first_row)?;
-    let [ts, page, list] = KEYS.map(|key| block.integers(key));
-    let (ts, page, list) = (ts?.values(), page?.values(), list?.values());
-    Ok((0..batch.num_rows())
-        .map(|row| [ts[row], page[row], list[row]])
-        .collect())
+    let as_they_are = indices.map(|index| {
+        let array = batch.column(index).as_primitive_opt::<Int64Type>()?;
+        (array.null_count() == 0).then(|| array.values().clone())
+    });
+    let [ts, page, list] = match as_they_are {
+        [Some(ts), Some(page), Some(list)] => [ts, page, list],
+        // Of another type, or with an error to tell.
+        _ => {
+            let only_keys = batch.project(&indices).map_err(FeatureError::arrow(path))?;
+            // One list per row: this block is looked at and thrown away.
+            let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
+                .expect("a length of 1 is a list");
+            let block = Block::new(&only_keys, lists, path.to_path_buf(), first_row)?;
+            let [ts, page, list] = KEYS.map(|key| block.integers(key));
+            [ts?, page?, list?].map(|array| array.values().clone())
+        }
+    };
+    let each = ts.iter().zip(&page).zip(&list);
+    Ok(each.map(|((&ts, &page), &list)| [ts, page, list]).collect())
 }

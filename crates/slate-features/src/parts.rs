@@ -5,10 +5,11 @@
 
 use std::{collections::BTreeSet, path::Path, sync::mpsc::sync_channel};
 
+use rayon::prelude::*;
 use slate_types::{Progress, Split};
 
 use crate::{
-    Applier, FeatureError, FeatureMap, Manifest, TimeSplit,
+    Applier, Block, Extras, FeatureError, FeatureMap, Manifest, TimeSplit,
     build::{KNOWN_OR_NAN, REQUIRED, flags, rows, usable},
     data::SplitData,
     examples::Examples,
@@ -16,8 +17,10 @@ use crate::{
     multi::ExtrasApplier,
 };
 
+/// Blocks that are made into numbers at once, by as many threads as there are.
+const AT_ONCE: usize = 8;
 /// Blocks that may wait to be written.
-const WAITING: usize = 2;
+const WAITING: usize = 8;
 
 /// What turns rows into arrays.
 pub(crate) struct Mapping<'a> {
@@ -67,14 +70,27 @@ impl Mapping<'_> {
             });
             let applier = Applier::new(map);
             let make = || {
-                for block in blocks {
-                    let block = block?;
-                    let features = applier.apply(&block)?;
-                    let extras = self.extras.apply(&block)?;
-                    let matured = flags(&block, "matured")?;
-                    let data = rows(&block, features, extras, weights)?;
-                    if send.send(Made::Rows(data, matured)).is_err() {
+                let mut blocks = blocks.into_iter();
+                loop {
+                    let some: Result<Vec<Block>, FeatureError> =
+                        blocks.by_ref().take(AT_ONCE).collect();
+                    let some = some?;
+                    if some.is_empty() {
                         break;
+                    }
+                    let extras = some.iter().map(|block| self.extras.apply(block));
+                    let extras: Vec<Extras> = extras.collect::<Result<_, _>>()?;
+                    let made = some.par_iter().zip(extras).map(|(block, extras)| {
+                        let features = applier.apply(block)?;
+                        let matured = flags(block, "matured")?;
+                        let data = rows(block, features, extras, weights)?;
+                        Ok(Made::Rows(data, matured))
+                    });
+                    let made: Vec<Result<Made, FeatureError>> = made.collect();
+                    for made in made {
+                        if send.send(made?).is_err() {
+                            return Ok(());
+                        }
                     }
                 }
                 // Where nobody receives, the writer has an error to tell.

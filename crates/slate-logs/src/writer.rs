@@ -174,21 +174,29 @@ impl TableWriter {
             first += rows as u64;
             (chunks, begin, rows)
         });
+        let at_once = rayon::current_num_threads();
+        let mut made: Vec<Result<Vec<ArrowColumnChunk>, ParquetError>> = Vec::new();
         loop {
-            let some = groups.by_ref().take(rayon::current_num_threads());
-            let some: Vec<(Vec<ArrowColumnChunk>, u64, usize)> = some.collect();
-            if some.is_empty() {
+            let some: Vec<_> = groups.by_ref().take(at_once).collect();
+            if some.is_empty() && made.is_empty() {
                 break;
             }
-            let (late, writers) = (&self.late, &self.groups);
-            let whole = some
-                .into_par_iter()
-                .map(|(chunks, begin, rows)| add_late(chunks, &give(begin, rows), late, writers));
-            let whole: Vec<Result<Vec<ArrowColumnChunk>, ParquetError>> = whole.collect();
-            for chunks in whole {
-                let appended = chunks.and_then(|chunks| self.append(chunks));
-                appended.map_err(|source| self.fail(source))?;
-            }
+            // Those that were made are written while the next ones are made.
+            let (late, writers, file) = (&self.late, &self.groups, &mut self.file);
+            let make = || {
+                let some = some.into_par_iter();
+                let made = some.map(|(chunks, begin, rows)| {
+                    add_late(chunks, &give(begin, rows), late, writers)
+                });
+                made.collect()
+            };
+            let write = || {
+                made.into_iter()
+                    .try_for_each(|chunks| append(file, chunks?))
+            };
+            let (written, next) = rayon::join(write, make);
+            written.map_err(|source| self.fail(source))?;
+            made = next;
         }
         let path = self.path;
         let file = self.file.into_inner().map_err(|source| LogError::Write {
@@ -228,18 +236,9 @@ impl TableWriter {
         let chunks = close(std::mem::replace(&mut self.columns, next))?;
         let rows = std::mem::take(&mut self.group_rows);
         if self.late.fields().is_empty() {
-            return self.append(chunks);
+            return append(&mut self.file, chunks);
         }
         self.unfinished.push((chunks, rows));
-        Ok(())
-    }
-
-    fn append(&mut self, chunks: Vec<ArrowColumnChunk>) -> Result<(), ParquetError> {
-        let mut group = self.file.next_row_group()?;
-        for chunk in chunks {
-            chunk.append_to_row_group(&mut group)?;
-        }
-        group.close()?;
         Ok(())
     }
 
@@ -264,6 +263,19 @@ fn encode(
             .iter()
             .try_for_each(|leaf| writer.write(leaf))
     })
+}
+
+/// Writes a row group.
+fn append(
+    file: &mut SerializedFileWriter<File>,
+    chunks: Vec<ArrowColumnChunk>,
+) -> Result<(), ParquetError> {
+    let mut group = file.next_row_group()?;
+    for chunk in chunks {
+        chunk.append_to_row_group(&mut group)?;
+    }
+    group.close()?;
+    Ok(())
 }
 
 /// Encodes the last columns of a row group and adds them to the others.

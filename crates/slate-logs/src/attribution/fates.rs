@@ -1,7 +1,5 @@
 //! Where every event went, once all passes are done.
 
-use std::collections::BTreeMap;
-
 use rayon::prelude::*;
 use slate_types::log::EVENT_TYPES;
 
@@ -43,10 +41,8 @@ pub(crate) enum End {
 impl Deal {
     /// The purchases and cancels among all events, cancels settled and nothing decided: that is all
     /// that history wants to know of them.
-    pub(crate) fn undecided(events: &[Event]) -> Vec<Self> {
-        let deals = events
-            .iter()
-            .filter(|event| event.is("purchase") || event.is("cancel"));
+    pub(crate) fn undecided<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Self> {
+        let deals = events.filter(|event| event.is("purchase") || event.is("cancel"));
         let mut deals: Vec<Self> = deals
             .map(|event| Self {
                 event: *event,
@@ -65,17 +61,17 @@ impl Deal {
 /// Says of each purchase whether and when it was cancelled. Returns the purchases and the cancels of every
 /// order and item with a cancel.
 fn undo(deals: &mut [Deal]) -> Vec<(Vec<usize>, Vec<usize>)> {
-    let mut groups: BTreeMap<(i64, i64), Vec<usize>> = BTreeMap::new();
-    for (at, deal) in deals.iter().enumerate() {
-        if let Some(order) = deal.event.order {
-            groups.entry((order, deal.event.item)).or_default().push(at);
-        }
-    }
+    let orders = deals.iter().enumerate().filter_map(|(at, deal)| {
+        let order = deal.event.order?;
+        Some((order, deal.event.item, at))
+    });
+    let mut orders: Vec<(i64, i64, usize)> = orders.collect();
+    orders.par_sort_unstable();
     let mut undone = Vec::new();
-    for group in groups.into_values() {
-        let (purchases, cancels): (Vec<usize>, Vec<usize>) = group
-            .into_iter()
-            .partition(|&at| deals[at].event.is("purchase"));
+    for group in orders.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        let group = group.iter().map(|of_order| of_order.2);
+        let (purchases, cancels): (Vec<usize>, Vec<usize>) =
+            group.partition(|&at| deals[at].event.is("purchase"));
         let Some(cancelled) = cancels.iter().map(|&at| deals[at].event.ts).min() else {
             continue;
         };
@@ -92,7 +88,8 @@ pub(crate) struct Fates {
     pub(crate) rules: Rules,
     lines: Vec<JoinLine>,
     outcomes: Vec<Outcome>,
-    pub(crate) clicked: Clicked,
+    /// Clicks that count, part by part.
+    clicked: Vec<Clicked>,
     /// Purchases and cancels: they are settled together.
     pub(crate) deals: Vec<Deal>,
     /// Ends of the events that somebody asked about.
@@ -137,7 +134,7 @@ impl Fates {
             rules,
             lines: EVENT_TYPES.iter().map(line).collect(),
             outcomes: Vec::new(),
-            clicked: Clicked::default(),
+            clicked: Vec::new(),
             deals: Vec::new(),
             watched: Vec::new(),
         }
@@ -165,22 +162,16 @@ impl Fates {
         watch: &dyn Fn(&Event) -> bool,
         told: &dyn Fn(u64),
     ) {
-        let mut parts = parts.into_iter();
-        loop {
-            let mut some: Vec<Part> = parts.by_ref().take(rayon::current_num_threads()).collect();
-            if some.is_empty() {
-                return;
+        let mut parts = parts;
+        let rules = &self.rules;
+        let decided = parts.par_iter_mut().map(|part| part.decide(rules));
+        let decided: Vec<(Vec<Decision>, Clicked)> = decided.collect();
+        for (part, (decisions, clicked)) in parts.iter().zip(decided) {
+            self.clicked.push(clicked);
+            for (event, decision) in part.events.iter().zip(decisions) {
+                self.take(event, decision, watch);
             }
-            let rules = &self.rules;
-            let decided = some.par_iter_mut().map(|part| part.decide(rules));
-            let decided: Vec<(Vec<Decision>, Clicked)> = decided.collect();
-            for (part, (decisions, clicked)) in some.iter().zip(decided) {
-                self.clicked.extend(clicked);
-                for (event, decision) in part.events.iter().zip(decisions) {
-                    self.take(event, decision, watch);
-                }
-                told(part.events.len() as u64);
-            }
+            told(part.events.len() as u64);
         }
     }
 
@@ -216,6 +207,11 @@ impl Fates {
         }
     }
 
+    /// When a placement was first clicked, by a click that counts.
+    pub(crate) fn clicked(&self, row: u64) -> Option<i64> {
+        self.clicked.iter().find_map(|part| part.get(&row)).copied()
+    }
+
     /// Purchases that no rule but halo can attribute.
     pub(crate) fn unresolved(&self) -> impl Iterator<Item = &Event> {
         self.deals
@@ -235,7 +231,9 @@ impl Fates {
     /// Lets unresolved purchases go to the seller's other items among `placements`.
     pub(crate) fn halo(&mut self, placements: &mut [Placement]) {
         placements.sort_unstable_by_key(Placement::order);
-        let found = credit::halo(self.unresolved(), placements, &self.rules, &self.clicked);
+        let clicked = self.clicked.iter().flatten();
+        let clicked: Clicked = clicked.map(|(&row, &ts)| (row, ts)).collect();
+        let found = credit::halo(self.unresolved(), placements, &self.rules, &clicked);
         let open = self.deals.iter_mut().filter(|deal| Self::may_be_halo(deal));
         for (deal, found) in open.zip(found) {
             if found.is_some() {

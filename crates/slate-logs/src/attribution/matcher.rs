@@ -16,9 +16,8 @@ const PARTS: u32 = 32;
 /// The events of one pass, and the placements they could belong to.
 pub(crate) struct Matcher {
     passes: u32,
-    events: Vec<Event>,
+    parts: Vec<Part>,
     wanted: Wanted,
-    found: Vec<Placement>,
 }
 
 impl Matcher {
@@ -32,8 +31,12 @@ impl Matcher {
         categories: &mut Texts,
         told: &dyn Fn(u64),
     ) -> Result<Self, LogError> {
+        let mut parts: Vec<Part> = (0..PARTS).map(|_| Part::default()).collect();
         // To grow is to copy: tens of megabytes.
-        let mut events = Vec::with_capacity((most / u64::from(passes)) as usize);
+        let most = most / u64::from(passes * PARTS);
+        for part in &mut parts {
+            part.events.reserve((most + most / 8) as usize);
+        }
         let mut batches = engine.stream("read events", "SELECT * FROM events")?;
         while let Some(batch) = batches.next()? {
             let read = Events::of(&batch, &mut |text| Some(categories.code(text)));
@@ -48,35 +51,39 @@ impl Matcher {
                         fates.unseen(read.kind(at));
                     }
                 } else if id_pass(read.item(at), passes) == pass {
-                    events.push(read.event(at));
+                    let event = read.event(at);
+                    parts[part(event.item, passes)].events.push(event);
                 }
             }
             told(read.len() as u64);
         }
-        let wanted = Wanted::by(events.iter());
+        let wanted = Wanted::by(parts.iter().flat_map(|part| &part.events));
         Ok(Self {
             passes,
-            events,
+            parts,
             wanted,
-            found: Vec::new(),
         })
     }
 
     /// Begins again with the first row.
     pub(crate) fn forget(&mut self) {
-        self.found.clear();
+        for part in &mut self.parts {
+            part.placements.clear();
+        }
     }
 
     /// Takes the next rows, the first of which has this place.
     pub(crate) fn add(&mut self, rows: &Rows, first: u64) {
-        let wanted = self.wanted.among(rows);
-        let found = wanted.map(|at| Placement::of(rows, at, first));
-        self.found.extend(found);
+        for at in self.wanted.among(rows) {
+            let part = part(rows.item[at], self.passes);
+            let placement = Placement::of(rows, at, first);
+            self.parts[part].placements.push(placement);
+        }
     }
 
     /// Events of the pass that take part.
-    pub(crate) fn events(&self) -> &[Event] {
-        &self.events
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.parts.iter().flat_map(|part| &part.events)
     }
 
     /// Gives each event of the pass its end. `told` hears of every event.
@@ -86,14 +93,11 @@ impl Matcher {
         watch: &dyn Fn(&Event) -> bool,
         told: &dyn Fn(u64),
     ) {
-        let part = |item| (id_pass(item, self.passes * PARTS) % PARTS) as usize;
-        let mut parts: Vec<Part> = (0..PARTS).map(|_| Part::default()).collect();
-        for event in self.events {
-            parts[part(event.item)].events.push(event);
-        }
-        for placement in self.found {
-            parts[part(placement.item)].placements.push(placement);
-        }
-        fates.decide(parts, watch, told);
+        fates.decide(self.parts, watch, told);
     }
+}
+
+/// The part of an item, among those of its pass.
+fn part(item: i64, passes: u32) -> usize {
+    (id_pass(item, passes * PARTS) % PARTS) as usize
 }

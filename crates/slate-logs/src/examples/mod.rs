@@ -306,7 +306,7 @@ impl Job<'_> {
             None => HashSet::new(),
         };
         let asked = |event: &Event| asked_about.contains(&event.id);
-        let held = matcher.events().len() as u64;
+        let held = matcher.events().count() as u64;
         self.stage("match events", held, || {
             matcher.decide(&mut fates, &asked, &advance);
             Ok(())
@@ -339,7 +339,12 @@ impl Job<'_> {
             let wanted = Wanted::by_seller(fates.unresolved());
             let mut found = Vec::new();
             placements.read(|rows, first| {
-                found.extend(wanted.among(rows).map(|at| Placement::of(rows, at, first)));
+                found.extend(
+                    wanted
+                        .among(rows)
+                        .into_iter()
+                        .map(|at| Placement::of(rows, at, first)),
+                );
                 self.progress.advance(rows.len() as u64);
                 Ok(())
             })?;
@@ -405,7 +410,7 @@ impl Job<'_> {
     fn marks(
         &self,
         deals: &[Deal],
-        held: Option<&[Event]>,
+        held: Option<&Matcher>,
         categories: &Texts,
         wishes: &[Wish],
         pass: u32,
@@ -426,8 +431,8 @@ impl Job<'_> {
                 }
             }
         };
-        if let Some(events) = held {
-            let clicks = events.iter().filter(|event| event.is("click"));
+        if let Some(matcher) = held {
+            let clicks = matcher.events().filter(|event| event.is("click"));
             clicks.for_each(|event| add(event, 1, None));
         } else {
             let clicks = "SELECT * FROM events WHERE type = 'click'";

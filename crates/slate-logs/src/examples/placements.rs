@@ -157,9 +157,9 @@ impl Job<'_> {
     /// Prepares the history columns before any placement was seen: they look at events alone.
     fn history_at_once(&self, seen: &Seen, layout: &Layout) -> Result<History, LogError> {
         let wishes = Wish::of(self.attribution.subjects(), &layout.history);
-        let events = seen.matcher.events();
-        let deals = Deal::undecided(events);
-        let marks = |pass| self.marks(&deals, Some(events), &seen.categories, &wishes, pass);
+        let matcher = &seen.matcher;
+        let deals = Deal::undecided(matcher.events());
+        let marks = |pass| self.marks(&deals, Some(matcher), &seen.categories, &wishes, pass);
         self.progress.begin("count history", None, "rows");
         let history = History::prepare(&wishes, 1, self.engine.work(), marks, |_| Ok(()));
         self.progress.end();

@@ -202,11 +202,8 @@ impl Explainer<'_> {
             return self.gone_elsewhere(event, credit);
         };
         let after = span(event.ts - credit.shown);
-        let clicked = self
-            .fates
-            .clicked
-            .get(&credit.row)
-            .is_some_and(|&ts| ts <= event.ts);
+        let clicked = self.fates.clicked(credit.row);
+        let clicked = clicked.is_some_and(|ts| ts <= event.ts);
         let (code, text) = match credit.route {
             Route::Named => (
                 "named",
@@ -276,8 +273,8 @@ impl Explainer<'_> {
     }
 
     fn clicked_by(&self, placement: &Placement, ts: i64) -> bool {
-        let clicked = self.fates.clicked.get(&placement.row);
-        clicked.is_some_and(|&first| first <= ts)
+        let clicked = self.fates.clicked(placement.row);
+        clicked.is_some_and(|first| first <= ts)
     }
 
     fn late(&self, fate: &Fate, credit: &Credit) -> Reason {
@@ -354,8 +351,8 @@ impl Explainer<'_> {
             return reason("other_item", text);
         }
         if event.is("purchase") {
-            let text = match self.fates.clicked.get(&here.row) {
-                Some(&clicked) if clicked > event.ts => format!(
+            let text = match self.fates.clicked(here.row) {
+                Some(clicked) if clicked > event.ts => format!(
                     "{names}slot {} was clicked only {} after it",
                     here.slot,
                     span(clicked - event.ts)
