@@ -84,6 +84,6 @@ mod tests {
         }
         drop(syncer);
         behind.finish().unwrap();
-        assert_eq!(std::fs::read(path).unwrap(), [7; 100_000]);
+        assert_eq!(std::fs::read(path).unwrap(), vec![7; 100_000]);
     }
 }

@@ -254,18 +254,17 @@ fn keys(batch: &RecordBatch, path: &Path, first_row: u64) -> Result<Vec<[i64; 3]
         let array = batch.column(index).as_primitive_opt::<Int64Type>()?;
         (array.null_count() == 0).then(|| array.values().clone())
     });
-    let [ts, page, list] = match as_they_are {
-        [Some(ts), Some(page), Some(list)] => [ts, page, list],
+    let [ts, page, list] = if let [Some(ts), Some(page), Some(list)] = as_they_are {
+        [ts, page, list]
+    } else {
         // Of another type, or with an error to tell.
-        _ => {
-            let only_keys = batch.project(&indices).map_err(FeatureError::arrow(path))?;
-            // One list per row: this block is looked at and thrown away.
-            let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
-                .expect("a length of 1 is a list");
-            let block = Block::new(&only_keys, lists, path.to_path_buf(), first_row)?;
-            let [ts, page, list] = KEYS.map(|key| block.integers(key));
-            [ts?, page?, list?].map(|array| array.values().clone())
-        }
+        let only_keys = batch.project(&indices).map_err(FeatureError::arrow(path))?;
+        // One list per row: this block is looked at and thrown away.
+        let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
+            .expect("a length of 1 is a list");
+        let block = Block::new(&only_keys, lists, path.to_path_buf(), first_row)?;
+        let [ts, page, list] = KEYS.map(|key| block.integers(key));
+        [ts?, page?, list?].map(|array| array.values().clone())
     };
     let each = ts.iter().zip(&page).zip(&list);
     Ok(each.map(|((&ts, &page), &list)| [ts, page, list]).collect())

@@ -34,7 +34,7 @@ pub(crate) struct Mapping<'a> {
 /// What the writer is sent.
 enum Made {
     /// Rows, and of each whether its label cannot change any more.
-    Rows(SplitData, Vec<u8>),
+    Rows(Box<SplitData>, Vec<u8>),
     End,
 }
 
@@ -84,7 +84,7 @@ impl Mapping<'_> {
                         let features = applier.apply(block)?;
                         let matured = flags(block, "matured")?;
                         let data = rows(block, features, extras, weights)?;
-                        Ok(Made::Rows(data, matured))
+                        Ok(Made::Rows(Box::new(data), matured))
                     });
                     let made: Vec<Result<Made, FeatureError>> = made.collect();
                     for made in made {
@@ -152,15 +152,12 @@ impl<'a> Parts<'a> {
                 .unwrap_or(data.lists.len());
             if let Some((split, writer)) = self.writers.iter_mut().find(|(s, _)| Some(*s) == split)
             {
-                let writer = match writer {
-                    Some(writer) => writer,
-                    None => {
-                        let counts = manifest.splits.get(split).copied().unwrap_or_default();
-                        let (out, map) = (self.out, self.map);
-                        let part = PartWriter::create(out, *split, map, counts, self.formats)?;
-                        writer.insert(part)
-                    }
-                };
+                if writer.is_none() {
+                    let counts = manifest.splits.get(split).copied().unwrap_or_default();
+                    let (out, map) = (self.out, self.map);
+                    *writer = Some(PartWriter::create(out, *split, map, counts, self.formats)?);
+                }
+                let writer = writer.as_mut().expect("it was opened");
                 writer.write(data, begin..end)?;
             }
             begin = end;
@@ -170,9 +167,7 @@ impl<'a> Parts<'a> {
 
     fn finish(self, manifest: &mut Manifest) -> Result<(), FeatureError> {
         let Manifest { files, exports, .. } = manifest;
-        let writers = self.writers.into_iter().filter_map(|(_, writer)| writer);
-        writers
-            .map(|writer| writer.finish(self.out, self.formats, files, exports))
-            .collect()
+        let mut writers = self.writers.into_iter().filter_map(|(_, writer)| writer);
+        writers.try_for_each(|writer| writer.finish(self.out, self.formats, files, exports))
     }
 }

@@ -213,7 +213,7 @@ impl Fates {
     }
 
     /// Purchases that no rule but halo can attribute.
-    pub(crate) fn unresolved(&self) -> impl Iterator<Item = &Event> {
+    pub(crate) fn unresolved(&self) -> impl Iterator<Item = &Event> + Clone {
         self.deals
             .iter()
             .filter(|deal| Self::may_be_halo(deal))

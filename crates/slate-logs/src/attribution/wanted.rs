@@ -38,18 +38,25 @@ fn mixed(id: i64) -> u64 {
 }
 
 impl Ids {
-    fn new(known: HashSet<(i64, i64), FixedState>) -> Self {
+    /// Of these pairs, which may repeat.
+    fn new(pairs: impl Iterator<Item = (i64, i64)> + Clone) -> Self {
+        let known: HashSet<_, _> = pairs.clone().collect();
         let lines = (known.len() * BITS / 512).next_power_of_two().max(2);
         let mut ids = Self {
+            known,
             shift: 64 - lines.trailing_zeros(),
             lines: vec![Line::default(); lines],
-            known: HashSet::default(),
         };
-        for &(first, second) in &known {
+        for (first, second) in pairs {
             let (line, word, bit) = ids.place(first, second);
             ids.lines[line].0[word] |= bit;
         }
-        Self { known, ..ids }
+        ids
+    }
+
+    /// Of none.
+    fn none() -> Self {
+        Self::new(std::iter::empty())
     }
 
     #[inline]
@@ -89,37 +96,27 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// What these events look for.
-    pub(crate) fn by<'a>(events: impl Iterator<Item = &'a Event>) -> Self {
-        let (mut users, mut sessions) = (HashSet::default(), HashSet::default());
-        let mut impressions = HashSet::default();
-        for event in events.filter(|event| !event.is("cancel")) {
-            users.extend(event.user.map(|user| (user, event.item)));
-            sessions.extend(event.session.map(|session| (session, event.item)));
-            impressions.extend(event.impression.map(named));
-        }
+    pub(crate) fn by<'a>(events: impl Iterator<Item = &'a Event> + Clone) -> Self {
+        let events = events.filter(|event| !event.is("cancel"));
+        let of = |id: fn(&Event) -> Option<(i64, i64)>| Ids::new(events.clone().filter_map(id));
         Self {
-            users: Ids::new(users),
-            sessions: Ids::new(sessions),
-            named: Ids::new(impressions),
-            seller_users: Ids::new(HashSet::default()),
-            seller_sessions: Ids::new(HashSet::default()),
+            users: of(|event| Some((event.user?, event.item))),
+            sessions: of(|event| Some((event.session?, event.item))),
+            named: of(|event| event.impression.map(named)),
+            seller_users: Ids::none(),
+            seller_sessions: Ids::none(),
         }
     }
 
     /// What these purchases look for among the other items of their sellers.
-    pub(crate) fn by_seller<'a>(purchases: impl Iterator<Item = &'a Event>) -> Self {
-        let (mut users, mut sessions) = (HashSet::default(), HashSet::default());
-        for event in purchases {
-            let Some(seller) = event.seller else { continue };
-            users.extend(event.user.map(|user| (user, seller)));
-            sessions.extend(event.session.map(|session| (session, seller)));
-        }
+    pub(crate) fn by_seller<'a>(purchases: &(impl Iterator<Item = &'a Event> + Clone)) -> Self {
+        let of = |id: fn(&Event) -> Option<(i64, i64)>| Ids::new(purchases.clone().filter_map(id));
         Self {
-            users: Ids::new(HashSet::default()),
-            sessions: Ids::new(HashSet::default()),
-            named: Ids::new(HashSet::default()),
-            seller_users: Ids::new(users),
-            seller_sessions: Ids::new(sessions),
+            users: Ids::none(),
+            sessions: Ids::none(),
+            named: Ids::none(),
+            seller_users: of(|event| Some((event.user?, event.seller?))),
+            seller_sessions: of(|event| Some((event.session?, event.seller?))),
         }
     }
 
@@ -176,7 +173,7 @@ mod tests {
             known in proptest::collection::hash_set((-40_i64..40, any::<i64>()), 0..60),
             others in proptest::collection::vec((-40_i64..40, any::<i64>()), 0..60),
         ) {
-            let ids = Ids::new(known.iter().copied().collect());
+            let ids = Ids::new(known.iter().copied());
             for &(first, second) in known.iter().chain(&others) {
                 prop_assert_eq!(ids.contains(first, second), known.contains(&(first, second)));
             }
@@ -188,7 +185,7 @@ mod tests {
         for step in [1_i64, 8, 1000, 1 << 33] {
             for people in [500, 5000, 20_000] {
                 let pair = |at: i64| (at % people * step, at * step);
-                let ids = Ids::new((0..20_000).map(pair).collect());
+                let ids = Ids::new((0..20_000).map(pair));
                 let others = (20_000..40_000).map(pair);
                 let through = others.filter(|&(first, second)| ids.may_contain(first, second));
                 // A line has the pairs of a person and those of the others that share it, in 512 bits.

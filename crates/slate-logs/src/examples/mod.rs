@@ -14,7 +14,7 @@ use std::path::Path;
 
 use slate_types::Progress;
 
-use self::placements::{Placements, Seen};
+use self::placements::{Placements, Seen, Slots};
 use crate::attribution::{Deal, Event, Events, Fates, Label, Matcher, Placement, Rules, Wanted};
 use crate::check::{self, CheckedLog};
 use crate::engine::Engine;
@@ -25,7 +25,6 @@ use crate::pairs::Sessions;
 use crate::passes::Memory;
 use crate::row_files::RowFiles;
 use crate::source::{LogSource, TableSource};
-use crate::stored::Stored;
 use crate::tables::Extras;
 use crate::trace::Watch;
 use crate::{
@@ -173,13 +172,17 @@ impl Job<'_> {
             Some(columns) => Layout::new(&extras, self.attribution, columns),
             None => Layout::labels(),
         };
-        let (mut checked, early) = self.stage("check the log", self.check_reads(), || {
+        let (mut checked, slots) = self.stage("check the log", self.check_reads(), || {
             let (engine, source, rules) = (self.engine, self.source, self.attribution);
             let pages = check::check_pages(engine, source, rules, &advance)?;
             // Placements are read while all that follows goes on, if they may be held meanwhile.
-            let stored = (as_stored && !self.bounded).then(|| self.stored(&layout));
+            let slots = match (as_stored, self.bounded) {
+                (false, _) => Slots::Checked,
+                (true, true) => Slots::Unread,
+                (true, false) => self.read_slots(&layout)?,
+            };
             let checked = pages.check_rest(engine, source, rules, extras, &advance)?;
-            Ok((checked, stored.transpose()?))
+            Ok((checked, slots))
         })?;
         if !as_stored {
             self.check_slots(&mut checked)?;
@@ -191,13 +194,7 @@ impl Job<'_> {
             })?;
         }
         let written = self
-            .attribute(
-                &mut checked,
-                &layout,
-                as_of,
-                (as_stored, early),
-                out.examples,
-            )
+            .attribute(&mut checked, &layout, as_of, slots, out.examples)
             .and_then(|attributed| {
                 if !checked.reject_queries().is_empty() {
                     self.write_rejects(&checked, out.rejects)?;
@@ -237,7 +234,7 @@ impl Job<'_> {
         checked: &mut CheckedLog,
         layout: &Layout,
         as_of: i64,
-        (as_stored, early): (bool, Option<Option<Stored>>),
+        slots: Slots,
         out: &Path,
     ) -> Result<Attributed, LogError> {
         let mut categories = Texts::default();
@@ -251,7 +248,8 @@ impl Job<'_> {
         let (events, items) = (self.rows("event"), self.rows("item"));
         let wanted = self.columns.is_some() || self.attribution.halo;
         let sql = plan::events(self.attribution, checked.repeated_events, wanted);
-        if as_stored && self.at_once() && self.attribution.pairs.is_none() {
+        let unchecked = !matches!(slots, Slots::Checked);
+        if unchecked && self.at_once() && self.attribution.pairs.is_none() {
             self.engine.view("events", &sql)?;
         } else {
             // They are read several times. Where ids repeat, both kinds of events are read apart.
@@ -274,15 +272,11 @@ impl Job<'_> {
             until: as_of.saturating_sub(self.attribution.longest_window()),
             mature: 0,
         };
-        let stored = if as_stored {
-            self.as_stored(&mut seen, early, layout, as_of, out)?
-        } else {
-            None
-        };
+        let stored = self.as_stored(&mut seen, slots, layout, as_of, out)?;
         let (placements, cluster) = if let Some(placements) = stored {
             (placements, None)
         } else {
-            if as_stored {
+            if unchecked {
                 self.check_slots(checked)?;
             }
             self.in_order(&mut seen, checked, layout, as_of)?
@@ -336,7 +330,7 @@ impl Job<'_> {
             matcher.decide(&mut fates, &asked, &|_| {});
         }
         if self.attribution.halo {
-            let wanted = Wanted::by_seller(fates.unresolved());
+            let wanted = Wanted::by_seller(&fates.unresolved());
             let mut found = Vec::new();
             placements.read(|rows, first| {
                 found.extend(

@@ -39,6 +39,18 @@ impl Seen {
     }
 }
 
+/// How far the placement table is known.
+pub(super) enum Slots {
+    /// Not at all: it may be read as it is stored.
+    Unread,
+    /// It is being read as it is stored.
+    Read(Box<Stored>),
+    /// Not at all, and only the engine can put it in order.
+    Engine,
+    /// The engine knows which rows are usable.
+    Checked,
+}
+
 /// Placements in the order of the output.
 pub(super) enum Placements {
     /// In a work file, to be read as often as needed.
@@ -75,35 +87,39 @@ impl Job<'_> {
         self.passes == 1 && !self.bounded && !halo && sequence.is_none()
     }
 
-    /// Begins to read the placements of a log that may be sound; its pages are known. None where only the
-    /// engine can put them in order.
-    pub(super) fn stored(&self, layout: &Layout) -> Result<Option<Stored>, LogError> {
+    /// Begins to read the placements of a log that may be sound; its pages are known.
+    pub(super) fn read_slots(&self, layout: &Layout) -> Result<Slots, LogError> {
         // Without a date the labels are as of the last row of the log, and every page counts.
         let as_of = self.attribution.label_as_of.unwrap_or(i64::MAX);
         let extras: Vec<&Extra> = layout.slot_extras.iter().collect();
         let slot = &self.source.slot;
         match Stored::begin(self.engine, slot, as_of, &layout.shown, &extras) {
+            Ok(Some(stored)) => Ok(Slots::Read(Box::new(stored))),
             // What does not fit into one column here, the engine may manage.
-            Err(LogError::Engine { .. }) => Ok(None),
-            stored => stored,
+            Ok(None) | Err(LogError::Engine { .. }) => Ok(Slots::Engine),
+            Err(error) => Err(error),
         }
     }
 
-    /// The placements of a sound log, as they are stored or put in order in memory; `early` where they are
-    /// being read already. None where the log is not sound, or out of order and too large.
+    /// The placements of a sound log, as they are stored or put in order in memory. None where the log is
+    /// not sound, or out of order and too large.
     pub(super) fn as_stored(
         &self,
         seen: &mut Seen,
-        early: Option<Option<Stored>>,
+        slots: Slots,
         layout: &Layout,
         as_of: i64,
         out: &Path,
     ) -> Result<Option<Placements>, LogError> {
         let slot = &self.source.slot;
-        let stored = early.map_or_else(|| self.stored(layout), Ok)?;
-        let Some(mut stored) = stored else {
+        let slots = match slots {
+            Slots::Unread => self.read_slots(layout)?,
+            other => other,
+        };
+        let Slots::Read(stored) = slots else {
             return Ok(None);
         };
+        let mut stored = *stored;
         let mut placements = self.pass(seen, &mut stored, layout, as_of, out)?;
         if placements.is_none() {
             let Some(sorted) = stored.again_sorted() else {
