@@ -5,9 +5,8 @@
 
 use std::{
     fs::File,
-    io,
     path::{Path, PathBuf},
-    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    sync::mpsc::{SyncSender, sync_channel},
     thread::JoinHandle,
 };
 
@@ -18,8 +17,10 @@ const WAITING: usize = 4;
 
 /// A thread that brings to the disk what it is asked to.
 pub(crate) struct Behind {
-    files: SyncSender<(PathBuf, File)>,
-    thread: JoinHandle<Result<(), FeatureError>>,
+    /// None in the end.
+    files: Option<SyncSender<(PathBuf, File)>>,
+    /// None in the end.
+    thread: Option<JoinHandle<Result<(), FeatureError>>>,
 }
 
 /// Asks for files to be brought to the disk.
@@ -35,32 +36,49 @@ impl Behind {
                 synced.map_err(FeatureError::io("write", &path))
             })
         });
-        Self { files, thread }
+        Self {
+            files: Some(files),
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn syncer(&self) -> Syncer {
-        Syncer(self.files.clone())
+        Syncer(self.files.clone().expect("it is there until the end"))
     }
 
     /// Waits for the disk; all that ask must be gone.
     ///
     /// # Errors
     /// What the disk said: a system tells of a failure once, and not again to whoever asks later.
-    pub(crate) fn finish(self) -> Result<(), FeatureError> {
-        drop(self.files);
-        match self.thread.join() {
-            Ok(synced) => synced,
-            Err(panic) => std::panic::resume_unwind(panic),
+    pub(crate) fn finish(mut self) -> Result<(), FeatureError> {
+        match self.end() {
+            Some(Ok(synced)) => synced,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
         }
+    }
+
+    fn end(&mut self) -> Option<std::thread::Result<Result<(), FeatureError>>> {
+        self.files = None;
+        self.thread.take().map(JoinHandle::join)
+    }
+}
+
+impl Drop for Behind {
+    /// Files that nobody wants any more may be removed now.
+    fn drop(&mut self) {
+        // There is another error to tell, or none.
+        let _ = self.end();
     }
 }
 
 impl Syncer {
-    /// Asks for what is in the file so far. Says no more than whether anything kept it from asking.
-    pub(crate) fn ask(&self, path: &Path, file: &File) -> io::Result<()> {
-        match self.0.try_send((path.to_path_buf(), file.try_clone()?)) {
-            // Of a thread that has ended `Behind::finish` tells.
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Ok(()),
+    /// Asks for what is in the file so far.
+    pub(crate) fn ask(&self, path: &Path, file: &File) {
+        // Who cannot ask goes on: in the end the file is made durable in any case, and of a thread that has
+        // ended `Behind::finish` tells.
+        if let Ok(file) = file.try_clone() {
+            let _ = self.0.try_send((path.to_path_buf(), file));
         }
     }
 }
@@ -80,7 +98,7 @@ mod tests {
         let syncer = behind.syncer();
         for _ in 0..100 {
             file.write_all(&[7; 1000]).unwrap();
-            syncer.ask(&path, &file).unwrap();
+            syncer.ask(&path, &file);
         }
         drop(syncer);
         behind.finish().unwrap();

@@ -1,7 +1,7 @@
 //! Reading `examples.parquet` list by list, in bounded memory.
 //!
 //! The file has one row per placement, sorted by page time, page, list and slot. It is read in
-//! batches of rows and cut where a list ends, so memory holds a batch and its longest list,
+//! batches of rows and cut where a list ends, so a reader holds a few batches and their longest list,
 //! whatever the size of the file. Only the columns that are asked for are decoded. Rows out of
 //! order are an error, since a list met twice would be two lists and a later row could be trained
 //! on before an earlier one.
@@ -184,7 +184,7 @@ impl Blocks {
             let lists = keys(&batch, &self.path, self.first_row + before as u64)?;
             if let Some(rest) = self.rest.take() {
                 // The list that was begun, to its end: a few rows, so that no more is copied.
-                let begun = keys(&rest, &self.path, self.first_row)?[0];
+                let begun = keys(&rest.slice(0, 1), &self.path, self.first_row)?[0];
                 let end = lists.iter().take_while(|list| **list == begun).count();
                 let whole = [&rest, &batch.slice(0, end)];
                 let whole = concat_batches(&batch.schema(), whole);

@@ -139,9 +139,7 @@ impl<T: Element> Writer<T> {
         self.bytes.clear();
         if let Some(syncer) = self.syncer.as_ref().filter(|_| self.pending >= SYNCED) {
             self.pending = 0;
-            syncer
-                .ask(&self.path, self.file.get_ref())
-                .map_err(FeatureError::io("write", &self.path))?;
+            syncer.ask(&self.path, self.file.get_ref());
         }
         Ok(())
     }

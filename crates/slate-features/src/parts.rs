@@ -17,10 +17,11 @@ use crate::{
     multi::ExtrasApplier,
 };
 
-/// Blocks that are made into numbers at once, by as many threads as there are.
-const AT_ONCE: usize = 8;
-/// Blocks that may wait to be written.
-const WAITING: usize = 8;
+/// Rows that are made into numbers at once, by as many threads as there are; more where one list has more.
+/// Four times as many are in memory: some are read, made, waiting and written.
+const AT_ONCE: usize = 32_768;
+/// Lots of so many rows that may wait to be written.
+const WAITING: usize = 1;
 
 /// What turns rows into arrays.
 pub(crate) struct Mapping<'a> {
@@ -33,8 +34,8 @@ pub(crate) struct Mapping<'a> {
 
 /// What the writer is sent.
 enum Made {
-    /// Rows, and of each whether its label cannot change any more.
-    Rows(Box<SplitData>, Vec<u8>),
+    /// Rows, block by block, and of each whether its label cannot change any more.
+    Rows(Vec<(SplitData, Vec<u8>)>),
     End,
 }
 
@@ -58,9 +59,11 @@ impl Mapping<'_> {
                 let mut parts = Parts::new(map, times, out, formats);
                 for made in receive {
                     match made {
-                        Made::Rows(data, matured) => {
-                            parts.write(&data, &matured, manifest)?;
-                            progress.advance(data.grade.len() as u64);
+                        Made::Rows(blocks) => {
+                            for (data, matured) in blocks {
+                                parts.write(&data, &matured, manifest)?;
+                                progress.advance(data.grade.len() as u64);
+                            }
                         }
                         Made::End => return parts.finish(manifest),
                     }
@@ -72,9 +75,13 @@ impl Mapping<'_> {
             let make = || {
                 let mut blocks = blocks.into_iter();
                 loop {
-                    let some: Result<Vec<Block>, FeatureError> =
-                        blocks.by_ref().take(AT_ONCE).collect();
-                    let some = some?;
+                    let (mut some, mut gathered): (Vec<Block>, usize) = (Vec::new(), 0);
+                    while gathered < AT_ONCE
+                        && let Some(block) = blocks.next().transpose()?
+                    {
+                        gathered += block.rows();
+                        some.push(block);
+                    }
                     if some.is_empty() {
                         break;
                     }
@@ -83,14 +90,13 @@ impl Mapping<'_> {
                     let made = some.par_iter().zip(extras).map(|(block, extras)| {
                         let features = applier.apply(block)?;
                         let matured = flags(block, "matured")?;
-                        let data = rows(block, features, extras, weights)?;
-                        Ok(Made::Rows(Box::new(data), matured))
+                        Ok((rows(block, features, extras, weights)?, matured))
                     });
-                    let made: Vec<Result<Made, FeatureError>> = made.collect();
-                    for made in made {
-                        if send.send(made?).is_err() {
-                            return Ok(());
-                        }
+                    // All of them, so that the error told is that of the first row that has one.
+                    let made: Vec<Result<(SplitData, Vec<u8>), FeatureError>> = made.collect();
+                    let made = made.into_iter().collect::<Result<Vec<_>, _>>()?;
+                    if send.send(Made::Rows(made)).is_err() {
+                        return Ok(());
                     }
                 }
                 // Where nobody receives, the writer has an error to tell.

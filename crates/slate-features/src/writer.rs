@@ -39,6 +39,7 @@ pub(crate) struct SplitWriter {
     list_ts: Writer<i64>,
     list_offsets: Writer<u64>,
     extras: ExtrasWriter,
+    /// Last, because it ends when all others are gone.
     behind: Behind,
 }
 

@@ -137,7 +137,7 @@ impl Engine {
         self.threads
     }
 
-    /// Most bytes that may be held outside the engine while it does nothing: half of its pool.
+    /// Most bytes that may be held outside the engine while it sorts nothing: half of its pool.
     pub(crate) fn may_hold(&self) -> Option<u64> {
         self.pool.map(|pool| pool / 2)
     }

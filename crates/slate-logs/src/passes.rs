@@ -20,7 +20,7 @@ const ITEM: u64 = 160;
 /// An extra column of an item.
 const EXTRA: u64 = 24;
 /// An event, its entries in the sets by which placements are looked for, and a placement it wants.
-const EVENT: u64 = 300;
+const EVENT: u64 = 380;
 /// A purchase or click as a mark of one kind of key.
 const MARK: u64 = 72;
 /// A key in a dictionary, without its counts.

@@ -30,7 +30,7 @@ impl Maybe {
     }
 
     /// The id, or any number where it is unknown.
-    pub(crate) fn bits(&self, at: usize) -> i64 {
+    pub(crate) fn or_any(&self, at: usize) -> i64 {
         self.0.value(at)
     }
 }

@@ -216,6 +216,27 @@ fn rows_out_of_order() {
     );
 }
 
+/// Batches of 8192 rows are cut where a list ends: the list that goes on in the next batch, the one after it,
+/// and those further on are found at their rows.
+#[test]
+fn rows_out_of_order_beyond_the_first_batch() {
+    let mut logs = (0..).map(|seed| day(4000, seed));
+    let goes_on = |rows: &Vec<Row>| rows[8191].list == rows[8192].list;
+    let sound = logs.find(goes_on).unwrap();
+    let torn = sound[8192].list;
+    for list in [torn - 1, torn, torn + 1, torn + 2, torn + 400] {
+        let mut rows = sound.clone();
+        let of_list = rows.iter_mut().filter(|row| row.list == list);
+        of_list.for_each(|row| row.ts -= 3_600_000_000);
+        let at = sound.iter().position(|row| row.list == list).unwrap();
+        let (message, _) = refused_rows(&rows, EVERYTHING);
+        assert!(
+            message.contains(&format!("row {at} ")) && message.contains(&format!("list {list} at")),
+            "{message}"
+        );
+    }
+}
+
 #[test]
 fn a_file_cut_short() {
     let place = Place::with(&day(40, 3));

@@ -231,9 +231,9 @@ impl Fates {
     /// Lets unresolved purchases go to the seller's other items among `placements`.
     pub(crate) fn halo(&mut self, placements: &mut [Placement]) {
         placements.sort_unstable_by_key(Placement::order);
-        let clicked = self.clicked.iter().flatten();
-        let clicked: Clicked = clicked.map(|(&row, &ts)| (row, ts)).collect();
+        let clicked: Clicked = self.clicked.drain(..).flatten().collect();
         let found = credit::halo(self.unresolved(), placements, &self.rules, &clicked);
+        self.clicked.push(clicked);
         let open = self.deals.iter_mut().filter(|deal| Self::may_be_halo(deal));
         for (deal, found) in open.zip(found) {
             if found.is_some() {

@@ -33,7 +33,7 @@ impl Matcher {
     ) -> Result<Self, LogError> {
         let mut parts: Vec<Part> = (0..PARTS).map(|_| Part::default()).collect();
         // To grow is to copy: tens of megabytes.
-        let most = most / u64::from(passes * PARTS);
+        let most = most / (u64::from(passes) * u64::from(PARTS));
         for part in &mut parts {
             part.events.reserve((most + most / 8) as usize);
         }
@@ -99,5 +99,5 @@ impl Matcher {
 
 /// The part of an item, among those of its pass.
 fn part(item: i64, passes: u32) -> usize {
-    (id_pass(item, passes * PARTS) % PARTS) as usize
+    (id_pass(item, passes.saturating_mul(PARTS)) % PARTS) as usize
 }

@@ -41,7 +41,10 @@ impl Ids {
     /// Of these pairs, which may repeat.
     fn new(pairs: impl Iterator<Item = (i64, i64)> + Clone) -> Self {
         let known: HashSet<_, _> = pairs.clone().collect();
-        let lines = (known.len() * BITS / 512).next_power_of_two().max(2);
+        let lines = (known.len() * BITS)
+            .div_ceil(512)
+            .next_power_of_two()
+            .max(2);
         let mut ids = Self {
             known,
             shift: 64 - lines.trailing_zeros(),
@@ -127,8 +130,8 @@ impl Wanted {
         let mut found = vec![0; rows.len()];
         let mut len = 0;
         for at in 0..rows.len() {
-            let (user, session) = (rows.user.bits(at), rows.session.bits(at));
-            let (item, seller) = (rows.item[at], rows.seller.bits(at));
+            let (user, session) = (rows.user.or_any(at), rows.session.or_any(at));
+            let (item, seller) = (rows.item[at], rows.seller.or_any(at));
             let (page, impression) = named(rows.impression[at]);
             let may_be = self.users.may_contain(user, item)
                 | self.sessions.may_contain(session, item)

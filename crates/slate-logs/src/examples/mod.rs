@@ -177,12 +177,13 @@ impl Job<'_> {
             let pages = check::check_pages(engine, source, rules, &advance)?;
             // Placements are read while all that follows goes on, if they may be held meanwhile.
             let slots = match (as_stored, self.bounded) {
-                (false, _) => Slots::Checked,
-                (true, true) => Slots::Unread,
-                (true, false) => self.read_slots(&layout)?,
+                (false, _) => Ok(Slots::Checked),
+                (true, true) => Ok(Slots::Unread),
+                (true, false) => self.read_slots(&layout),
             };
+            // What is wrong with the other tables is told first.
             let checked = pages.check_rest(engine, source, rules, extras, &advance)?;
-            Ok((checked, slots))
+            Ok((checked, slots?))
         })?;
         if !as_stored {
             self.check_slots(&mut checked)?;

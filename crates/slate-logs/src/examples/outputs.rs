@@ -149,8 +149,10 @@ impl Job<'_> {
                 table.finish_with(|first, rows| {
                     let columns = labels.of(first, rows);
                     let part = totals.of_labels(first as usize, &columns);
-                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-                    *sum = *sum + part;
+                    {
+                        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                        *sum = *sum + part;
+                    }
                     self.progress.advance(rows as u64);
                     columns.to_vec()
                 })?;

@@ -174,7 +174,11 @@ impl Job<'_> {
     fn history_at_once(&self, seen: &Seen, layout: &Layout) -> Result<History, LogError> {
         let wishes = Wish::of(self.attribution.subjects(), &layout.history);
         let matcher = &seen.matcher;
-        let deals = Deal::undecided(matcher.events());
+        let deals = if wishes.is_empty() {
+            Vec::new()
+        } else {
+            Deal::undecided(matcher.events())
+        };
         let marks = |pass| self.marks(&deals, Some(matcher), &seen.categories, &wishes, pass);
         self.progress.begin("count history", None, "rows");
         let history = History::prepare(&wishes, 1, self.engine.work(), marks, |_| Ok(()));

@@ -15,9 +15,11 @@ mod pages;
 mod sorted;
 mod sound;
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -54,8 +56,12 @@ pub(crate) struct Stored {
     most: Option<u64>,
     /// Whether they are sorted on the way.
     sort: bool,
-    given: Receiver<Given>,
+    /// None once nobody asks any more.
+    given: Option<Receiver<Given>>,
     end: Option<End>,
+    stop: Arc<AtomicBool>,
+    /// None once it has ended.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What comes from the thread that hands rows on.
@@ -86,8 +92,9 @@ struct Handing {
 
 /// Threads that read row groups.
 struct Reading {
-    /// What each sends.
+    /// What each sends; none once nobody asks any more.
     lanes: Vec<Receiver<Message>>,
+    threads: Vec<JoinHandle<()>>,
     /// The row group that is next, and how many there are.
     group: usize,
     groups: usize,
@@ -150,15 +157,17 @@ impl Stored {
     /// was done.
     pub(crate) fn again_sorted(self) -> Option<Self> {
         let again = !self.sort && !self.gave_up() && self.work.may_be_sorted(self.most);
-        // Those that still read end when nobody receives any more.
-        drop(self.given);
-        again.then(|| Self::hand_on(self.work, self.threads, self.most, true))
+        let (work, threads, most) = (self.work.clone(), self.threads, self.most);
+        // Its threads have ended before others begin.
+        drop(self);
+        again.then(|| Self::hand_on(work, threads, most, true))
     }
 
     fn hand_on(work: Arc<Work>, threads: usize, most: Option<u64>, sort: bool) -> Self {
         let (sender, given) = sync_channel(READY);
+        let stop = Arc::new(AtomicBool::new(false));
         let handing = Handing {
-            reading: Reading::begin(&work, threads, sort),
+            reading: Reading::begin(&work, threads, sort, &stop),
             work: work.clone(),
             sort,
             most,
@@ -166,14 +175,16 @@ impl Stored {
             last_impression: None,
             ascending: true,
         };
-        thread::spawn(move || handing.run(&sender));
+        let thread = thread::spawn(move || handing.run(&sender));
         Self {
             work,
             threads,
             most,
             sort,
-            given,
+            given: Some(given),
             end: None,
+            stop,
+            thread: Some(thread),
         }
     }
 
@@ -197,19 +208,30 @@ impl Ordered for Stored {
         if self.end.is_some() {
             return Ok(None);
         }
-        match self.given.recv() {
-            Ok(Given::Rows(rows)) => Ok(Some(rows)),
-            Ok(Given::Failed(error)) => Err(error),
-            Ok(Given::End(end)) => {
+        match self.given.as_ref().map(Receiver::recv) {
+            Some(Ok(Given::Rows(rows))) => Ok(Some(rows)),
+            Some(Ok(Given::Failed(error))) => Err(error),
+            Some(Ok(Given::End(end))) => {
                 self.end = Some(end);
                 Ok(None)
             }
-            // Where a thread panicked, the engine will say what it thinks of the file.
-            Err(RecvError) => {
-                let (gave_up, ascend) = (true, false);
-                self.end = Some(End { gave_up, ascend });
-                Ok(None)
-            }
+            Some(Err(RecvError)) | None => match self.thread.take().map(JoinHandle::join) {
+                Some(Err(panic)) => resume_unwind(panic),
+                Some(Ok(())) | None => Ok(None),
+            },
+        }
+    }
+}
+
+impl Drop for Stored {
+    /// Ends all threads: no file stays open, and no processor busy.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Whoever waits to be heard hears that nobody listens.
+        self.given = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic has been told, or what it was about is not wanted any more.
+            let _ = thread.join();
         }
     }
 }
@@ -271,16 +293,18 @@ impl Handing {
 }
 
 impl Reading {
-    fn begin(work: &Arc<Work>, threads: usize, sort: bool) -> Self {
+    fn begin(work: &Arc<Work>, threads: usize, sort: bool, stop: &Arc<AtomicBool>) -> Self {
         let lanes = (0..threads).map(|lane| {
             let (sender, receiver) = sync_channel(WAITING / threads);
-            let work = work.clone();
-            // Ends by itself: when it has sent all, or when nobody receives any more.
-            thread::spawn(move || work.send(lane, threads, sort, &sender));
-            receiver
+            let (work, stop) = (work.clone(), stop.clone());
+            // Ends by itself: when it has sent all, is told to, or when nobody receives any more.
+            let send = move || work.send((lane, threads), sort, &stop, &sender);
+            (receiver, thread::spawn(send))
         });
+        let (lanes, threads) = lanes.unzip();
         Self {
-            lanes: lanes.collect(),
+            lanes,
+            threads,
             group: 0,
             groups: work.groups.len(),
             gave_up: false,
@@ -300,6 +324,16 @@ impl Reading {
             }
         }
         Ok(None)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.lanes.clear();
+        for thread in self.threads.drain(..) {
+            // Where a decoder panicked, `next` has said that all is void.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -329,9 +363,15 @@ impl Work {
     }
 
     /// Reads every `lanes`-th row group from the `lane`-th on.
-    fn send(&self, lane: usize, lanes: usize, sort: bool, sender: &SyncSender<Message>) {
+    fn send(
+        &self,
+        (lane, lanes): (usize, usize),
+        sort: bool,
+        stop: &AtomicBool,
+        sender: &SyncSender<Message>,
+    ) {
         for &(file, group) in self.groups.iter().skip(lane).step_by(lanes) {
-            let sent = match self.read(file, group, sort, sender) {
+            let sent = match self.read((file, group), sort, stop, sender) {
                 Ok(true) => sender.send(Message::End).is_ok(),
                 // Nobody listens, or nobody needs to.
                 Ok(false) => false,
@@ -349,9 +389,9 @@ impl Work {
     /// Sends the batches of a row group, to be sorted or as they are; false where it is no use to go on.
     fn read(
         &self,
-        at: usize,
-        group: usize,
+        (at, group): (usize, usize),
         sort: bool,
+        stop: &AtomicBool,
         sender: &SyncSender<Message>,
     ) -> Result<bool, LogError> {
         let path = &self.source.files[at];
@@ -371,7 +411,7 @@ impl Work {
                 None => Message::Unsound,
             };
             let go_on = !matches!(message, Message::Unsound);
-            if sender.send(message).is_err() || !go_on {
+            if sender.send(message).is_err() || !go_on || stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
         }

@@ -200,6 +200,26 @@ fn repeated_ids_are_found_also_among_rows_that_come_too_late() {
 }
 
 #[test]
+fn repeated_events_are_known_by_their_first_copy_also_where_a_row_is_unusable() {
+    let (mut log, slots) = log();
+    // Copies of the first events, a day later.
+    let copies: Vec<_> = log.events[..9].to_vec();
+    log.events.extend(copies.into_iter().map(|mut event| {
+        event.ts += DAY;
+        event
+    }));
+    let again = concat_batches(&slots.schema(), [&slots, &slots.slice(0, 1)]).unwrap();
+    let seen = [slots, again].map(|slots| {
+        let dir = tempfile::tempdir().unwrap();
+        write_in_parts(dir.path(), &log, &slots);
+        let (summary, rows) = run(dir.path(), 2, &ExampleColumns::All);
+        assert_eq!(summary.join.total().duplicate, 9);
+        (summary.hash, rows)
+    });
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[test]
 fn other_types_give_the_same_rows() {
     let (log, slots) = log();
     let plain = tempfile::tempdir().unwrap();
