@@ -65,7 +65,7 @@ const SHOWN: [(&str, DataType, bool); 25] = [
 ];
 
 /// Columns that say which placement a row is.
-const ROW: [&str; 6] = [
+pub(crate) const ROW: [&str; 6] = [
     "list_id",
     "page_id",
     "impression_id",
@@ -74,17 +74,13 @@ const ROW: [&str; 6] = [
     "item_id",
 ];
 
-/// Columns beside labels where labels are all that is asked for.
-const LABELLED: [&str; 8] = [
-    "list_id",
-    "page_id",
-    "impression_id",
-    "ts",
-    "slot",
-    "item_id",
-    "user_id",
-    "session_id",
-];
+/// Columns that say whose page it is.
+const PERSON: [&str; 2] = ["user_id", "session_id"];
+
+/// Whether a column stands beside labels where these are all that is asked for.
+fn is_labelled(name: &str) -> bool {
+    ROW.contains(&name) || PERSON.contains(&name)
+}
 
 /// The last columns.
 const LABELS: [(&str, DataType, bool); 7] = [
@@ -174,7 +170,7 @@ impl Layout {
 
     /// Ids and labels alone.
     pub(crate) fn labels() -> Self {
-        let ids = SHOWN.iter().filter(|column| LABELLED.contains(&column.0));
+        let ids = SHOWN.iter().filter(|column| is_labelled(column.0));
         let ids: Vec<&(&'static str, DataType, bool)> = ids.collect();
         let labels_at = ids.len();
         let field = |(name, data_type, nullable): &(&'static str, DataType, bool)| {
@@ -195,8 +191,7 @@ impl Layout {
     /// All columns before the extra ones, or those beside labels alone.
     pub(crate) fn all_shown(whole: bool) -> Vec<&'static str> {
         let all = SHOWN.iter().map(|column| column.0);
-        all.filter(|name| whole || LABELLED.contains(name))
-            .collect()
+        all.filter(|name| whole || is_labelled(name)).collect()
     }
 
     /// Where the columns before history stand in the two files of rows.

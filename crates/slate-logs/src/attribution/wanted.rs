@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use foldhash::fast::FixedState;
 
 use super::event::Event;
+use crate::history::mix;
 use crate::rows::Rows;
 
 /// A set of pairs that is most often asked for what it does not have.
@@ -27,15 +28,6 @@ struct Line([u64; 8]);
 /// Bits of the table for each pair, at least: one in 16 of the other pairs gets through where pairs are
 /// even among the lines, and more for a person with hundreds of events.
 const BITS: usize = 16;
-
-/// A number of which the upper bits are as good as random.
-#[inline]
-fn mixed(id: i64) -> u64 {
-    let product = u128::from(id as u64 ^ 0x9e37_79b9_7f4a_7c15) * 0xbf58_476d_1ce4_e5b9;
-    // Each half of the product leaves some bits of the id out.
-    let folded = (product >> 64) as u64 ^ product as u64;
-    folded.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
 
 impl Ids {
     /// Of these pairs, which may repeat.
@@ -64,8 +56,8 @@ impl Ids {
 
     #[inline]
     fn place(&self, first: i64, second: i64) -> (usize, usize, u64) {
-        let bit = mixed(second) >> 55;
-        let line = mixed(first) >> self.shift;
+        let bit = mix(second as u64) >> 55;
+        let line = mix(first as u64) >> self.shift;
         (line as usize, (bit / 64) as usize, 1 << (bit % 64))
     }
 

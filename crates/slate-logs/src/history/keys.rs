@@ -35,7 +35,8 @@ fn pass_of(hash: u64, passes: u32) -> u32 {
 }
 
 /// The finaliser of `SplitMix64`: every input bit reaches every output bit.
-fn mix(id: u64) -> u64 {
+#[inline]
+pub(crate) fn mix(id: u64) -> u64 {
     let mut hash = id.wrapping_add(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

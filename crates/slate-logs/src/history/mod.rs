@@ -16,7 +16,7 @@ use arrow::array::{ArrayRef, Int32Array};
 use rayon::prelude::*;
 
 pub(crate) use counter::{Counter, Frame, Mark};
-pub(crate) use keys::{IdMap, Key, Texts, id_pass};
+pub(crate) use keys::{IdMap, Key, Texts, id_pass, mix};
 pub(crate) use trail::{CountFile, CountReader};
 
 use crate::LogError;

@@ -18,23 +18,13 @@ use slate_types::log::SLOT_IMPRESSION;
 use super::pages::{KNOWN, Pages, failed};
 use crate::LogError;
 use crate::faults::Fault;
+use crate::layout::ROW;
 use crate::plan::OWN;
 use crate::source::TableSource;
 use crate::tables::{self, Extra};
 
-/// Columns of every row in the order of the query; those that [`KNOWN`] names are the page's.
-const OF_EVERY_ROW: [&str; 10] = [
-    "list_id",
-    "page_id",
-    "impression_id",
-    "ts",
-    "slot",
-    "item_id",
-    "seller_id",
-    "user_id",
-    "session_id",
-    "seed_item_id",
-];
+/// Columns of every row, after [`ROW`], in the order of the query; those that [`KNOWN`] names are the page's.
+const OF_EVERY_ROW: [&str; 4] = ["seller_id", "user_id", "session_id", "seed_item_id"];
 
 /// Where a column of the output comes from.
 enum Place {
@@ -154,7 +144,7 @@ impl Sound {
             });
             fields.push(Arc::new(Field::new(name, target, true)));
         };
-        for name in OF_EVERY_ROW {
+        for name in ROW.into_iter().chain(OF_EVERY_ROW) {
             pass_on(name, DataType::Int64);
         }
         for name in OWN.iter().filter(|name| shown.contains(name)) {
