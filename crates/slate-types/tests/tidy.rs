@@ -168,6 +168,21 @@ fn versions_and_lints_come_from_the_workspace() {
     );
 }
 
+/// The README says `cargo run`, which refuses to choose among several programs.
+#[test]
+fn a_crate_of_several_programs_says_which_one_runs() {
+    let mut complaints = Vec::new();
+    for (name, package) in packages() {
+        let programs = package.targets.iter().filter(|target| target.is_bin());
+        if programs.count() > 1 && package.default_run.is_none() {
+            complaints.push(format!(
+                "`{name}` has several programs and no `default-run`"
+            ));
+        }
+    }
+    none(&complaints, "Name the one `cargo run` is to run.");
+}
+
 #[test]
 fn one_integration_binary_per_crate() {
     let mut complaints = Vec::new();
