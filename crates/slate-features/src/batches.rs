@@ -117,6 +117,7 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
         grade: vec![0.0; places],
         weight: vec![0.0; places],
         slot: vec![0; places],
+        list_numbers: lists.to_vec(),
     };
     for (place, &list) in lists.iter().enumerate() {
         let from = range(list);

@@ -100,7 +100,7 @@ fn value(
 ) -> ModelError {
     ModelError::BatchValue {
         array,
-        list: place / batch.slots,
+        list: batch.list_number(place / batch.slots),
         slot: place % batch.slots,
         column,
         given: given.to_string(),
@@ -133,6 +133,7 @@ mod tests {
             grade: vec![4.0; 4],
             weight: vec![1.0; 4],
             slot: vec![0; 4],
+            list_numbers: vec![],
         }
     }
 

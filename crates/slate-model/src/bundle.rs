@@ -1,6 +1,7 @@
 //! A ranker on disk: `model.safetensors` and `model.json`.
 //!
-//! `model.json` holds the format version, the network's shape, its inputs and the head that ranks;
+//! `model.json` holds the format version, the network's shape, its inputs, what its outputs mean and
+//! the head that ranks;
 //! `model.safetensors` the weights, `f32`, under the names of [`weights`](crate::weights). Neither
 //! holds a time or a path: equal rankers give equal bytes.
 
@@ -11,16 +12,18 @@ use std::path::Path;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slate_types::{FeatureShape, FormatVersion, Seed};
 
 use crate::network_config::NetworkConfig;
+use crate::outputs::Outputs;
 use crate::ranker::{Description, Ranker};
 use crate::weights::{Weight, replace};
 use crate::{DeviceSpec, Head, ModelError};
 
 /// Newest version of `model.json` and `model.safetensors` this crate reads, and the one it writes.
-pub const MODEL_FORMAT: FormatVersion = FormatVersion(1);
+pub const MODEL_FORMAT: FormatVersion = FormatVersion(2);
 
 /// File name of the description.
 pub const MODEL_FILE: &str = "model.json";
@@ -36,6 +39,9 @@ struct ModelFile {
     kind: String,
     network: NetworkConfig,
     shape: FeatureShape,
+    /// Since format 2; before it, a click score and a purchase score.
+    #[serde(default)]
+    outputs: Outputs,
     score_head: Head,
 }
 
@@ -43,6 +49,8 @@ struct ModelFile {
 #[derive(Deserialize)]
 struct Version {
     format: FormatVersion,
+    #[serde(default)]
+    kind: String,
 }
 
 const KIND: &str = "model";
@@ -53,36 +61,11 @@ impl Ranker {
     /// # Errors
     /// [`ModelError::Io`] with the file.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
-        let path = dir.join(WEIGHTS_FILE);
-        let weights: BTreeMap<String, (Vec<usize>, Vec<u8>)> = self
-            .weights()
-            .into_iter()
-            .map(|(name, weight)| {
-                let bytes = weight
-                    .values
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes())
-                    .collect();
-                (name, (weight.shape, bytes))
-            })
-            .collect();
-        let broken = |source| ModelError::Weights {
-            path: path.clone(),
-            source,
-        };
-        let mut views = Vec::with_capacity(weights.len());
-        for (name, (shape, bytes)) in &weights {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(broken)?;
-            views.push((name.as_str(), view));
-        }
-        // One entry: the order of a map of one cannot vary.
-        let note = HashMap::from([("slate.format".to_owned(), MODEL_FORMAT.0.to_string())]);
-        let bytes = safetensors::serialize(views, Some(note)).map_err(broken)?;
-        write(&path, &bytes)?;
-
+        write_arrays(&dir.join(WEIGHTS_FILE), &self.weights(), MODEL_FORMAT)?;
         let Description {
             network,
             shape,
+            outputs,
             score_head,
         } = self.description().clone();
         let file = ModelFile {
@@ -90,16 +73,10 @@ impl Ranker {
             kind: KIND.to_owned(),
             network,
             shape,
+            outputs,
             score_head,
         };
-        let path = dir.join(MODEL_FILE);
-        let mut text =
-            serde_json::to_string_pretty(&file).map_err(|source| ModelError::Description {
-                path: path.clone(),
-                source,
-            })?;
-        text.push('\n');
-        write(&path, text.as_bytes())
+        write_json(&dir.join(MODEL_FILE), &file)
     }
 
     /// Reads what [`save`](Self::save) wrote.
@@ -111,86 +88,159 @@ impl Ranker {
     /// is missing, unknown, of another shape or type, or not finite.
     pub fn load(dir: &Path, device: DeviceSpec) -> Result<Self, ModelError> {
         let path = dir.join(MODEL_FILE);
-        let text = read(&path)?;
-        let broken = |source| ModelError::Description {
-            path: path.clone(),
-            source,
-        };
-        let Version { format } = serde_json::from_slice(&text).map_err(broken)?;
-        format
-            .check("model", MODEL_FORMAT)
-            .map_err(|source| ModelError::Format {
-                path: path.clone(),
-                source,
-            })?;
-        let file: ModelFile = serde_json::from_slice(&text).map_err(broken)?;
-        if file.kind != KIND {
-            let kind =
-                serde::de::Error::custom(format!("`kind` is `{}`, expected `{KIND}`", file.kind));
-            return Err(broken(kind));
-        }
+        let file: ModelFile = parse(&path, &read(&path)?, KIND, MODEL_FORMAT)?;
         file.network.check()?;
+        if !file.outputs.is_sound() {
+            let given = "no order of heads that a network can have";
+            return Err(ModelError::Shape {
+                expected: "`outputs` of click, purchase and perhaps grade".to_owned(),
+                given: given.to_owned(),
+            });
+        }
         let description = Description {
             network: file.network,
             shape: file.shape,
+            outputs: file.outputs,
             score_head: file.score_head,
         };
         // The seed's weights are all replaced.
         let ranker = Self::build(description, Seed(0), device)?;
-
         let path = dir.join(WEIGHTS_FILE);
-        let bytes = read(&path)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|source| ModelError::Weights {
-            path: path.clone(),
-            source,
-        })?;
-        let weights = fill(&path, ranker.weights(), &tensors)?;
+        let weights = read_arrays(&path)?;
+        check_arrays(&path, &ranker.weights(), &weights)?;
         let network = replace(ranker.network().clone(), weights);
         Ok(ranker.with_network(network))
     }
 }
 
-/// Replaces the values of `wanted` by the file's, after checking them.
-fn fill(
+/// Reads a JSON file that says its kind and format.
+pub(crate) fn parse<T: DeserializeOwned>(
     path: &Path,
-    mut wanted: BTreeMap<String, Weight>,
-    tensors: &SafeTensors<'_>,
-) -> Result<BTreeMap<String, Weight>, ModelError> {
-    let refuse = |tensor: &str, given: String, expected: String| ModelError::Tensor {
+    text: &[u8],
+    kind: &'static str,
+    newest: FormatVersion,
+) -> Result<T, ModelError> {
+    let broken = |source| ModelError::Description {
         path: path.to_owned(),
-        tensor: tensor.to_owned(),
-        expected,
-        given,
+        source,
     };
-    let mut names = tensors.names();
-    names.sort_unstable();
-    if let Some(name) = names.iter().find(|name| !wanted.contains_key(**name)) {
-        return Err(refuse(
-            name,
-            "present".to_owned(),
-            "no such tensor".to_owned(),
-        ));
+    let version: Version = serde_json::from_slice(text).map_err(broken)?;
+    let format = version.format.check(kind, newest);
+    format.map_err(|source| ModelError::Format {
+        path: path.to_owned(),
+        source,
+    })?;
+    if version.kind != kind {
+        let text = format!("`kind` is `{}`, expected `{kind}`", version.kind);
+        return Err(broken(serde::de::Error::custom(text)));
     }
-    for (name, weight) in &mut wanted {
-        let expected = format!("F32 of shape {:?}", weight.shape);
-        let Ok(tensor) = tensors.tensor(name) else {
-            return Err(refuse(name, "missing".to_owned(), expected));
-        };
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != weight.shape {
-            let given = format!("{:?} of shape {:?}", tensor.dtype(), tensor.shape());
-            return Err(refuse(name, given, expected));
+    serde_json::from_slice(text).map_err(broken)
+}
+
+/// Writes a JSON file, indented, and syncs it.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), ModelError> {
+    let text = serde_json::to_string_pretty(value);
+    let mut text = text.map_err(|source| ModelError::Description {
+        path: path.to_owned(),
+        source,
+    })?;
+    text.push('\n');
+    write(path, text.as_bytes())
+}
+
+/// Writes arrays by name as safetensors, and syncs the file.
+pub(crate) fn write_arrays(
+    path: &Path,
+    arrays: &BTreeMap<String, Weight>,
+    format: FormatVersion,
+) -> Result<(), ModelError> {
+    let bytes: BTreeMap<&String, Vec<u8>> = arrays
+        .iter()
+        .map(|(name, array)| {
+            let values = array.values.iter();
+            (name, values.flat_map(|value| value.to_le_bytes()).collect())
+        })
+        .collect();
+    let broken = |source| ModelError::Weights {
+        path: path.to_owned(),
+        source,
+    };
+    let mut views = Vec::with_capacity(arrays.len());
+    for (name, bytes) in &bytes {
+        let view = TensorView::new(Dtype::F32, arrays[*name].shape.clone(), bytes);
+        views.push((name.as_str(), view.map_err(broken)?));
+    }
+    // One entry: the order of a map of one cannot vary.
+    let note = HashMap::from([("slate.format".to_owned(), format.0.to_string())]);
+    let bytes = safetensors::serialize(views, Some(note)).map_err(broken)?;
+    write(path, &bytes)
+}
+
+/// Reads every array of a safetensors file.
+///
+/// # Errors
+/// [`ModelError::Io`], [`ModelError::Weights`], and [`ModelError::Tensor`] for one that is not of
+/// `f32` or not finite.
+pub(crate) fn read_arrays(path: &Path) -> Result<BTreeMap<String, Weight>, ModelError> {
+    let bytes = read(path)?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|source| ModelError::Weights {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut arrays = BTreeMap::new();
+    for (name, tensor) in tensors.tensors() {
+        if tensor.dtype() != Dtype::F32 {
+            let given = format!("of type {:?}", tensor.dtype());
+            return Err(wrong(path, &name, given, "F32".to_owned()));
         }
-        weight.values = tensor
+        let values: Vec<f32> = tensor
             .data()
             .chunks_exact(4)
             .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
             .collect();
-        if let Some(place) = weight.values.iter().position(|value| !value.is_finite()) {
-            let given = format!("{} at place {place}", weight.values[place]);
-            return Err(refuse(name, given, "finite numbers".to_owned()));
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            let given = format!("{} at place {place}", values[place]);
+            return Err(wrong(path, &name, given, "finite numbers".to_owned()));
+        }
+        let shape = tensor.shape().to_vec();
+        arrays.insert(name, Weight { shape, values });
+    }
+    Ok(arrays)
+}
+
+/// Holds arrays to the names and shapes of a network's own.
+///
+/// # Errors
+/// [`ModelError::Tensor`] for the first that is missing, unknown or of another shape.
+pub(crate) fn check_arrays(
+    path: &Path,
+    wanted: &BTreeMap<String, Weight>,
+    given: &BTreeMap<String, Weight>,
+) -> Result<(), ModelError> {
+    if let Some(name) = given.keys().find(|name| !wanted.contains_key(*name)) {
+        let expected = "no such tensor".to_owned();
+        return Err(wrong(path, name, "present".to_owned(), expected));
+    }
+    for (name, weight) in wanted {
+        let expected = format!("F32 of shape {:?}", weight.shape);
+        let found = given.get(name);
+        let found =
+            found.ok_or_else(|| wrong(path, name, "missing".to_owned(), expected.clone()))?;
+        if found.shape != weight.shape {
+            let given = format!("F32 of shape {:?}", found.shape);
+            return Err(wrong(path, name, given, expected));
         }
     }
-    Ok(wanted)
+    Ok(())
+}
+
+fn wrong(path: &Path, tensor: &str, given: String, expected: String) -> ModelError {
+    ModelError::Tensor {
+        path: path.to_owned(),
+        tensor: tensor.to_owned(),
+        expected,
+        given,
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use slate_types::{FormatVersionError, Hint};
 
+use crate::Trained;
+
 /// An error of the caller's own, from validation.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -75,7 +77,7 @@ pub enum ModelError {
     BatchValue {
         /// Field of the batch.
         array: &'static str,
-        /// List of the batch, counted from 0.
+        /// List, counted from 0: in its data where the batch says so, or else in the batch.
         list: usize,
         /// Slot of the list, counted from 0.
         slot: usize,
@@ -87,7 +89,10 @@ pub enum ModelError {
         expected: String,
     },
     /// The loss, a gradient or a weight is no longer a finite number.
-    #[error("training diverged at step {step}: the {what} is {value}, expected a finite number")]
+    #[error(
+        "training diverged at step {step}: the {what} is {value}, expected a finite number{}",
+        because(culprit.as_ref())
+    )]
     Diverged {
         /// Optimiser step, counted from 1.
         step: u64,
@@ -95,6 +100,30 @@ pub enum ModelError {
         what: &'static str,
         /// Its value.
         value: f64,
+        /// Where in the batch it began.
+        culprit: Option<Culprit>,
+        /// What the epochs before it came to, if one was validated.
+        best: Option<Box<Trained>>,
+    },
+    /// Someone asked training to end.
+    #[error("training was interrupted after step {step}{}", saved_in(checkpoint.as_ref()))]
+    Interrupted {
+        /// Optimiser steps made.
+        step: u64,
+        /// The checkpoint that was written, where there is a place for one.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A checkpoint belongs to another training.
+    #[error("checkpoint `{path}` has {what} {given}, expected {expected}")]
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+        /// What the checkpoint has.
+        given: String,
+        /// What the training has.
+        expected: String,
     },
     /// The caller's validation failed.
     #[error("validation after epoch {epoch} failed")]
@@ -174,6 +203,34 @@ pub enum ModelError {
     },
 }
 
+/// The slot of a batch where numbers stopped being finite, and its largest input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Culprit {
+    /// List, counted from 0: in its data where the batch says so, or else in the batch.
+    pub list: usize,
+    /// Slot of the list, counted from 0.
+    pub slot: usize,
+    /// Dense input, counted from 0.
+    pub column: usize,
+    /// The input's value.
+    pub value: f32,
+}
+
+fn saved_in(checkpoint: Option<&PathBuf>) -> String {
+    checkpoint.map_or_else(String::new, |path| {
+        format!("; its state is in `{}`", path.display())
+    })
+}
+
+fn because(culprit: Option<&Culprit>) -> String {
+    culprit.map_or_else(String::new, |culprit| {
+        format!(
+            "; it begins with list {}, slot {}, whose largest input is {} in column {}",
+            culprit.list, culprit.slot, culprit.value, culprit.column
+        )
+    })
+}
+
 impl Hint for ModelError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -200,6 +257,18 @@ impl Hint for ModelError {
             Self::Weights { .. } | Self::Tensor { .. } => {
                 Some("take `model.safetensors` and `model.json` from the same run".to_owned())
             }
+            Self::Interrupted {
+                checkpoint: Some(_),
+                ..
+            } => Some(
+                "go on with the same command and --resume: it ends with the same weights as if it \
+                 had not stopped"
+                    .to_owned(),
+            ),
+            Self::Checkpoint { .. } => Some(
+                "resume with the config, data and seed it was made with, or start anew with --force"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -215,10 +284,19 @@ mod tests {
             step: 12,
             what: "loss",
             value: f64::NAN,
+            culprit: Some(Culprit {
+                list: 3,
+                slot: 1,
+                column: 2,
+                value: 1e30,
+            }),
+            best: None,
         };
         assert_eq!(
             error.to_string(),
-            "training diverged at step 12: the loss is NaN, expected a finite number"
+            "training diverged at step 12: the loss is NaN, expected a finite number; it begins with \
+             list 3, slot 1, whose largest input is 1000000000000000000000000000000 in \
+             column 2"
         );
         assert!(
             error

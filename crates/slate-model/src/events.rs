@@ -42,6 +42,8 @@ pub enum TrainEvent {
         name: String,
         /// Whether this is the best epoch so far.
         best: bool,
+        /// Learning rate of the epoch's last step.
+        learning_rate: f64,
         /// Wall-clock seconds of training and validation.
         seconds: f64,
     },
@@ -61,6 +63,8 @@ pub enum StopReason {
     Epochs,
     /// The metric did not improve for `patience` epochs.
     Patience,
+    /// Loss, gradients or weights stopped being finite after the best epoch.
+    Diverged,
 }
 
 #[cfg(test)]
@@ -75,12 +79,13 @@ mod tests {
             metric: 0.25,
             name: "ndcg@10".to_owned(),
             best: true,
+            learning_rate: 0.001,
             seconds: 0.5,
         };
         let text = serde_json::to_string(&event).unwrap();
         assert_eq!(
             text,
-            r#"{"event":"epoch","epoch":2,"train_loss":1.5,"metric":0.25,"name":"ndcg@10","best":true,"seconds":0.5}"#
+            r#"{"event":"epoch","epoch":2,"train_loss":1.5,"metric":0.25,"name":"ndcg@10","best":true,"learning_rate":0.001,"seconds":0.5}"#
         );
         assert_eq!(serde_json::from_str::<TrainEvent>(&text).unwrap(), event);
     }

@@ -1,4 +1,5 @@
-//! Gradients of a step: summed over shards in their order, and clipped by their global norm.
+//! Gradients of a step on the host: summed over shards in their order, and clipped by their
+//! global norm.
 //!
 //! Burn clips each parameter by itself; `torch.nn.utils.clip_grad_norm_`, which configs mean,
 //! scales all of them by one factor.
@@ -9,90 +10,88 @@ use burn::tensor::Tensor;
 
 use crate::weights::host;
 
-/// Sums the shards' gradients, in order, and clips the sum to the norm `most` (0: not at all).
-/// Also gives the norm before clipping.
-pub(crate) fn combine<M: Module>(
-    module: &M,
-    shards: Vec<GradientsParams>,
-    most: f64,
-) -> (GradientsParams, f64) {
-    let mut sum = Sum {
-        shards,
-        total: GradientsParams::new(),
-        squares: 0.0,
-    };
-    module.visit(&mut sum);
-    let norm = sum.squares.sqrt();
-    let mut total = sum.total;
-    if most > 0.0 && norm > most && norm.is_finite() {
-        module.visit(&mut Scale {
-            factor: (most / norm) as f32,
-            total: &mut total,
-        });
+/// The gradient of each parameter, in the order a module visits them; none where the loss does not
+/// depend on the parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Gradients(pub(crate) Vec<Option<Vec<f32>>>);
+
+impl Gradients {
+    /// Brings the gradients of a backward pass to the host.
+    pub(crate) fn collect<M: Module>(module: &M, gradients: GradientsParams) -> Self {
+        let mut collect = Collect {
+            gradients,
+            values: Vec::new(),
+        };
+        module.visit(&mut collect);
+        Self(collect.values)
     }
-    (total, norm)
-}
 
-struct Sum {
-    shards: Vec<GradientsParams>,
-    total: GradientsParams,
-    squares: f64,
-}
-
-impl ModuleVisitor for Sum {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let parts = self
-            .shards
-            .iter_mut()
-            .filter_map(|shard| shard.remove::<D>(param.id));
-        if let Some(total) = parts.reduce(|sum, part| sum + part) {
-            let values = host(total.clone());
-            self.squares += values
-                .iter()
-                .map(|&value| f64::from(value).powi(2))
-                .sum::<f64>();
-            self.total.register(param.id, total);
+    /// Adds another's, parameter by parameter.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (sum, part) in self.0.iter_mut().zip(other.0) {
+            match (sum.as_mut(), part) {
+                (_, None) => {}
+                (None, part) => *sum = part,
+                (Some(sum), Some(part)) => {
+                    sum.iter_mut()
+                        .zip(part)
+                        .for_each(|(sum, part)| *sum += part);
+                }
+            }
         }
     }
-}
 
-struct Scale<'a> {
-    factor: f32,
-    total: &'a mut GradientsParams,
-}
+    /// Multiplies all of them.
+    pub(crate) fn scale(&mut self, factor: f32) {
+        let values = self.0.iter_mut().flatten().flatten();
+        values.for_each(|value| *value *= factor);
+    }
 
-impl ModuleVisitor for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.total.remove::<D>(param.id) {
-            self.total
-                .register(param.id, gradient.mul_scalar(self.factor));
+    /// Scales them down to the norm `most` where theirs is larger (0: never); the norm before.
+    pub(crate) fn clip(&mut self, most: f64) -> f64 {
+        let squares = |values: &Vec<f32>| -> f64 {
+            values.iter().map(|&value| f64::from(value).powi(2)).sum()
+        };
+        let norm = self.0.iter().flatten().map(squares).sum::<f64>().sqrt();
+        if most > 0.0 && norm > most && norm.is_finite() {
+            self.scale((most / norm) as f32);
         }
+        norm
+    }
+}
+
+struct Collect {
+    gradients: GradientsParams,
+    values: Vec<Option<Vec<f32>>>,
+}
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.values
+            .push(self.gradients.remove::<D>(param.id).map(host));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::nn::{Linear, LinearConfig};
+    use burn::nn::LinearConfig;
     use burn::tensor::{Device, Tensor};
 
     use super::*;
 
     /// Gradients of `factor · Σ output` for one row of ones: `factor` in every place.
-    fn shard(layer: &Linear, factor: f32) -> GradientsParams {
-        let device = Device::flex();
-        let layer = layer.clone().fork(&device.autodiff());
+    fn shard(factor: f32) -> Gradients {
+        let layer = LinearConfig::new(3, 1).init(&Device::flex().autodiff());
         let output = layer.forward(Tensor::<2>::ones([1, 3], &Device::flex()));
-        GradientsParams::from_grads(output.mul_scalar(factor).sum().backward(), &layer)
+        let backward = output.mul_scalar(factor).sum().backward();
+        Gradients::collect(&layer, GradientsParams::from_grads(backward, &layer))
     }
 
     fn combined(most: f64) -> (Vec<f32>, f64) {
-        let layer = LinearConfig::new(3, 1).init(&Device::flex().autodiff());
-        let shards = vec![shard(&layer, 1.0), shard(&layer, 4.0)];
-        let (total, norm) = combine(&layer, shards, most);
-        let mut values = host(total.get::<2>(layer.weight.id).unwrap());
-        let bias = layer.bias.as_ref().unwrap().id;
-        values.extend(host(total.get::<1>(bias).unwrap()));
-        (values, norm)
+        let mut total = shard(1.0);
+        total.add(shard(4.0));
+        let norm = total.clip(most);
+        (total.0.into_iter().flatten().flatten().collect(), norm)
     }
 
     #[test]
@@ -104,5 +103,12 @@ mod tests {
     fn one_factor_clips_all_parameters() {
         assert_eq!(combined(20.0), (vec![5.0; 4], 10.0));
         assert_eq!(combined(2.0), (vec![1.0; 4], 10.0));
+    }
+
+    #[test]
+    fn a_parameter_without_a_gradient_takes_the_other_shards() {
+        let mut total = Gradients(vec![None, None]);
+        total.add(Gradients(vec![Some(vec![2.0]), None]));
+        assert_eq!(total, Gradients(vec![Some(vec![2.0]), None]));
     }
 }

@@ -15,8 +15,8 @@
 //! struct Pairs;
 //!
 //! impl Batches for Pairs {
-//!     fn epoch(&mut self, _epoch: u32) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
-//!         Box::new(std::iter::once(pairs()))
+//!     fn epoch(&mut self, _: u32, skip: usize) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
+//!         Box::new(std::iter::once(pairs()).skip(skip))
 //!     }
 //!     fn lists_per_epoch(&self) -> usize {
 //!         2
@@ -76,12 +76,16 @@ mod gradients;
 mod head;
 mod initial;
 pub mod loss;
+mod loss_check;
+mod loss_options;
 mod mlp;
 mod network;
 mod network_config;
 mod noise;
 mod objective;
+mod optimizer;
 mod options;
+mod outputs;
 mod ranker;
 mod schedule;
 mod shards;
@@ -92,10 +96,12 @@ mod workers;
 
 pub use bundle::{MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE};
 pub use device::DeviceSpec;
-pub use error::{BoxError, ModelError};
+pub use error::{BoxError, Culprit, ModelError};
 pub use events::{StopReason, TrainEvent};
 pub use head::Head;
+pub use loss_check::{CASES, LARGEST_ERROR, LossCheck, check_losses};
+pub use loss_options::{Label, LossKind, LossOptions};
 pub use network_config::{Activation, NetworkConfig, NetworkKind, NetworkOptions, NormPlace};
-pub use options::{Label, LossKind, LossOptions, Schedule, TrainConfig, TrainOptions};
+pub use options::{OptimizerKind, Schedule, TrainConfig, TrainOptions};
 pub use ranker::{BatchScores, Ranker};
-pub use train::{Batches, Trained, Validation, train};
+pub use train::{Batches, Checkpoint, CheckpointPlan, Every, Trained, Training, Validation, train};

@@ -2,8 +2,7 @@
 //!
 //! Dense inputs and the embeddings of the categorical ones stand side by side; a linear layer
 //! brings them to the hidden width; the body is an MLP or a transformer; a linear layer gives the
-//! heads' scores, which are log-odds where the loss is binary cross-entropy and otherwise only
-//! meaningful inside their list.
+//! heads' columns, from which scores follow.
 
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
@@ -12,12 +11,12 @@ use burn::tensor::module::embedding;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use slate_types::{FeatureShape, Seed};
 
+use crate::ModelError;
 use crate::initial::Initial;
 use crate::mlp::Mlp;
 use crate::network_config::{Activation, NetworkConfig, NetworkKind};
 use crate::noise::Noise;
 use crate::transformer::Transformer;
-use crate::{Head, ModelError};
 
 /// A network with its weights.
 #[derive(Module, Debug)]
@@ -81,13 +80,14 @@ impl Input {
 }
 
 impl Network {
-    /// Builds a network with seeded initial weights.
+    /// Builds a network with seeded initial weights and so many columns of output.
     ///
     /// # Errors
     /// [`ModelError::Shape`] where there are no inputs, or a categorical input has no ids.
     pub(crate) fn new(
         config: &NetworkConfig,
         shape: &FeatureShape,
+        columns: usize,
         seed: Seed,
         device: &Device,
     ) -> Result<Self, ModelError> {
@@ -131,15 +131,15 @@ impl Network {
                 NetworkKind::Mlp => Body::Mlp(Mlp::new(config, &initial)),
                 NetworkKind::Transformer => Body::Transformer(Transformer::new(config, &initial)),
             },
-            heads: initial.linear("heads", config.hidden, Head::ALL.len()),
+            heads: initial.linear("heads", config.hidden, columns),
         })
     }
 
     /// Scores of every place.
     ///
     /// # Shapes
-    /// - output: `[N·L, 2]`, columns in the order of [`Head::ALL`]; padded places hold numbers
-    ///   without meaning.
+    /// - output: `[N·L, columns]`, as [`Outputs`](crate::outputs::Outputs) says; padded places hold
+    ///   numbers without meaning.
     pub(crate) fn forward(&self, input: &Input, noise: &mut Noise) -> Tensor<2> {
         let rows = input.lists * input.slots;
         let mut parts: Vec<Tensor<2>> = input.dense.iter().cloned().collect();

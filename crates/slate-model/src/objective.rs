@@ -6,23 +6,26 @@
 
 use slate_types::Batch;
 
-use crate::loss::{self, Sum};
-use crate::options::{Label, LossKind, LossOptions};
+use crate::ModelError;
+use crate::loss::{List, Sum};
+use crate::loss_options::{Label, Loss};
+use crate::outputs::Outputs;
 use crate::shards::Shard;
-use crate::{Head, ModelError};
 
-/// The losses of a config.
+/// The losses of a config, and what the network's columns mean.
 pub(crate) struct Objective<'a> {
-    pub(crate) losses: &'a [LossOptions],
+    pub(crate) losses: &'a [Loss],
+    pub(crate) outputs: &'a Outputs,
 }
 
 impl Objective<'_> {
     /// The mass of each loss over all shards of a batch.
     pub(crate) fn masses(&self, batch: &Batch, shards: &[Shard]) -> Vec<f64> {
-        let mass = |loss: &LossOptions| {
+        let mass = |loss: &Loss| {
             let of = |shard: &Shard| {
-                let zeros = vec![0.0; shard.places.len() * Head::ALL.len()];
-                sum(loss, batch, shard, &zeros, &mut |_, _| ()).mass
+                let zeros = vec![0.0; shard.places.len() * self.outputs.columns()];
+                self.sum(loss, batch, shard, [&zeros; 2], &mut |_, _| ())
+                    .mass
             };
             shards.iter().map(of).sum()
         };
@@ -32,36 +35,43 @@ impl Objective<'_> {
     /// A shard's share of the batch's loss, and its gradient.
     ///
     /// # Shapes
-    /// - scores, gradient: `[N, L, 2]`, columns in the order of [`Head::ALL`]; the gradient is
-    ///   zero on padding.
+    /// - scores, gradient: `[N, L, columns]`; the gradient is zero on padding.
     pub(crate) fn share(
         &self,
         batch: &Batch,
         shard: &Shard,
         masses: &[f64],
-        scores: &[f32],
-    ) -> (f64, Vec<f32>) {
+        scores: &[f64],
+    ) -> (f64, Vec<f64>) {
+        self.share_at(batch, shard, masses, [scores; 2])
+    }
+
+    /// As [`share`](Self::share), with ranks taken from the second scores.
+    pub(crate) fn share_at(
+        &self,
+        batch: &Batch,
+        shard: &Shard,
+        masses: &[f64],
+        scores: [&[f64]; 2],
+    ) -> (f64, Vec<f64>) {
         let mut total = 0.0;
-        let mut gradient = vec![0.0; scores.len()];
+        let mut gradient = vec![0.0; scores[0].len()];
         for (loss, &mass) in self.losses.iter().zip(masses) {
             if mass > 0.0 {
                 let factor = loss.weight / mass;
-                let part = sum(loss, batch, shard, scores, &mut |place, slope| {
+                let part = self.sum(loss, batch, shard, scores, &mut |place, slope| {
                     gradient[place] += factor * slope;
                 });
                 total += factor * part.loss;
             }
         }
-        (
-            total,
-            gradient.into_iter().map(|slope| slope as f32).collect(),
-        )
+        (total, gradient)
     }
 
     /// Whether each loss finds a positive label in the batch.
     pub(crate) fn find_positives(&self, batch: &Batch, found: &mut [bool]) {
         for (loss, found) in self.losses.iter().zip(found) {
-            let values = label_values(loss.label(), batch);
+            let values = label_values(loss.label, batch);
             let weighted = |place: usize| batch.mask[place] && batch.weight[place] > 0.0;
             *found |= (0..values.len()).any(|place| weighted(place) && values[place] > 0.0);
         }
@@ -73,75 +83,83 @@ impl Objective<'_> {
         match self.losses.iter().zip(found).find(|(_, found)| !**found) {
             None => Ok(()),
             Some((loss, _)) => Err(ModelError::NoPositives {
-                label: loss.label().name().to_owned(),
-                loss: loss.loss.name().to_owned(),
+                label: loss.label.name().to_owned(),
+                loss: loss.kind.name().to_owned(),
                 head: loss.head.name().to_owned(),
             }),
         }
     }
-}
 
-/// One loss summed over a shard's lists; `slope` gets each place of the score array with the
-/// derivative of the sum.
-fn sum(
-    loss: &LossOptions,
-    batch: &Batch,
-    shard: &Shard,
-    scores: &[f32],
-    slope: &mut dyn FnMut(usize, f64),
-) -> Sum {
-    let labels = label_values(loss.label(), batch);
-    let mut total = Sum::default();
-    let mut list = List::default();
-    for start in (0..shard.places.len()).step_by(shard.slots.max(1)) {
-        list.clear();
-        // Padding stands behind the slots of a list.
-        for (slot, place) in shard.places[start..start + shard.slots].iter().enumerate() {
-            let Some(place) = *place else { break };
-            let score = scores[(start + slot) * Head::ALL.len() + loss.head.column()];
-            let label = f64::from(labels[place]);
-            list.scores.push(score.into());
-            list.labels.push(match loss.label() {
-                Label::Click | Label::Purchase => label,
-                Label::Grade => label.exp2() - 1.0,
-            });
-            list.weights.push(batch.weight[place].into());
-        }
-        list.gradient.resize(list.scores.len(), 0.0);
-        let function = match loss.loss {
-            LossKind::Softmax => loss::softmax,
-            LossKind::Bce => loss::bce,
-        };
-        let part = function(
-            &list.scores,
-            &list.labels,
-            &list.weights,
-            &mut list.gradient,
-        );
-        total.loss += part.loss;
-        total.mass += part.mass;
-        for (slot, &derivative) in list.gradient.iter().enumerate() {
-            slope(
-                (start + slot) * Head::ALL.len() + loss.head.column(),
-                derivative,
+    /// One loss summed over a shard's lists; `slope` gets each place of the score array with the
+    /// derivative of the sum.
+    fn sum(
+        &self,
+        loss: &Loss,
+        batch: &Batch,
+        shard: &Shard,
+        [scores, ranked_by]: [&[f64]; 2],
+        slope: &mut dyn FnMut(usize, f64),
+    ) -> Sum {
+        let labels = label_values(loss.label, batch);
+        let width = self.outputs.columns();
+        let columns = loss.function.columns();
+        let mut total = Sum::default();
+        let mut list = Buffers::default();
+        let mut row_slopes = vec![0.0; width];
+        for start in (0..shard.places.len()).step_by(shard.slots.max(1)) {
+            list.clear();
+            // Padding stands behind the slots of a list.
+            for (slot, place) in shard.places[start..start + shard.slots].iter().enumerate() {
+                let Some(place) = *place else { break };
+                let row = (start + slot) * width..(start + slot + 1) * width;
+                self.outputs
+                    .read(loss, &scores[row.clone()], &mut list.scores);
+                self.outputs
+                    .read(loss, &ranked_by[row], &mut list.ranked_by);
+                list.labels.push(loss.target(labels[place]));
+                list.weights.push(batch.weight[place].into());
+            }
+            list.gradient.resize(list.scores.len(), 0.0);
+            let part = loss.function.evaluate(
+                List {
+                    scores: &list.scores,
+                    labels: &list.labels,
+                    weights: &list.weights,
+                    ranked_by: &list.ranked_by,
+                },
+                &mut list.gradient,
             );
+            total.loss += part.loss;
+            total.mass += part.mass;
+            for (slot, slopes) in list.gradient.chunks_exact(columns).enumerate() {
+                let row = (start + slot) * width;
+                row_slopes.fill(0.0);
+                let values = &scores[row..row + width];
+                self.outputs
+                    .carry_back(loss, values, slopes, &mut row_slopes);
+                for (column, &derivative) in row_slopes.iter().enumerate() {
+                    slope(row + column, derivative);
+                }
+            }
         }
+        total
     }
-    total
 }
 
 /// The arrays of one list, kept between lists.
 #[derive(Default)]
-struct List {
+struct Buffers {
     scores: Vec<f64>,
+    ranked_by: Vec<f64>,
     labels: Vec<f64>,
     weights: Vec<f64>,
     gradient: Vec<f64>,
 }
 
-impl List {
+impl Buffers {
     fn clear(&mut self) {
         self.scores.clear();
+        self.ranked_by.clear();
         self.labels.clear();
         self.weights.clear();
         self.gradient.clear();

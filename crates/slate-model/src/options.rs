@@ -25,11 +25,14 @@
 //! # Ok::<(), toml::de::Error>(())
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::loss_options::{Loss, LossKind, LossOptions};
 use crate::network_config::{NetworkConfig, NetworkOptions};
+use crate::outputs::Outputs;
 use crate::{Head, ModelError};
 
 /// `[train]` in a config.
@@ -44,14 +47,37 @@ pub struct TrainOptions {
     pub epochs: u32,
     /// Lists per optimiser step, at least 1.
     pub batch_lists: usize,
-    /// Step size of `AdamW`, above 0.
+    /// The optimiser.
+    pub optimizer: OptimizerKind,
+    /// Share of the last step that `sgd` goes on with, in `[0, 1)`; left out: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// Step size, above 0.
     pub learning_rate: f64,
     /// Steps over which the learning rate rises linearly to its full size.
     pub warmup_steps: u64,
     /// What the learning rate does after the warm-up.
     pub schedule: Schedule,
-    /// Decoupled weight decay of `AdamW`, not negative; applied to every parameter.
+    /// Epochs without a better validation metric after which `plateau` lowers the learning rate,
+    /// at least 1; left out: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau_epochs: Option<u32>,
+    /// What `plateau` multiplies the learning rate by, between 0 and 1; left out: 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau_factor: Option<f64>,
+    /// Weight decay, not negative, of every parameter: decoupled for `adamw` and `lion`, part of
+    /// the gradient for `sgd` and `adagrad`.
     pub weight_decay: f64,
+    /// Batches whose gradients are averaged for one optimiser step, at least 1.
+    pub accumulate: u32,
+    /// Decay of a running mean of the weights, in `[0, 1)`; 0 keeps none. Where there is one it is
+    /// validated and saved in place of the weights.
+    pub ema: f64,
+    /// Factors of a slot's weight by its grade, above 0; 1 for grades left out: `{ 0 = 0.5 }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub grade_weights: BTreeMap<String, f64>,
+    /// Whether the purchase head is click × purchase given click, over all placements shown.
+    pub entire_space: bool,
     /// Largest Euclidean norm of all gradients together; 0 switches clipping off.
     pub gradient_clip: f64,
     /// Epochs without a better validation metric after which training stops; 0 never stops early.
@@ -64,18 +90,21 @@ impl Default for TrainOptions {
     fn default() -> Self {
         Self {
             network: NetworkOptions::default(),
-            losses: vec![LossOptions {
-                head: Head::Purchase,
-                loss: LossKind::Softmax,
-                label: None,
-                weight: 1.0,
-            }],
+            losses: vec![LossOptions::new(Head::Purchase, LossKind::Softmax)],
             epochs: 10,
             batch_lists: 64,
+            optimizer: OptimizerKind::AdamW,
+            momentum: None,
             learning_rate: 1e-3,
             warmup_steps: 0,
             schedule: Schedule::Cosine,
+            plateau_epochs: None,
+            plateau_factor: None,
             weight_decay: 1e-2,
+            accumulate: 1,
+            ema: 0.0,
+            grade_weights: BTreeMap::new(),
+            entire_space: false,
             gradient_clip: 1.0,
             patience: 3,
             score_head: Head::Purchase,
@@ -83,90 +112,35 @@ impl Default for TrainOptions {
     }
 }
 
-/// One loss of `[train]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LossOptions {
-    /// The head it trains.
-    pub head: Head,
-    /// The loss.
-    pub loss: LossKind,
-    /// The label it reads; left out, the label named like the head.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<Label>,
-    /// Its factor in the sum of losses, above 0.
-    #[serde(default = "one")]
-    pub weight: f64,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-impl LossOptions {
-    /// The label this loss reads.
-    pub fn label(&self) -> Label {
-        self.label.unwrap_or(match self.head {
-            Head::Click => Label::Click,
-            Head::Purchase => Label::Purchase,
-        })
-    }
-}
-
-/// How scores are compared with labels; the formulas are in [`loss`](crate::loss).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum LossKind {
-    /// Listwise softmax cross-entropy.
-    Softmax,
-    /// Binary cross-entropy per slot.
-    Bce,
-}
-
-impl LossKind {
-    /// The name in configs and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Softmax => "softmax",
-            Self::Bce => "bce",
-        }
-    }
-}
-
-/// What a slot is labelled with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Label {
-    /// Clicked: 0 or 1.
-    Click,
-    /// Purchased: 0 or 1.
-    Purchase,
-    /// The gain `2^grade − 1` of the grade; for the softmax loss only.
-    Grade,
-}
-
-impl Label {
-    /// The name in configs and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Click => "click",
-            Self::Purchase => "purchase",
-            Self::Grade => "grade",
-        }
-    }
-}
-
 /// What the learning rate does after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Schedule {
     /// Stays.
     Constant,
     /// Falls along half a cosine, to 0 after the last step of the last epoch.
     Cosine,
+    /// Rises from a 25th along half a cosine over the first 30 % of all steps, then falls along
+    /// another to a 250,000th (Smith 2018, numbers of `torch.optim.lr_scheduler.OneCycleLR`).
+    OneCycle,
+    /// Stays until the validation metric stops rising, then falls by a factor.
+    Plateau,
+}
+
+/// How weights follow gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum OptimizerKind {
+    /// Adam with decoupled weight decay; β 0.9 and 0.999, ε 1e-8.
+    AdamW,
+    /// Gradient descent, with momentum where it is set.
+    Sgd,
+    /// Steps divided by the root of all squared gradients so far; ε 1e-10.
+    Adagrad,
+    /// Steps of one size, by the sign of the mean gradient; β 0.9 and 0.99.
+    Lion,
 }
 
 /// Checked `[train]` options; only these can be trained.
@@ -176,6 +150,12 @@ pub struct TrainConfig {
     options: TrainOptions,
     #[serde(skip)]
     network: NetworkConfig,
+    #[serde(skip)]
+    losses: Vec<Loss>,
+    #[serde(skip)]
+    outputs: Outputs,
+    #[serde(skip)]
+    grade_weights: BTreeMap<u8, f64>,
 }
 
 impl TrainConfig {
@@ -189,9 +169,22 @@ impl TrainConfig {
         &self.network
     }
 
-    /// Lists per optimiser step: the size [`Batches`](crate::Batches) should cut.
+    /// Lists per batch: the size [`Batches`](crate::Batches) should cut.
     pub fn batch_lists(&self) -> usize {
         self.options.batch_lists
+    }
+
+    pub(crate) fn losses(&self) -> &[Loss] {
+        &self.losses
+    }
+
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// Factors of slot weights by grade; empty where there are none.
+    pub(crate) fn grade_weights(&self) -> &BTreeMap<u8, f64> {
+        &self.grade_weights
     }
 }
 
@@ -211,44 +204,110 @@ impl TrainOptions {
         };
         from_one("epochs", self.epochs.into())?;
         from_one("batch_lists", self.batch_lists as u64)?;
+        from_one("accumulate", self.accumulate.into())?;
         positive("learning_rate", self.learning_rate)?;
         not_negative("weight_decay", self.weight_decay)?;
         not_negative("gradient_clip", self.gradient_clip)?;
+        below_one("ema", self.ema)?;
+        self.check_optimizer()?;
+        self.check_schedule()?;
         if self.losses.is_empty() {
             return Err(refuse("losses", "at least one loss", "empty"));
         }
-        for (place, loss) in self.losses.iter().enumerate() {
-            let key = |field: &str| format!("losses[{place}].{field}");
-            positive(&key("weight"), loss.weight)?;
-            if loss.loss == LossKind::Bce && loss.label() == Label::Grade {
-                let allowed = "`click` or `purchase` for a bce loss, whose labels are 0 or 1";
-                return Err(refuse(&key("label"), allowed, "`grade`"));
-            }
-            let same = |other: &LossOptions| {
-                (other.head, other.loss, other.label()) == (loss.head, loss.loss, loss.label())
+        let mut losses: Vec<Loss> = Vec::with_capacity(self.losses.len());
+        for (place, options) in self.losses.iter().enumerate() {
+            let loss = options.check(place)?;
+            let same = |other: &Loss| {
+                (other.head, other.kind, other.label) == (loss.head, loss.kind, loss.label)
             };
-            if self.losses[..place].iter().any(same) {
+            if losses.iter().any(same) {
                 let given = format!(
                     "a second {} loss of `{}`",
-                    loss.loss.name(),
+                    loss.kind.name(),
                     loss.head.name()
                 );
                 return Err(refuse(&format!("losses[{place}]"), "each loss once", given));
             }
+            losses.push(loss);
         }
-        if self.losses.iter().all(|loss| loss.head != self.score_head) {
+        if losses.iter().all(|loss| loss.head != self.score_head) {
             let allowed = "a head that one of `train.losses` trains";
-            return Err(refuse(
-                "score_head",
-                allowed,
-                format!("`{}`", self.score_head.name()),
-            ));
+            let given = format!("`{}`", self.score_head.name());
+            return Err(refuse("score_head", allowed, given));
         }
+        let outputs = Outputs::of(&losses, self.entire_space)?;
+        let grade_weights = by_grade("grade_weights", 0, &self.grade_weights)?;
         Ok(TrainConfig {
             options: self,
             network,
+            losses,
+            outputs,
+            grade_weights,
         })
     }
+
+    fn check_optimizer(&self) -> Result<(), ModelError> {
+        match self.momentum {
+            None => Ok(()),
+            Some(momentum) if self.optimizer == OptimizerKind::Sgd => {
+                below_one("momentum", momentum)
+            }
+            Some(_) => Err(refuse(
+                "momentum",
+                "it left out where `optimizer` is not `sgd`",
+                "set",
+            )),
+        }
+    }
+
+    fn check_schedule(&self) -> Result<(), ModelError> {
+        if self.schedule == Schedule::OneCycle && self.warmup_steps > 0 {
+            let allowed = "0 for `schedule = \"one_cycle\"`, which has a warm-up of its own";
+            return Err(refuse("warmup_steps", allowed, self.warmup_steps));
+        }
+        if self.schedule != Schedule::Plateau {
+            let set = [
+                ("plateau_epochs", self.plateau_epochs.is_some()),
+                ("plateau_factor", self.plateau_factor.is_some()),
+            ];
+            if let Some((key, _)) = set.iter().find(|(_, set)| *set) {
+                let allowed = "it left out where `schedule` is not `plateau`";
+                return Err(refuse(key, allowed, "set"));
+            }
+        }
+        if self.plateau_epochs == Some(0) {
+            return Err(refuse("plateau_epochs", "a number of 1 or more", 0));
+        }
+        match self.plateau_factor {
+            Some(factor) if !(factor > 0.0 && factor < 1.0) => {
+                Err(refuse("plateau_factor", "a number between 0 and 1", factor))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Factors by grade, the grades written as the keys of a table.
+pub(crate) fn by_grade(
+    key: &str,
+    lowest: u8,
+    given: &BTreeMap<String, f64>,
+) -> Result<BTreeMap<u8, f64>, ModelError> {
+    let mut factors = BTreeMap::new();
+    for (grade, &factor) in given {
+        let number = grade.parse::<u8>().ok();
+        let Some(number) = number.filter(|grade| (lowest..=31).contains(grade)) else {
+            let allowed = format!("grades from {lowest} to 31 as keys");
+            return Err(refuse(
+                key,
+                &allowed,
+                format!("a table with the key `{grade}`"),
+            ));
+        };
+        positive(&format!("{key}.{grade}"), factor)?;
+        factors.insert(number, factor);
+    }
+    Ok(factors)
 }
 
 pub(crate) fn refuse(key: &str, expected: &str, given: impl fmt::Display) -> ModelError {
@@ -259,7 +318,7 @@ pub(crate) fn refuse(key: &str, expected: &str, given: impl fmt::Display) -> Mod
     }
 }
 
-fn positive(key: &str, value: f64) -> Result<(), ModelError> {
+pub(crate) fn positive(key: &str, value: f64) -> Result<(), ModelError> {
     if value.is_finite() && value > 0.0 {
         Ok(())
     } else {
@@ -272,6 +331,14 @@ fn not_negative(key: &str, value: f64) -> Result<(), ModelError> {
         Ok(())
     } else {
         Err(refuse(key, "a finite number of 0 or more", value))
+    }
+}
+
+fn below_one(key: &str, value: f64) -> Result<(), ModelError> {
+    if (0.0..1.0).contains(&value) {
+        Ok(())
+    } else {
+        Err(refuse(key, "a number from 0 to below 1", value))
     }
 }
 
@@ -341,7 +408,7 @@ mod tests {
         let head = message("losses = [{ head = \"buy\", loss = \"bce\" }]");
         assert_eq!(
             head,
-            "unknown variant `buy`, expected `click` or `purchase`"
+            "unknown variant `buy`, expected one of `click`, `purchase`, `grade`"
         );
         let key = message("learning-rate = 0.1");
         assert!(

@@ -14,6 +14,7 @@ use slate_types::{Batch, FeatureShape, Seed};
 use crate::network::Network;
 use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
+use crate::outputs::Outputs;
 use crate::weights::{self, Weight, host};
 use crate::workers::Workers;
 use crate::{DeviceSpec, Head, ModelError, TrainConfig, batch_check, shards};
@@ -33,6 +34,7 @@ pub struct Ranker {
 pub(crate) struct Description {
     pub(crate) network: NetworkConfig,
     pub(crate) shape: FeatureShape,
+    pub(crate) outputs: Outputs,
     pub(crate) score_head: Head,
 }
 
@@ -43,6 +45,9 @@ pub struct BatchScores {
     pub click: Vec<f32>,
     /// Scores of the purchase head, larger = likelier; `NaN` on padding.
     pub purchase: Vec<f32>,
+    /// Scores of the grade head, larger = more relevant; `NaN` on padding. Empty for a network
+    /// without one.
+    pub grade: Vec<f32>,
 }
 
 impl BatchScores {
@@ -51,6 +56,17 @@ impl BatchScores {
         match head {
             Head::Click => &self.click,
             Head::Purchase => &self.purchase,
+            Head::Grade => &self.grade,
+        }
+    }
+}
+
+impl BatchScores {
+    fn of_mut(&mut self, head: Head) -> &mut Vec<f32> {
+        match head {
+            Head::Click => &mut self.click,
+            Head::Purchase => &mut self.purchase,
+            Head::Grade => &mut self.grade,
         }
     }
 }
@@ -69,6 +85,7 @@ impl Ranker {
         let description = Description {
             network: config.network().clone(),
             shape: shape.clone(),
+            outputs: config.outputs().clone(),
             score_head: config.options().score_head,
         };
         Self::build(description, seed, device)
@@ -82,6 +99,7 @@ impl Ranker {
         let network = Network::new(
             &description.network,
             &description.shape,
+            description.outputs.columns(),
             seed,
             &device.open(),
         )?;
@@ -107,21 +125,27 @@ impl Ranker {
         let device = self.device();
         let parts = self.workers.map(shards.len(), |place| {
             let input = shards[place].input(batch, &device);
-            host(self.network.forward(&input, &mut Noise::none(&device)))
+            let scores = self.network.forward(&input, &mut Noise::none(&device));
+            host(scores)
+                .into_iter()
+                .map(f64::from)
+                .collect::<Vec<f64>>()
         });
+        let outputs = &self.description.outputs;
         let mut scores = BatchScores {
-            click: vec![f32::NAN; batch.mask.len()],
-            purchase: vec![f32::NAN; batch.mask.len()],
+            click: Vec::new(),
+            purchase: Vec::new(),
+            grade: Vec::new(),
         };
-        for (shard, values) in shards.iter().zip(&parts) {
-            for (place, row) in shard
-                .places
-                .iter()
-                .zip(values.chunks_exact(Head::ALL.len()))
-            {
-                if let Some(place) = *place {
-                    scores.click[place] = row[Head::Click.column()];
-                    scores.purchase[place] = row[Head::Purchase.column()];
+        for head in outputs.heads() {
+            let column = scores.of_mut(head);
+            column.resize(batch.mask.len(), f32::NAN);
+            for (shard, values) in shards.iter().zip(&parts) {
+                let rows = values.chunks_exact(outputs.columns());
+                for (place, row) in shard.places.iter().zip(rows) {
+                    if let Some(place) = *place {
+                        column[place] = outputs.score(head, row) as f32;
+                    }
                 }
             }
         }

@@ -36,6 +36,56 @@ pub(crate) fn replace(network: Network, weights: BTreeMap<String, Weight>) -> Ne
     })
 }
 
+/// Names and shapes of all parameters, in the order the network visits them.
+pub(crate) fn names(network: &Network) -> Vec<(String, Vec<usize>)> {
+    let mut names = Names {
+        path: Vec::new(),
+        names: Vec::new(),
+    };
+    network.visit(&mut names);
+    names.names
+}
+
+/// Lets `change` at the values of every parameter, in the order the network visits them.
+pub(crate) fn update(network: Network, change: &mut dyn FnMut(&mut [f32])) -> Network {
+    network.map(&mut Updater { change })
+}
+
+struct Names {
+    path: Vec<String>,
+    names: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Names {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_lowercase());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.names
+            .push((self.path.join("."), param.val().dims().to_vec()));
+    }
+}
+
+struct Updater<'a> {
+    change: &'a mut dyn FnMut(&mut [f32]),
+}
+
+impl ModuleMapper for Updater<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|old| {
+            let (shape, device) = (old.dims(), old.device());
+            let mut values = host(old);
+            (self.change)(&mut values);
+            Tensor::from_data(TensorData::new(values, shape), &device)
+        })
+    }
+}
+
 struct Reader {
     path: Vec<String>,
     weights: BTreeMap<String, Weight>,
@@ -111,7 +161,7 @@ mod tests {
             categorical: vec![3],
         };
         let config = options.check().unwrap();
-        let build = |seed| Network::new(&config, &shape, Seed(seed), &Device::flex()).unwrap();
+        let build = |seed| Network::new(&config, &shape, 2, Seed(seed), &Device::flex()).unwrap();
         let first = read(&build(1));
         let names: Vec<&str> = first.keys().map(String::as_str).collect();
         let layer = "body.transformer.layers.0";

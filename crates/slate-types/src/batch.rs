@@ -43,11 +43,21 @@ pub struct Batch {
     pub weight: Vec<f32>,
     /// `[B, L]`, the logged slot, counted from 0.
     pub slot: Vec<u32>,
+    /// `[B]`, the number of each list in the data it comes from, for messages; empty where there
+    /// is none.
+    pub list_numbers: Vec<u32>,
 }
 
 impl Batch {
     /// Number of real slots, padding left out.
     pub fn rows(&self) -> usize {
         self.mask.iter().filter(|&&real| real).count()
+    }
+
+    /// The list at a place of the batch, by its number in the data where that is known.
+    pub fn list_number(&self, list: usize) -> usize {
+        self.list_numbers
+            .get(list)
+            .map_or(list, |&number| number as usize)
     }
 }

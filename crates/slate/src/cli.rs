@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Train a page ranker on a dataset
     Train(TrainArgs),
+    /// List the losses a ranker can be trained with; hold their gradients to finite differences
+    Losses(LossesArgs),
     /// Score one split of a dataset with a trained run or a baseline
     Score(ScoreArgs),
     /// Fit calibrators on held-out scores and compare them, or apply one
@@ -298,7 +300,12 @@ pub(crate) struct TraceArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate train --config configs/demo.toml --data dataset --out run\n  \
-    slate train -c my.toml --data dataset --out run --set train.epochs=3 --set train.network.kind=mlp"
+    slate train -c my.toml --data dataset --out run --set train.epochs=3 --set train.network.kind=mlp\n  \
+    slate train -c my.toml --data dataset --out run --resume\n  \
+    tensorboard --logdir .run.training\n\n\
+    While it trains, checkpoints, metrics.jsonl and TensorBoard events are in the hidden folder\n\
+    .RUN.training beside RUN. Ctrl-C saves a checkpoint; with --resume training goes on from the last\n\
+    one and ends with the same weights as if it had never stopped."
 )]
 pub(crate) struct TrainArgs {
     /// Folder of the dataset
@@ -307,9 +314,28 @@ pub(crate) struct TrainArgs {
     /// Folder for the run
     #[arg(long, value_name = "RUN")]
     pub(crate) out: PathBuf,
+    /// Go on from the last checkpoint of this training; begin where there is none, and do nothing
+    /// where it is done
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) resume: bool,
+    /// Optimiser steps between checkpoints [default: as often as 2 % of the running time allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_steps: Option<u64>,
+    /// Checkpoints to keep
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) keep: u32,
     /// Where to compute: auto or cpu
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate losses\n  slate losses --check --seed 7")]
+pub(crate) struct LossesArgs {
+    /// Evaluate every loss on full, masked, all-zero, tied, one-slot and padded lists, and compare
+    /// its gradient with finite differences; exit code 1 where they differ by more than 1e-4
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, Args)]

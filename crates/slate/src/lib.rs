@@ -51,7 +51,10 @@ pub fn run_with(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>
         Ok(status) => status,
         Err(error) => {
             console::print_failure(&error);
-            ExitStatus::BadInput
+            match error.downcast_ref() {
+                Some(slate_model::ModelError::Interrupted { .. }) => ExitStatus::Interrupted,
+                _ => ExitStatus::BadInput,
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn batch(seed: u64, lengths: &[usize]) -> Batch {
         grade: vec![0.0; places],
         weight: vec![0.0; places],
         slot: vec![0; places],
+        list_numbers: vec![],
     };
     for (list, &length) in lengths.iter().enumerate() {
         let mut best = (f64::NEG_INFINITY, 0);
@@ -61,8 +62,8 @@ pub(crate) fn batch(seed: u64, lengths: &[usize]) -> Batch {
 pub(crate) struct Fixed(pub(crate) Vec<Batch>);
 
 impl Batches for Fixed {
-    fn epoch(&mut self, _epoch: u32) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
-        Box::new(self.0.iter().cloned())
+    fn epoch(&mut self, _epoch: u32, skip: usize) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
+        Box::new(self.0.iter().skip(skip).cloned())
     }
 
     fn lists_per_epoch(&self) -> usize {

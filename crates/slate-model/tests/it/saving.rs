@@ -55,11 +55,11 @@ fn a_newer_or_foreign_description_is_refused() {
     let (dir, _) = saved("");
     let path = dir.path().join(MODEL_FILE);
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    fs::write(&path, text.replace("\"format\": 2", "\"format\": 3")).unwrap();
     assert_eq!(
         refused(dir.path()),
-        "`model.json` cannot be read by this version of slate: model has format 2, expected a \
-         format from 1 to 1"
+        "`model.json` cannot be read by this version of slate: model has format 3, expected a \
+         format from 1 to 2"
     );
     fs::write(&path, text.replace("\"hidden\": 64", "\"hidden\": 63")).unwrap();
     assert!(refused(dir.path()).contains("`train.network.heads` is 4, expected a divisor"));

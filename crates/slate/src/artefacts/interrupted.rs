@@ -3,12 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// Exit code of a process ended by Ctrl-C, as shells tell it.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Whether a command would rather end by itself, and whether it has been asked to.
+static ENDS_ITSELF: AtomicBool = AtomicBool::new(false);
+static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
 
 /// Everything under construction in this process.
 static UNDER_CONSTRUCTION: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -36,12 +41,23 @@ pub(crate) fn clean_up_when_interrupted() {
         return;
     };
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
+        for _ in signals.forever() {
+            // The first signal asks; who does not want to wait sends another.
+            if ENDS_ITSELF.load(Ordering::Relaxed) && !ASKED_TO_END.swap(true, Ordering::Relaxed) {
+                continue;
+            }
             remove_all();
             #[expect(clippy::exit, reason = "a signal ends the process; all is cleaned up")]
-            std::process::exit(INTERRUPTED);
+            std::process::exit(INTERRUPTED.into());
         }
     });
+}
+
+/// From now on the first interrupt sets the flag this gives, for a command that saves its state and
+/// ends by itself.
+pub(crate) fn end_when_asked() -> &'static AtomicBool {
+    ENDS_ITSELF.store(true, Ordering::Relaxed);
+    &ASKED_TO_END
 }
 
 /// Workers may still write: what they make anew while it is removed goes in another round.

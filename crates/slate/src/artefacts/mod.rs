@@ -4,6 +4,7 @@ mod interrupted;
 pub(crate) mod manifest;
 pub(crate) mod scores;
 mod staged;
+pub(crate) mod tensorboard;
 
-pub(crate) use interrupted::clean_up_when_interrupted;
+pub(crate) use interrupted::{INTERRUPTED, clean_up_when_interrupted, end_when_asked};
 pub(crate) use staged::{Staged, write_file};

@@ -158,6 +158,7 @@ fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
         seed: context.seed,
         command: &command_of(context, "train --data dataset --out run"),
         progress: &bar,
+        keep: None,
     };
     training::train(options, &setting, staged.path())?;
     staged.commit()

@@ -9,6 +9,7 @@ mod evaluate;
 mod features;
 mod import;
 mod label;
+mod losses;
 mod report;
 mod score;
 mod simulate;
@@ -74,6 +75,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Label(args) => label::run(&context, &args),
         Command::Trace(args) => trace::run(&context, &args),
         Command::Train(args) => train::run(&context, &args),
+        Command::Losses(args) => losses::run(&context, &args),
         Command::Score(args) => score::run(&context, &args),
         Command::Calibrate(args) => calibrate::run(&context, &args),
         Command::Evaluate(args) => evaluate::run(&context, &args),

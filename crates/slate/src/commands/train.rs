@@ -2,28 +2,52 @@
 
 use anyhow::Result;
 use serde_json::json;
+use slate_model::Every;
 
 use super::Context;
-use crate::artefacts::Staged;
+use crate::artefacts::{Staged, end_when_asked, manifest};
 use crate::cli::TrainArgs;
-use crate::console::Outcome;
-use crate::pipeline::training::{self, Setting};
+use crate::console::{ExitStatus, Outcome};
+use crate::pipeline::training::{self, Keep, Setting, Unfinished};
+
+/// Most of the running time that checkpoints may take.
+const CHECKPOINT_SHARE: f64 = 0.02;
 
 pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let options = context
         .config
         .need(context.config.file.train.as_ref(), "train")?;
-    let staged = Staged::folder(&args.out, context.force)?;
     let bar = context.console.bar();
-    let setting = Setting {
+    let mut setting = Setting {
         data: &args.data,
         device: args.device.parse()?,
         seed: context.seed,
         command: &context.command,
         progress: &bar,
+        keep: None,
     };
+    if args.resume && training::is_done(options, &setting, &args.out)? {
+        let text = format!(
+            "the run in {} is finished: nothing to do\n",
+            args.out.display()
+        );
+        let run = manifest::read_json(&args.out.join("manifest.json"))?;
+        return Ok(Outcome::done(json!({ "out": args.out, "run": run }), text));
+    }
+    let staged = Staged::folder(&args.out, context.force)?;
+    let unfinished = Unfinished::open(&args.out, args.resume, context.force)?;
+    setting.keep = Some(Keep {
+        unfinished: &unfinished,
+        resume: args.resume,
+        every: args
+            .checkpoint_steps
+            .map_or(Every::Share(CHECKPOINT_SHARE), Every::Steps),
+        checkpoints: args.keep as usize,
+        stop: end_when_asked(),
+    });
     let report = training::train(options, &setting, staged.path())?;
     staged.commit()?;
+    unfinished.remove()?;
     if !report.unread.is_empty() {
         context.console.warn(&format!(
             "the dataset has inputs that no network reads yet: {}",
@@ -41,5 +65,11 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     );
     let mut json = json!({ "out": args.out, "lists_per_second": report.lists_per_second });
     json["run"] = report.json;
-    Ok(Outcome::done(json, text))
+    let mut outcome = Outcome::done(json, text);
+    if let Some(diverged) = report.diverged {
+        let told = format!("{diverged}; the run has the weights of the best epoch before it");
+        context.console.warn(&told);
+        outcome.status = ExitStatus::CheckFailed;
+    }
+    Ok(outcome)
 }

@@ -38,16 +38,21 @@ pub(crate) fn hint_of(error: &Error) -> Option<String> {
     ) -> Option<String> {
         cause.downcast_ref::<E>().and_then(Hint::hint)
     }
-    error.chain().find_map(|cause| {
-        of::<Refusal>(cause)
-            .or_else(|| of::<slate_sim::SimError>(cause))
-            .or_else(|| of::<slate_logs::LogError>(cause))
-            .or_else(|| of::<slate_logs::import::ImportError>(cause))
-            .or_else(|| of::<slate_features::FeatureError>(cause))
-            .or_else(|| of::<slate_model::ModelError>(cause))
-            .or_else(|| of::<slate_calibrate::FitError>(cause))
-            .or_else(|| of::<slate_eval::EvalError>(cause))
-    })
+    // A refusal that was put around a cause is not an item of the chain, but known to the error.
+    let around = error.downcast_ref::<Refusal>().and_then(Hint::hint);
+    let along = || {
+        error.chain().find_map(|cause| {
+            of::<Refusal>(cause)
+                .or_else(|| of::<slate_sim::SimError>(cause))
+                .or_else(|| of::<slate_logs::LogError>(cause))
+                .or_else(|| of::<slate_logs::import::ImportError>(cause))
+                .or_else(|| of::<slate_features::FeatureError>(cause))
+                .or_else(|| of::<slate_model::ModelError>(cause))
+                .or_else(|| of::<slate_calibrate::FitError>(cause))
+                .or_else(|| of::<slate_eval::EvalError>(cause))
+        })
+    };
+    around.or_else(along)
 }
 
 /// Writes the error to stderr.

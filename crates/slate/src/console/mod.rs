@@ -23,6 +23,8 @@ pub enum ExitStatus {
     CheckFailed,
     /// Wrong use or bad input: exit code 2.
     BadInput,
+    /// Ended by Ctrl-C or a polite kill, with what was done saved: exit code 130.
+    Interrupted,
 }
 
 impl From<ExitStatus> for std::process::ExitCode {
@@ -31,6 +33,7 @@ impl From<ExitStatus> for std::process::ExitCode {
             ExitStatus::Success => 0,
             ExitStatus::CheckFailed => 1,
             ExitStatus::BadInput => 2,
+            ExitStatus::Interrupted => crate::artefacts::INTERRUPTED,
         })
     }
 }

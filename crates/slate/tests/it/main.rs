@@ -19,5 +19,6 @@ mod features;
 mod label;
 mod program;
 mod real_logs;
+mod resume;
 mod sources;
 mod trace;

@@ -1,0 +1,295 @@
+//! Optimisers, on the host, with a state that can be saved to the bit.
+//!
+//! Each rule is one pass over weights, gradient and state. Burn's own optimisers make a tensor for
+//! every term of a formula and keep their state by parameter number, which differs from run to run;
+//! here it is kept by place, and written under the parameter's name. A test holds every rule to
+//! Burn's.
+
+use std::collections::BTreeMap;
+
+use crate::gradients::Gradients;
+use crate::network::Network;
+use crate::options::{OptimizerKind, TrainOptions};
+use crate::weights::{self, Weight};
+
+const BETA_1: f32 = 0.9;
+const ADAM_BETA_2: f32 = 0.999;
+const ADAM_EPSILON: f32 = 1e-8;
+const ADAGRAD_EPSILON: f32 = 1e-10;
+const LION_BETA_2: f32 = 0.99;
+
+/// An optimiser with its state.
+#[derive(Debug, Clone)]
+pub(crate) struct Optimizer {
+    kind: OptimizerKind,
+    momentum: f32,
+    weight_decay: f64,
+    /// By parameter, in the order the network visits them; empty until its first gradient.
+    slots: Vec<Slot>,
+}
+
+/// What an optimiser remembers of one parameter.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Slot {
+    /// Steps made.
+    time: i32,
+    /// Mean gradient, momentum, or sum of squares.
+    first: Vec<f32>,
+    /// Mean squared gradient of `AdamW`.
+    second: Vec<f32>,
+}
+
+impl Optimizer {
+    pub(crate) fn new(options: &TrainOptions) -> Self {
+        Self {
+            kind: options.optimizer,
+            momentum: options.momentum.unwrap_or(0.0) as f32,
+            weight_decay: options.weight_decay,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Moves the weights by one step. Parameters without a gradient stay.
+    pub(crate) fn step(&mut self, rate: f64, network: Network, gradients: &Gradients) -> Network {
+        self.slots.resize(gradients.0.len(), Slot::default());
+        let mut place = 0;
+        weights::update(network, &mut |values| {
+            let slot = &mut self.slots[place];
+            if let Some(gradient) = &gradients.0[place] {
+                let rule = Rule {
+                    rate,
+                    weight_decay: self.weight_decay,
+                    momentum: self.momentum,
+                };
+                slot.time += 1;
+                rule.apply(self.kind, slot, values, gradient);
+            }
+            place += 1;
+        })
+    }
+
+    /// The state by the parameters' names: `NAME#first`, `NAME#second`, and the steps made.
+    pub(crate) fn state(
+        &self,
+        names: &[(String, Vec<usize>)],
+    ) -> (BTreeMap<String, Weight>, Vec<i32>) {
+        let mut arrays = BTreeMap::new();
+        for (slot, (name, shape)) in self.slots.iter().zip(names) {
+            for (part, values) in [("first", &slot.first), ("second", &slot.second)] {
+                if !values.is_empty() {
+                    let weight = Weight {
+                        shape: shape.clone(),
+                        values: values.clone(),
+                    };
+                    arrays.insert(format!("{name}#{part}"), weight);
+                }
+            }
+        }
+        (arrays, self.slots.iter().map(|slot| slot.time).collect())
+    }
+
+    /// Puts a [`state`](Self::state) back.
+    pub(crate) fn restore(
+        &mut self,
+        names: &[(String, Vec<usize>)],
+        mut arrays: BTreeMap<String, Weight>,
+        times: &[i32],
+    ) {
+        let mut take = |name: &str, part: &str| {
+            let weight = arrays.remove(&format!("{name}#{part}"));
+            weight.map(|weight| weight.values).unwrap_or_default()
+        };
+        self.slots = times
+            .iter()
+            .zip(names)
+            .map(|(&time, (name, _))| Slot {
+                time,
+                first: take(name, "first"),
+                second: take(name, "second"),
+            })
+            .collect();
+    }
+}
+
+/// The numbers of one step.
+struct Rule {
+    rate: f64,
+    weight_decay: f64,
+    momentum: f32,
+}
+
+impl Rule {
+    fn apply(&self, kind: OptimizerKind, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+        slot.first.resize(weights.len(), 0.0);
+        match kind {
+            OptimizerKind::AdamW => self.adamw(slot, weights, gradient),
+            OptimizerKind::Sgd => self.sgd(slot, weights, gradient),
+            OptimizerKind::Adagrad => self.adagrad(slot, weights, gradient),
+            OptimizerKind::Lion => self.lion(slot, weights, gradient),
+        }
+    }
+
+    /// What decoupled decay multiplies a weight by.
+    fn kept(&self) -> f32 {
+        (1.0 - self.rate * self.weight_decay) as f32
+    }
+
+    fn adamw(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+        slot.second.resize(weights.len(), 0.0);
+        let (kept, rate) = (self.kept(), self.rate as f32);
+        let first_share = 1.0 - BETA_1.powi(slot.time);
+        let second_share = 1.0 - ADAM_BETA_2.powi(slot.time);
+        let moments = slot.first.iter_mut().zip(&mut slot.second);
+        for ((weight, &slope), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
+            *first = *first * BETA_1 + slope * (1.0 - BETA_1);
+            *second = *second * ADAM_BETA_2 + slope * slope * (1.0 - ADAM_BETA_2);
+            let step = (*first / first_share) / ((*second / second_share).sqrt() + ADAM_EPSILON);
+            *weight = *weight * kept - step * rate;
+        }
+    }
+
+    fn sgd(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+        let (decay, rate) = (self.weight_decay as f32, self.rate as f32);
+        for ((weight, &slope), velocity) in weights.iter_mut().zip(gradient).zip(&mut slot.first) {
+            *velocity = *velocity * self.momentum + (slope + *weight * decay);
+            *weight -= *velocity * rate;
+        }
+    }
+
+    fn adagrad(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+        let (decay, rate) = (self.weight_decay as f32, self.rate as f32);
+        for ((weight, &slope), squares) in weights.iter_mut().zip(gradient).zip(&mut slot.first) {
+            let slope = slope + *weight * decay;
+            *squares += slope * slope;
+            *weight -= slope / (squares.sqrt() + ADAGRAD_EPSILON) * rate;
+        }
+    }
+
+    fn lion(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+        let (kept, rate) = (self.kept(), self.rate as f32);
+        for ((weight, &slope), mean) in weights.iter_mut().zip(gradient).zip(&mut slot.first) {
+            let ahead = *mean * BETA_1 + slope * (1.0 - BETA_1);
+            let sign = if ahead == 0.0 { 0.0 } else { ahead.signum() };
+            *mean = *mean * LION_BETA_2 + slope * (1.0 - LION_BETA_2);
+            *weight = *weight * kept - sign * rate;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use burn::optim::decay::WeightDecayConfig;
+    use burn::optim::momentum::MomentumConfig;
+    use burn::optim::{
+        AdaGradConfig, AdamWConfig, GradientsParams, LionConfig, ModuleOptimizer, SgdConfig,
+    };
+    use burn::tensor::Device;
+    use slate_types::{FeatureShape, Seed};
+
+    use super::*;
+    use crate::network::Input;
+    use crate::noise::Noise;
+    use crate::outputs::Outputs;
+    use crate::{NetworkKind, NetworkOptions};
+
+    fn network() -> Network {
+        let options = NetworkOptions {
+            kind: NetworkKind::Mlp,
+            hidden: 5,
+            ..Default::default()
+        };
+        let shape = FeatureShape {
+            dense: 3,
+            categorical: vec![],
+        };
+        let config = options.check().unwrap();
+        Network::new(
+            &config,
+            &shape,
+            Outputs::default().columns(),
+            Seed(3),
+            &Device::flex(),
+        )
+        .unwrap()
+    }
+
+    fn input(step: usize) -> Input {
+        let dense = (0..12)
+            .map(|place| ((place + 7 * step) as f32).sin())
+            .collect();
+        Input::new([2, 2], dense, vec![], vec![false; 4], &Device::flex())
+    }
+
+    fn backward(network: &Network, step: usize) -> GradientsParams {
+        let scores = network.forward(&input(step), &mut Noise::none(&Device::flex()));
+        let loss = (scores.clone() * scores).sum();
+        GradientsParams::from_grads(loss.backward(), network)
+    }
+
+    /// The largest difference between our weights and Burn's after a few steps.
+    fn difference(options: &TrainOptions, burn: ModuleOptimizer) -> f32 {
+        let mut ours = Optimizer::new(options);
+        let (mut own, mut burn) = (network(), burn);
+        let mut other = network().train();
+        for step in 0..5 {
+            let gradients = backward(&other, step);
+            other = burn.step(options.learning_rate, other, gradients);
+            let leaves = own.clone().train();
+            let gradients = Gradients::collect(&leaves, backward(&leaves, step));
+            own = ours.step(options.learning_rate, own, &gradients);
+        }
+        let (own, other) = (weights::read(&own), weights::read(&other.valid()));
+        let pairs = own.values().zip(other.values());
+        pairs
+            .flat_map(|(a, b)| a.values.iter().zip(&b.values))
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn every_rule_is_burns() {
+        let options = |optimizer, momentum| TrainOptions {
+            optimizer,
+            momentum,
+            learning_rate: 0.02,
+            weight_decay: 0.1,
+            ..Default::default()
+        };
+        let decay = || Some(WeightDecayConfig::new(0.1));
+        let adamw = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.1);
+        assert!(difference(&options(OptimizerKind::AdamW, None), adamw.init()) < 1e-6);
+        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+        let sgd = SgdConfig::new()
+            .with_weight_decay(decay())
+            .with_momentum(Some(momentum));
+        assert!(difference(&options(OptimizerKind::Sgd, Some(0.9)), sgd.init()) < 1e-6);
+        let adagrad = AdaGradConfig::new()
+            .with_epsilon(1e-10)
+            .with_weight_decay(decay());
+        assert!(difference(&options(OptimizerKind::Adagrad, None), adagrad.init()) < 1e-6);
+        let lion = LionConfig::new().with_weight_decay(0.1);
+        assert!(difference(&options(OptimizerKind::Lion, None), lion.init()) < 1e-6);
+    }
+
+    #[test]
+    fn a_restored_optimizer_goes_on_as_before() {
+        let options = TrainOptions::default();
+        let mut first = Optimizer::new(&options);
+        let step = |optimizer: &mut Optimizer, network: Network, at: usize| {
+            let leaves = network.clone().train();
+            let gradients = Gradients::collect(&leaves, backward(&leaves, at));
+            optimizer.step(1e-2, network, &gradients)
+        };
+        let at_three = (0..3).fold(network(), |network, at| step(&mut first, network, at));
+        let names = weights::names(&at_three);
+        let (arrays, times) = first.state(&names);
+        let mut second = Optimizer::new(&options);
+        second.restore(&names, arrays, &times);
+        let [one, two] = [first, second].map(|mut optimizer| {
+            let network = step(&mut optimizer, at_three.clone(), 3);
+            weights::read(&network)
+        });
+        assert_eq!(one, two);
+    }
+}

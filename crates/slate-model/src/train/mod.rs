@@ -1,0 +1,424 @@
+//! The training loop.
+//!
+//! Input: batches of lists, made on a thread of their own while the step before runs. After each
+//! epoch the caller validates; the weights with the best metric are kept, and training stops when
+//! `patience` epochs brought nothing better. The result depends on config, seed and batches, not on
+//! the number of threads, nor on how often training was killed and resumed from a checkpoint.
+
+mod checkpoint;
+mod step;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
+
+use slate_types::{Batch, FeatureShape, Seed};
+
+use checkpoint::{Best, Clock, Progress};
+pub use checkpoint::{Checkpoint, CheckpointPlan, Every};
+use step::Trainer;
+
+use crate::ranker::Ranker;
+use crate::schedule::{Plateau, learning_rate};
+use crate::{BoxError, DeviceSpec, ModelError, StopReason, TrainConfig, TrainEvent, batch_check};
+
+/// Training lists, cut into batches.
+pub trait Batches: Send {
+    /// The batches of an epoch, counted from 1, in the order to train on, without the first
+    /// `skip`. The same epoch gives the same batches each time it is asked for.
+    fn epoch(&mut self, epoch: u32, skip: usize) -> Box<dyn Iterator<Item = Batch> + Send + '_>;
+
+    /// Lists in each epoch: what progress and the learning rate schedule count on.
+    fn lists_per_epoch(&self) -> usize;
+}
+
+/// What the caller found after an epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// The metric, larger is better; finite.
+    pub metric: f64,
+    /// Its name, as in `ndcg@10`.
+    pub name: String,
+}
+
+/// What training gives back.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The network with the weights of the best epoch.
+    pub ranker: Ranker,
+    /// Epoch with the best validation metric, counted from 1; the first of several equal ones.
+    pub best_epoch: u32,
+    /// The validation metric after that epoch.
+    pub best_metric: f64,
+    /// Name of the metric.
+    pub metric_name: String,
+    /// Epochs that ran.
+    pub epochs: u32,
+    /// Optimiser steps that ran.
+    pub steps: u64,
+    /// Why training ended.
+    pub stopped: StopReason,
+}
+
+/// Batches made ahead of the step that uses them.
+const AHEAD: usize = 4;
+
+/// A training to be run.
+#[derive(Debug)]
+pub struct Training<'a> {
+    /// What to train, and how.
+    pub config: &'a TrainConfig,
+    /// The inputs of the batches.
+    pub shape: &'a FeatureShape,
+    /// Start of initial weights and dropout.
+    pub seed: Seed,
+    /// Where to compute.
+    pub device: DeviceSpec,
+    /// Where checkpoints go; none are written without.
+    pub checkpoints: Option<&'a CheckpointPlan>,
+    /// Where to go on from; none for the beginning.
+    pub resume: Option<Checkpoint>,
+    /// Set by anyone to end training after the step that runs.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+/// Trains a ranker from the beginning, without checkpoints: [`Training::run`] with the defaults.
+///
+/// # Errors
+/// As [`Training::run`].
+pub fn train(
+    config: &TrainConfig,
+    shape: &FeatureShape,
+    seed: Seed,
+    device: DeviceSpec,
+    data: &mut dyn Batches,
+    validate: &mut dyn FnMut(&Ranker) -> Result<Validation, BoxError>,
+    observe: &mut dyn FnMut(&TrainEvent),
+) -> Result<Trained, ModelError> {
+    let training = Training {
+        config,
+        shape,
+        seed,
+        device,
+        checkpoints: None,
+        resume: None,
+        stop: None,
+    };
+    training.run(data, validate, observe)
+}
+
+impl Training<'_> {
+    /// Trains a ranker.
+    ///
+    /// `validate` is called after every epoch with the weights as they are (their running mean,
+    /// with `ema`); `observe` hears of every step and epoch, on the calling thread.
+    ///
+    /// # Errors
+    /// [`ModelError::EmptyData`] where an epoch has no slot, [`ModelError::NoPositives`] where a
+    /// loss saw no positive label in the first epoch, [`ModelError::Diverged`] where loss,
+    /// gradients or weights stop being finite, [`ModelError::BatchShape`] and
+    /// [`ModelError::BatchValue`] for a batch that does not fit `shape`,
+    /// [`ModelError::Validation`] and [`ModelError::Metric`] for a failed validation,
+    /// [`ModelError::Interrupted`] where `stop` was set, [`ModelError::Checkpoint`] and
+    /// [`ModelError::Tensor`] for a checkpoint of another training, and [`ModelError::Io`] where
+    /// one cannot be written.
+    pub fn run(
+        self,
+        data: &mut dyn Batches,
+        validate: &mut dyn FnMut(&Ranker) -> Result<Validation, BoxError>,
+        observe: &mut dyn FnMut(&TrainEvent),
+    ) -> Result<Trained, ModelError> {
+        let options = self.config.options();
+        let start = Ranker::untrained(self.config, self.shape, self.seed, self.device)?;
+        let batches = data.lists_per_epoch().div_ceil(options.batch_lists) as u64;
+        let steps_per_epoch = batches.div_ceil(u64::from(options.accumulate));
+        let trainer = Trainer::new(self.config, self.seed, start);
+        let mut run = Run {
+            progress: Progress {
+                positives: vec![false; self.config.losses().len()],
+                ..Progress::default()
+            },
+            total: steps_per_epoch * u64::from(options.epochs),
+            clock: Clock::new(),
+            best: None,
+            training: self,
+            trainer,
+        };
+        if let Some(checkpoint) = run.training.resume.take() {
+            run.restore(checkpoint)?;
+        }
+        let trained = run.epochs(data, validate, observe)?;
+        observe(&TrainEvent::Stopped {
+            reason: trained.stopped,
+        });
+        Ok(trained)
+    }
+}
+
+/// A training that runs.
+struct Run<'a> {
+    training: Training<'a>,
+    trainer: Trainer<'a>,
+    progress: Progress,
+    best: Option<(Best, Ranker)>,
+    /// Steps announced for all epochs.
+    total: u64,
+    clock: Clock,
+}
+
+impl Run<'_> {
+    fn epochs(
+        &mut self,
+        data: &mut dyn Batches,
+        validate: &mut dyn FnMut(&Ranker) -> Result<Validation, BoxError>,
+        observe: &mut dyn FnMut(&TrainEvent),
+    ) -> Result<Trained, ModelError> {
+        let options = self.training.config.options();
+        let mut stopped = StopReason::Epochs;
+        while self.progress.epoch <= options.epochs {
+            let epoch = self.progress.epoch;
+            let began = Instant::now();
+            let train_loss = self
+                .epoch(data, observe)
+                .map_err(|error| self.rescue(error))?;
+            let ranker = self.trainer.ranker().map_err(|error| self.rescue(error))?;
+            let found =
+                validate(&ranker).map_err(|source| ModelError::Validation { epoch, source })?;
+            let Validation { metric, name } = found;
+            if !metric.is_finite() {
+                return Err(ModelError::Metric {
+                    name,
+                    epoch,
+                    value: metric,
+                });
+            }
+            let better = self
+                .best
+                .as_ref()
+                .is_none_or(|(best, _)| metric > best.metric);
+            if better {
+                let name = name.clone();
+                self.best = Some((
+                    Best {
+                        epoch,
+                        metric,
+                        name,
+                    },
+                    ranker,
+                ));
+            }
+            self.progress.plateau.after_epoch(options, better);
+            observe(&TrainEvent::Epoch {
+                epoch,
+                train_loss,
+                metric,
+                name,
+                best: better,
+                learning_rate: self.rate(self.progress.step),
+                seconds: began.elapsed().as_secs_f64(),
+            });
+            self.progress.next_epoch();
+            let waited = self.best.as_ref().map_or(0, |(best, _)| epoch - best.epoch);
+            if options.patience > 0 && waited >= options.patience {
+                stopped = StopReason::Patience;
+                break;
+            }
+        }
+        Ok(self
+            .trained(stopped)
+            .expect("a checked config has at least one epoch"))
+    }
+
+    /// What there is to give back after the epochs so far; none before the first.
+    fn trained(&self, stopped: StopReason) -> Option<Trained> {
+        let (best, ranker) = self.best.as_ref()?;
+        Some(Trained {
+            ranker: ranker.clone(),
+            best_epoch: best.epoch,
+            best_metric: best.metric,
+            metric_name: best.name.clone(),
+            epochs: self.progress.epoch - 1,
+            steps: self.progress.step,
+            stopped,
+        })
+    }
+
+    /// Gives a divergence the best weights from before it.
+    fn rescue(&self, error: ModelError) -> ModelError {
+        match error {
+            ModelError::Diverged {
+                step,
+                what,
+                value,
+                culprit,
+                ..
+            } => ModelError::Diverged {
+                step,
+                what,
+                value,
+                culprit,
+                best: self.trained(StopReason::Diverged).map(Box::new),
+            },
+            other => other,
+        }
+    }
+
+    /// Trains one epoch, or what is left of it; the mean loss over its lists.
+    fn epoch(
+        &mut self,
+        data: &mut dyn Batches,
+        observe: &mut dyn FnMut(&TrainEvent),
+    ) -> Result<f64, ModelError> {
+        let (epoch, skip) = (self.progress.epoch, self.progress.batches);
+        std::thread::scope(|scope| {
+            let (send, batches) = sync_channel(AHEAD);
+            scope.spawn(move || {
+                for batch in data.epoch(epoch, skip) {
+                    // Training ended early; its error is on the other side.
+                    if send.send(batch).is_err() {
+                        break;
+                    }
+                }
+            });
+            self.steps(batches, observe)
+        })
+    }
+
+    fn steps(
+        &mut self,
+        batches: Receiver<Batch>,
+        observe: &mut dyn FnMut(&TrainEvent),
+    ) -> Result<f64, ModelError> {
+        let accumulate = self.training.config.options().accumulate as usize;
+        let (began, lists_before) = (Instant::now(), self.progress.lists);
+        let mut group: Vec<Batch> = Vec::with_capacity(accumulate);
+        let mut batches = batches.into_iter();
+        loop {
+            let batch = batches.next();
+            let more = batch.is_some();
+            group.extend(batch);
+            if group.is_empty() || (more && group.len() < accumulate) {
+                if more {
+                    continue;
+                }
+                break;
+            }
+            self.step(&mut group, began, lists_before, observe)?;
+            if !more {
+                break;
+            }
+        }
+        if self.progress.lists == 0 {
+            return Err(ModelError::EmptyData {
+                epoch: self.progress.epoch,
+            });
+        }
+        if self.progress.epoch == 1 {
+            self.trainer
+                .objective()
+                .require_positives(&self.progress.positives)?;
+        }
+        Ok(self.progress.loss_sum / self.progress.lists as f64)
+    }
+
+    /// One optimiser step over a group of batches, which is emptied.
+    fn step(
+        &mut self,
+        group: &mut Vec<Batch>,
+        began: Instant,
+        lists_before: usize,
+        observe: &mut dyn FnMut(&TrainEvent),
+    ) -> Result<(), ModelError> {
+        let (config, shape) = (self.training.config, self.training.shape);
+        self.progress.batches += group.len();
+        for batch in group.iter_mut() {
+            batch_check::features(batch, shape)?;
+            batch_check::labels(batch)?;
+            step::weigh(batch, config.grade_weights());
+        }
+        group.retain(|batch| batch.rows() > 0);
+        if group.is_empty() {
+            return Ok(());
+        }
+        for batch in group.iter() {
+            let objective = self.trainer.objective();
+            objective.find_positives(batch, &mut self.progress.positives);
+        }
+        let step = self.progress.step + 1;
+        let rate = self.rate(step);
+        let (losses, gradient_norm) = self.trainer.step(step, group, rate)?;
+        self.progress.step = step;
+        for (batch, loss) in group.iter().zip(&losses) {
+            self.progress.lists += batch.lists;
+            self.progress.loss_sum += loss * batch.lists as f64;
+        }
+        let lists = self.progress.lists;
+        let seconds = began.elapsed().as_secs_f64().max(1e-9);
+        observe(&TrainEvent::Step {
+            epoch: self.progress.epoch,
+            step,
+            steps_total: (self.total > 0).then_some(self.total.max(step)),
+            loss: losses.iter().sum::<f64>() / losses.len() as f64,
+            gradient_norm,
+            learning_rate: rate,
+            lists,
+            lists_per_second: (lists - lists_before) as f64 / seconds,
+        });
+        group.clear();
+        self.checkpoint()
+    }
+
+    /// The learning rate of a step.
+    fn rate(&self, step: u64) -> f64 {
+        let rate = learning_rate(self.training.config.options(), step, self.total);
+        rate * self.progress.plateau.factor
+    }
+
+    /// Writes a checkpoint where one is due; ends where someone asked for it.
+    fn checkpoint(&mut self) -> Result<(), ModelError> {
+        let stop = self
+            .training
+            .stop
+            .is_some_and(|stop| stop.load(Ordering::Relaxed));
+        let mut written = None;
+        if let Some(plan) = self.training.checkpoints
+            && (stop || self.clock.is_due(plan.every, self.progress.step))
+        {
+            let began = Instant::now();
+            let best = self.best.as_ref().map(|(best, ranker)| (best, ranker));
+            let checkpoint = Checkpoint::of(&self.progress, best, &self.trainer, plan);
+            written = Some(checkpoint.write(plan)?);
+            self.clock.wrote(began);
+        }
+        if stop {
+            return Err(ModelError::Interrupted {
+                step: self.progress.step,
+                checkpoint: written,
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts a checkpoint's state in place of the beginning.
+    fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), ModelError> {
+        let start = self.trainer.start().clone();
+        let (progress, best) = checkpoint.restore(&start, &mut self.trainer)?;
+        self.progress = progress;
+        self.best = best;
+        Ok(())
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            step: 0,
+            epoch: 1,
+            batches: 0,
+            lists: 0,
+            loss_sum: 0.0,
+            positives: Vec::new(),
+            plateau: Plateau::default(),
+        }
+    }
+}

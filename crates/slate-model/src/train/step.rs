@@ -1,0 +1,352 @@
+//! One optimiser step: batches to shards, shards through the network and back, weights moved.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorData};
+use slate_types::{Batch, Seed};
+
+use crate::error::Culprit;
+use crate::gradients::Gradients;
+use crate::network::Network;
+use crate::noise::Noise;
+use crate::objective::Objective;
+use crate::optimizer::Optimizer;
+use crate::ranker::Ranker;
+use crate::shards::Shard;
+use crate::weights::{self, Weight, host};
+use crate::{ModelError, TrainConfig, shards};
+
+/// What changes from step to step, and what each step needs.
+pub(super) struct Trainer<'a> {
+    config: &'a TrainConfig,
+    seed: Seed,
+    pub(super) optimizer: Optimizer,
+    pub(super) network: Network,
+    /// Running mean of the weights, by name, where one is kept.
+    pub(super) mean: Option<BTreeMap<String, Weight>>,
+    /// The untrained ranker: shape, device and workers.
+    start: Ranker,
+}
+
+impl<'a> Trainer<'a> {
+    pub(super) fn new(config: &'a TrainConfig, seed: Seed, start: Ranker) -> Self {
+        Self {
+            config,
+            seed,
+            optimizer: Optimizer::new(config.options()),
+            network: start.network().clone(),
+            mean: (config.options().ema > 0.0).then(|| start.weights()),
+            start,
+        }
+    }
+
+    pub(super) fn start(&self) -> &Ranker {
+        &self.start
+    }
+
+    pub(super) fn objective(&self) -> Objective<'a> {
+        Objective {
+            losses: self.config.losses(),
+            outputs: self.config.outputs(),
+        }
+    }
+
+    /// Step number `step` over a group of batches; the batches' losses, and the norm of the mean
+    /// of their gradients before clipping.
+    pub(super) fn step(
+        &mut self,
+        step: u64,
+        group: &[Batch],
+        rate: f64,
+    ) -> Result<(Vec<f64>, f64), ModelError> {
+        let seed = self.seed.derive("dropout").index(step);
+        let mut losses = Vec::with_capacity(group.len());
+        let mut total: Option<Gradients> = None;
+        for (place, batch) in group.iter().enumerate() {
+            // The first batch has the seed of a step of one batch.
+            let seed = if place == 0 {
+                seed
+            } else {
+                seed.derive("batch").index(place as u64)
+            };
+            let (loss, gradients) = self.backward(batch, seed);
+            if !loss.is_finite() {
+                return Err(self.diverged(step, "loss", loss, Some(batch)));
+            }
+            losses.push(loss);
+            match &mut total {
+                None => total = Some(gradients),
+                Some(total) => total.add(gradients),
+            }
+        }
+        let mut total = total.expect("a group has at least one batch");
+        if group.len() > 1 {
+            total.scale(1.0 / group.len() as f32);
+        }
+        let norm = total.clip(self.config.options().gradient_clip);
+        if !norm.is_finite() {
+            return Err(self.diverged(step, "gradient norm", norm, group.first()));
+        }
+        self.network = self.optimizer.step(rate, self.network.clone(), &total);
+        self.follow(step);
+        Ok((losses, norm))
+    }
+
+    /// The loss of a batch and its gradient.
+    fn backward(&self, batch: &Batch, seed: Seed) -> (f64, Gradients) {
+        let shards = shards::cut(batch);
+        let objective = self.objective();
+        let masses = objective.masses(batch, &shards);
+        let device = self.start.device();
+        let network = &self.network;
+        let dropout = self.config.network().dropout;
+        let parts = self.start.workers().map(shards.len(), |place| {
+            let mut noise = Noise::dropout(dropout, seed.index(place as u64), &device);
+            backward(
+                network,
+                &objective,
+                batch,
+                &shards[place],
+                &masses,
+                &mut noise,
+            )
+        });
+        let mut parts = parts.into_iter();
+        let (mut loss, mut total) = parts.next().expect("a batch with rows has a shard");
+        for (part, gradients) in parts {
+            loss += part;
+            total.add(gradients);
+        }
+        (loss, total)
+    }
+
+    /// Moves the running mean after the weights.
+    fn follow(&mut self, step: u64) {
+        let Some(mean) = &mut self.mean else { return };
+        // Early means would be of the initial weights: the first steps count more.
+        let early = (1.0 + step as f64) / (10.0 + step as f64);
+        let kept = self.config.options().ema.min(early) as f32;
+        for (name, weight) in weights::read(&self.network) {
+            let mean = mean.get_mut(&name).expect("a network keeps its names");
+            let pairs = mean.values.iter_mut().zip(&weight.values);
+            pairs.for_each(|(mean, weight)| *mean = *mean * kept + weight * (1.0 - kept));
+        }
+    }
+
+    /// The weights as they are, or their running mean, for inference.
+    pub(super) fn ranker(&self) -> Result<Ranker, ModelError> {
+        let network = match &self.mean {
+            Some(mean) => weights::replace(self.network.clone(), mean.clone()),
+            None => self.network.clone(),
+        };
+        let ranker = self.start.with_network(network);
+        let largest = ranker.largest_weight();
+        if largest.is_finite() {
+            Ok(ranker)
+        } else {
+            Err(self.diverged(0, "largest weight", largest, None))
+        }
+    }
+
+    fn diverged(
+        &self,
+        step: u64,
+        what: &'static str,
+        value: f64,
+        batch: Option<&Batch>,
+    ) -> ModelError {
+        ModelError::Diverged {
+            step,
+            what,
+            value,
+            culprit: batch.and_then(|batch| self.culprit(batch)),
+            best: None,
+        }
+    }
+
+    /// The first slot whose scores are not finite, or else the one with the largest input.
+    fn culprit(&self, batch: &Batch) -> Option<Culprit> {
+        let device = self.start.device();
+        let mut failing: Option<usize> = None;
+        for shard in shards::cut(batch) {
+            let input = shard.input(batch, &device);
+            let scores = host(self.network.forward(&input, &mut Noise::none(&device)));
+            let columns = scores.len() / shard.places.len();
+            let rows = scores.chunks_exact(columns).zip(&shard.places);
+            let bad = rows.filter(|(row, _)| row.iter().any(|score| !score.is_finite()));
+            let first = bad.filter_map(|(_, place)| *place).min();
+            failing = failing.into_iter().chain(first).min();
+        }
+        let width = batch.dense_width;
+        if width == 0 {
+            return None;
+        }
+        let largest = |place: usize| {
+            let row = batch.dense[place * width..(place + 1) * width]
+                .iter()
+                .enumerate();
+            row.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
+                .map(|(column, value)| (column, *value))
+        };
+        let real = (0..batch.mask.len()).filter(|&place| batch.mask[place]);
+        let place = failing.or_else(|| {
+            real.max_by(|&a, &b| {
+                let size = |place| largest(place).map_or(0.0, |(_, value)| value.abs());
+                size(a).total_cmp(&size(b))
+            })
+        })?;
+        let (column, value) = largest(place)?;
+        Some(Culprit {
+            list: batch.list_number(place / batch.slots),
+            slot: place % batch.slots,
+            column,
+            value,
+        })
+    }
+}
+
+/// Multiplies weights by the factors of their grades.
+pub(super) fn weigh(batch: &mut Batch, factors: &BTreeMap<u8, f64>) {
+    if factors.is_empty() {
+        return;
+    }
+    for (weight, &grade) in batch.weight.iter_mut().zip(&batch.grade) {
+        if let Some(&factor) = factors.get(&(grade as u8)) {
+            *weight *= factor as f32;
+        }
+    }
+}
+
+/// A shard's share of the batch's loss, and of its gradient.
+fn backward(
+    network: &Network,
+    objective: &Objective<'_>,
+    batch: &Batch,
+    shard: &Shard,
+    masses: &[f64],
+    noise: &mut Noise,
+) -> (f64, Gradients) {
+    let device = noise.device().clone();
+    // Leaves of its own: a graph belongs to one thread.
+    let network = network.clone().fork(&device.clone().autodiff()).train();
+    let scores = network.forward(&shard.input(batch, &device), noise);
+    let shape = scores.dims();
+    let values: Vec<f64> = host(scores.clone()).into_iter().map(f64::from).collect();
+    let (loss, slopes) = objective.share(batch, shard, masses, &values);
+    // The derivative of Σ score · slope with the slopes held fixed is the slopes: the backward
+    // pass starts from the loss's exact gradient.
+    let slopes: Vec<f32> = slopes.into_iter().map(|slope| slope as f32).collect();
+    let slopes = Tensor::<2>::from_data(TensorData::new(slopes, shape), &device);
+    let backward = (scores * slopes).sum().backward();
+    let gradients = GradientsParams::from_grads(backward, &network);
+    (loss, Gradients::collect(&network, gradients))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use slate_types::FeatureShape;
+
+    use super::*;
+    use crate::outputs::Outputs;
+    use crate::weights::{names, read, replace};
+    use crate::{Activation, Head, LossKind, LossOptions, NetworkKind, NetworkOptions};
+
+    /// Lists of 1, 3 and 4 slots, one of them without labels.
+    fn batch() -> Batch {
+        let lengths = [1, 3, 4, 2];
+        let real = |place: usize| place % 4 < lengths[place / 4];
+        let wave = |place: usize, rate: f32| (place as f32 * rate).sin();
+        let label = |place: usize| {
+            f32::from(u8::from(
+                place < 12 && place.is_multiple_of(3) && real(place),
+            ))
+        };
+        Batch {
+            lists: 4,
+            slots: 4,
+            dense_width: 2,
+            categorical_width: 1,
+            dense: (0..32).map(|place| wave(place, 1.7)).collect(),
+            categorical: (0..16).map(|place| place % 3).collect(),
+            mask: (0..16).map(real).collect(),
+            click: (0..16).map(label).collect(),
+            purchase: (0..16).map(label).collect(),
+            grade: (0..16).map(label).collect(),
+            weight: (0..16).map(|place| 1.5 + wave(place, 0.9)).collect(),
+            slot: vec![0; 16],
+            list_numbers: vec![],
+        }
+    }
+
+    fn worst_relative_error(kind: NetworkKind) -> f64 {
+        // GELU, because a finite difference across a corner of ReLU is not a derivative.
+        let options = NetworkOptions {
+            kind,
+            hidden: 4,
+            layers: 2,
+            dropout: 0.0,
+            activation: Activation::Gelu,
+            ..Default::default()
+        };
+        let device = Device::flex();
+        let shape = FeatureShape {
+            dense: 2,
+            categorical: vec![3],
+        };
+        let config = options.check().unwrap();
+        let losses = [
+            LossOptions::new(Head::Purchase, LossKind::Softmax),
+            LossOptions::new(Head::Purchase, LossKind::Bce),
+            LossOptions::new(Head::Click, LossKind::Bce),
+        ];
+        let losses: Vec<_> = losses.iter().map(|loss| loss.check(0).unwrap()).collect();
+        let outputs = Outputs::of(&losses, true).unwrap();
+        let network = Network::new(&config, &shape, outputs.columns(), Seed(1), &device).unwrap();
+        let objective = Objective {
+            losses: &losses,
+            outputs: &outputs,
+        };
+        let batch = batch();
+        let shards = shards::cut(&batch);
+        assert_eq!(shards.len(), 1);
+        let masses = objective.masses(&batch, &shards);
+        let mut noise = Noise::none(&device);
+        let (_, gradients) = backward(
+            &network, &objective, &batch, &shards[0], &masses, &mut noise,
+        );
+        let weights = read(&network);
+        let values = gradients.0.iter().flatten().flatten();
+        let largest = values.fold(0.0_f64, |most, value| most.max(f64::from(value.abs())));
+        let mut worst = 0.0_f64;
+        for ((name, _), values) in names(&network).iter().zip(&gradients.0) {
+            let values = values.as_ref().expect("every weight has a gradient");
+            // Every third weight: all layers, and not too many networks.
+            for (place, &value) in values.iter().enumerate().step_by(3) {
+                let step = 5e-3;
+                let moved = |by: f32| {
+                    let mut weights = weights.clone();
+                    weights.get_mut(name).expect("same names").values[place] += by;
+                    let network = replace(network.clone(), weights);
+                    let input = shards[0].input(&batch, &device);
+                    let scores = host(network.forward(&input, &mut Noise::none(&device)));
+                    let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
+                    objective.share(&batch, &shards[0], &masses, &scores).0
+                };
+                let slope = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
+                worst = worst.max((slope - f64::from(value)).abs());
+            }
+        }
+        worst / largest
+    }
+
+    #[test]
+    fn gradients_of_all_weights_equal_finite_differences() {
+        for kind in [NetworkKind::Mlp, NetworkKind::Transformer] {
+            let error = worst_relative_error(kind);
+            assert!(error < 1e-3, "{kind:?}: {error}");
+        }
+    }
+}

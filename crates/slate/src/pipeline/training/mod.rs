@@ -1,0 +1,413 @@
+//! Dataset to run: the training loop's batches, its validation and its files.
+
+mod unfinished;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use slate_eval::{Convention, ndcg};
+use slate_features::{BatchOptions, Dataset, FeatureMap, SplitData, batches};
+use slate_model::{
+    Batches, BoxError, Checkpoint, CheckpointPlan, Culprit, DeviceSpec, Every, Head, ModelError,
+    Ranker, TrainConfig, TrainEvent, TrainOptions, Trained, Training, Validation,
+};
+use slate_types::{Batch, FeatureShape, Progress, Seed, Split};
+
+pub(crate) use unfinished::Unfinished;
+use unfinished::{Log, METRICS_FILE};
+
+use super::scoring;
+use crate::artefacts::{manifest, tensorboard};
+
+/// Slots counted by the metric that stops training.
+const CUTOFF: usize = 10;
+
+/// The training split, shuffled anew in each epoch.
+struct Shuffled<'a> {
+    data: &'a SplitData,
+    shape: &'a FeatureShape,
+    lists_per_batch: usize,
+    seed: Seed,
+}
+
+impl Batches for Shuffled<'_> {
+    fn epoch(&mut self, epoch: u32, skip: usize) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
+        let options = BatchOptions {
+            lists_per_batch: self.lists_per_batch,
+            shuffle: Some((self.seed, epoch)),
+            bucket_by_length: true,
+        };
+        let batches = batches(self.data, self.shape, options);
+        Box::new(batches.skip(skip).map(|(_, batch)| batch))
+    }
+
+    fn lists_per_epoch(&self) -> usize {
+        self.data.lists.len()
+    }
+}
+
+/// What a finished training reports.
+pub(crate) struct Report {
+    pub(crate) json: Value,
+    pub(crate) best_epoch: u32,
+    pub(crate) best_metric: f64,
+    pub(crate) metric: String,
+    pub(crate) parameters: usize,
+    pub(crate) lists_per_second: f64,
+    /// Inputs of the dataset that no network reads yet.
+    pub(crate) unread: Vec<String>,
+    /// Why training ended before its time, where it did with something to save.
+    pub(crate) diverged: Option<String>,
+}
+
+/// What training is given beside its options.
+pub(crate) struct Setting<'a> {
+    pub(crate) data: &'a Path,
+    pub(crate) device: DeviceSpec,
+    pub(crate) seed: Seed,
+    pub(crate) command: &'a str,
+    pub(crate) progress: &'a dyn Progress,
+    /// Where to keep checkpoints, and how; none are kept without.
+    pub(crate) keep: Option<Keep<'a>>,
+}
+
+/// How a training is kept alive over kills.
+pub(crate) struct Keep<'a> {
+    pub(crate) unfinished: &'a Unfinished,
+    /// Whether to go on from the last checkpoint.
+    pub(crate) resume: bool,
+    pub(crate) every: Every,
+    pub(crate) checkpoints: usize,
+    /// Set when training should save its state and end.
+    pub(crate) stop: &'static AtomicBool,
+}
+
+/// Trains on a dataset and writes a whole run into the empty folder `out`.
+///
+/// # Errors
+/// A dataset or configuration that cannot be used, a training that diverges in its first epoch or
+/// is interrupted, a checkpoint of another training, a full disk.
+pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -> Result<Report> {
+    let dataset = Dataset::open(setting.data)
+        .with_context(|| format!("cannot open the dataset `{}`", setting.data.display()))?;
+    let config = options.clone().check()?;
+    let shape = dataset.shape();
+    let train = dataset.split(Split::Train)?;
+    let valid = dataset.split(Split::Valid)?;
+    let mut source = Shuffled {
+        data: &train,
+        shape: &shape,
+        lists_per_batch: config.batch_lists(),
+        seed: setting.seed.derive("batches"),
+    };
+    let plan = setting.keep.as_ref().map(|keep| -> Result<_> {
+        Ok(CheckpointPlan {
+            folder: keep.unfinished.checkpoints(),
+            identity: identity(options, setting)?,
+            keep: keep.checkpoints,
+            every: keep.every,
+        })
+    });
+    let plan = plan.transpose()?;
+    let resume = match (&setting.keep, &plan) {
+        (Some(keep), Some(plan)) if keep.resume => keep.unfinished.last(&plan.identity)?,
+        _ => None,
+    };
+    let folder = setting
+        .keep
+        .as_ref()
+        .map_or(out, |keep| keep.unfinished.folder());
+    let lists = train.lists.len() as u64;
+    let steps = u64::from(options.epochs) * lists.div_ceil(config.batch_lists() as u64);
+    let mut log = Log::open(folder, setting.keep.is_some(), resume.as_ref(), steps)?;
+
+    let mut rates = Vec::new();
+    let (mut seen, mut rate) = (resume.as_ref().map_or(0, Checkpoint::lists_done), f64::NAN);
+    let done = resume.as_ref().map_or(0, Checkpoint::epochs_done);
+    setting
+        .progress
+        .begin("train", Some(u64::from(options.epochs) * lists), "lists");
+    setting
+        .progress
+        .advance(u64::from(done) * lists + seen as u64);
+    let metric = metric_name(&config);
+    let mut best_metric = f64::NEG_INFINITY;
+    let training = Training {
+        config: &config,
+        shape: &shape,
+        seed: setting.seed.derive("train"),
+        device: setting.device,
+        checkpoints: plan.as_ref(),
+        resume,
+        stop: setting.keep.as_ref().map(|keep| keep.stop),
+    };
+    let trained = training.run(
+        &mut source,
+        &mut |ranker| validate(ranker, &config, &valid, &shape),
+        &mut |event| {
+            match event {
+                TrainEvent::Step {
+                    loss,
+                    lists,
+                    lists_per_second,
+                    learning_rate,
+                    ..
+                } => {
+                    // The event counts from the start of the epoch.
+                    let before = if *lists >= seen { seen } else { 0 };
+                    setting.progress.advance((*lists - before) as u64);
+                    seen = *lists;
+                    rate = *lists_per_second;
+                    let best = if best_metric.is_finite() {
+                        format!("  best {metric} {best_metric:.4}")
+                    } else {
+                        String::new()
+                    };
+                    let note = format!("loss {loss:.4}  rate {learning_rate:.1e}{best}");
+                    setting.progress.note(&note);
+                }
+                TrainEvent::Epoch { metric: value, .. } => {
+                    best_metric = best_metric.max(*value);
+                    rates.push(rate);
+                    seen = 0;
+                }
+                _ => {}
+            }
+            log.note(event);
+        },
+    );
+    setting.progress.end();
+    log.close()?;
+    let (trained, diverged) = saved(trained, &dataset, &train)?;
+
+    trained.ranker.save(out)?;
+    if let Some(keep) = &setting.keep {
+        for name in [METRICS_FILE, tensorboard::FILE_NAME] {
+            std::fs::copy(keep.unfinished.folder().join(name), out.join(name))
+                .with_context(|| format!("cannot copy {name} into the run"))?;
+        }
+    }
+    std::fs::copy(
+        setting.data.join("feature_map.json"),
+        out.join("feature_map.json"),
+    )
+    .context("cannot copy the dataset's feature_map.json into the run")?;
+    let mut manifest = run_manifest(options, setting, &dataset, &trained, &metric, out)?;
+    if let Some(diverged) = &diverged {
+        manifest["diverged"] = json!(diverged);
+    }
+    manifest::write_json(&out.join("manifest.json"), &manifest)?;
+    rates.sort_by(f64::total_cmp);
+    Ok(Report {
+        best_epoch: trained.best_epoch,
+        best_metric: trained.best_metric,
+        metric,
+        parameters: trained.ranker.parameters(),
+        lists_per_second: rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN),
+        unread: unread(dataset.map()),
+        diverged,
+        json: manifest,
+    })
+}
+
+/// Whether `out` is the finished run of this very training.
+pub(crate) fn is_done(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -> Result<bool> {
+    if !out.join("manifest.json").is_file() {
+        return Ok(false);
+    }
+    let manifest = manifest::read_json(&out.join("manifest.json"))?;
+    let data = manifest::sha256(&setting.data.join("manifest.json"))?;
+    Ok(manifest["kind"] == "run"
+        && manifest["config"] == json!({ "train": options })
+        && manifest["seed"] == json!(setting.seed)
+        && manifest["data"]["manifest_sha256"] == json!(data))
+}
+
+/// What a checkpoint has to agree with to be gone on from, key by key.
+fn identity(options: &TrainOptions, setting: &Setting<'_>) -> Result<BTreeMap<String, String>> {
+    fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    flatten(&format!("{path}.{key}"), value, into);
+                }
+            }
+            Value::Array(parts) if parts.iter().any(Value::is_object) => {
+                for (place, value) in parts.iter().enumerate() {
+                    flatten(&format!("{path}[{place}]"), value, into);
+                }
+            }
+            other => {
+                into.insert(path.to_owned(), other.to_string());
+            }
+        }
+    }
+    let mut identity = BTreeMap::new();
+    flatten("train", &serde_json::to_value(options)?, &mut identity);
+    identity.insert("seed".to_owned(), setting.seed.0.to_string());
+    let data = manifest::sha256(&setting.data.join("manifest.json"))?;
+    identity.insert("dataset manifest".to_owned(), data);
+    let device = setting.device.resolved().to_owned();
+    identity.insert("device".to_owned(), device);
+    Ok(identity)
+}
+
+/// What training gave; where it diverged after an epoch that was validated, what that epoch gave
+/// and why it ended there.
+fn saved(
+    trained: Result<Trained, ModelError>,
+    dataset: &Dataset,
+    data: &SplitData,
+) -> Result<(Trained, Option<String>)> {
+    match trained {
+        Ok(trained) => Ok((trained, None)),
+        Err(ModelError::Diverged {
+            step,
+            what,
+            value,
+            culprit,
+            best,
+        }) => {
+            let place = culprit
+                .as_ref()
+                .map(|culprit| place_of(culprit, dataset, data));
+            let error = ModelError::Diverged {
+                step,
+                what,
+                value,
+                culprit,
+                best: None,
+            };
+            match (best, place) {
+                (Some(best), place) => {
+                    let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+                    Ok((*best, Some(format!("{error}{place}"))))
+                }
+                (None, Some(place)) => Err(anyhow::Error::new(error).context(place)),
+                (None, None) => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A slot in the words of the dataset.
+fn place_of(culprit: &Culprit, dataset: &Dataset, data: &SplitData) -> String {
+    let feature = dataset.manifest().dense.get(culprit.column);
+    let feature = feature.map_or("a vector of its item", String::as_str);
+    let row = data.lists.range(culprit.list).start + culprit.slot;
+    format!(
+        "row {row} of the training part, list_id {}, item {}: feature `{feature}` is {}",
+        data.list_id[culprit.list], data.item[row], culprit.value
+    )
+}
+
+/// Inputs of a map that have no place in a network yet.
+fn unread(map: &FeatureMap) -> Vec<String> {
+    let features = map.multi_valued.iter();
+    let mut names: Vec<String> = features.map(|feature| feature.name.clone()).collect();
+    names.extend(map.history.as_ref().map(|_| "history".to_owned()));
+    names
+}
+
+/// The validation metric, named after the outcome it counts.
+fn metric_name(config: &TrainConfig) -> String {
+    let outcome = if by_grade(config) {
+        "grade"
+    } else {
+        config.options().score_head.name()
+    };
+    format!("{outcome}_ndcg@{CUTOFF}")
+}
+
+/// Whether the head that ranks is trained on grades.
+fn by_grade(config: &TrainConfig) -> bool {
+    let options = config.options();
+    let losses = options
+        .losses
+        .iter()
+        .filter(|loss| loss.head == options.score_head);
+    losses
+        .map(slate_model::LossOptions::label)
+        .any(|label| label == slate_model::Label::Grade)
+}
+
+/// NDCG@10 on the validation split, by the outcome that the score head is trained on.
+fn validate(
+    ranker: &Ranker,
+    config: &TrainConfig,
+    valid: &SplitData,
+    shape: &FeatureShape,
+) -> Result<Validation, BoxError> {
+    let scored = scoring::score_split(ranker, valid, shape, &slate_types::Silent)?;
+    let head = config.options().score_head;
+    let grades: &[u8] = match head {
+        _ if by_grade(config) => &valid.grade,
+        Head::Grade => &valid.grade,
+        Head::Purchase => &valid.purchase,
+        Head::Click => &valid.click,
+    };
+    let values = ndcg(
+        &valid.lists,
+        &scored.score,
+        grades,
+        Some(CUTOFF),
+        &Convention::default(),
+    )?;
+    let values: Vec<f64> = values.into_iter().flatten().collect();
+    if values.is_empty() {
+        return Err(format!(
+            "no list of the validation split has a {}: a larger one is needed to stop training by",
+            head.name()
+        )
+        .into());
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    Ok(Validation {
+        metric: mean,
+        name: metric_name(config),
+    })
+}
+
+fn run_manifest(
+    options: &TrainOptions,
+    setting: &Setting<'_>,
+    dataset: &Dataset,
+    trained: &Trained,
+    metric: &str,
+    out: &Path,
+) -> Result<Value> {
+    let data_hash = manifest::sha256(&setting.data.join("manifest.json"))?;
+    let mut files = serde_json::Map::new();
+    for name in [
+        "feature_map.json",
+        "metrics.jsonl",
+        "model.json",
+        "model.safetensors",
+    ] {
+        files.insert(
+            name.to_owned(),
+            json!({ "sha256": manifest::sha256(&out.join(name))? }),
+        );
+    }
+    Ok(json!({
+        "format": manifest::FORMAT,
+        "kind": "run",
+        "command": setting.command,
+        "slate": env!("CARGO_PKG_VERSION"),
+        "seed": setting.seed,
+        "device": setting.device.resolved(),
+        "config": { "train": options },
+        "data": {
+            "manifest_sha256": data_hash,
+            "feature_map_sha256": dataset.manifest().feature_map_sha256,
+        },
+        "parent_run": Value::Null,
+        "best": { "epoch": trained.best_epoch, "metric": metric, "value": trained.best_metric },
+        "parameters": trained.ranker.parameters(),
+        "files": files,
+    }))
+}
