@@ -18,7 +18,7 @@
 //! #     impression: vec![0; 6], list_id: vec![0; 3], list_ts: vec![0; 3],
 //! #     extras: Default::default(),
 //! # };
-//! # let shape = FeatureShape { dense: 1, categorical: vec![] };
+//! # let shape = FeatureShape { dense: 1, ..Default::default() };
 //! let options = BatchOptions { lists_per_batch: 2, shuffle: None, bucket_by_length: false };
 //! let (lists, batch) = batches(&data, &shape, options).next().expect("three lists");
 //! assert_eq!(lists, [0, 1]);
@@ -26,9 +26,10 @@
 //! # Ok::<(), slate_types::OffsetsError>(())
 //! ```
 
-use slate_types::{Batch, FeatureShape, Seed};
+use slate_types::{Batch, FeatureShape, ListHistory, Seed, SlotIds};
 
 use crate::data::SplitData;
+use crate::ragged::{History, Ragged};
 
 /// How lists are put into batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,13 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
         weight: vec![0.0; places],
         slot: vec![0; places],
         list_numbers: lists.to_vec(),
+        multi_valued: data
+            .extras
+            .multi_valued
+            .iter()
+            .map(|ragged| slot_ids(data, ragged, lists, slots))
+            .collect(),
+        history: data.extras.history.as_ref().map(|all| history(all, lists)),
     };
     for (place, &list) in lists.iter().enumerate() {
         let from = range(list);
@@ -151,6 +159,42 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
         }
     }
     batch
+}
+
+/// The ids of every place of a batch.
+fn slot_ids(data: &SplitData, ragged: &Ragged, lists: &[u32], slots: usize) -> SlotIds {
+    let mut ids = SlotIds {
+        offsets: vec![0],
+        values: Vec::new(),
+    };
+    for &list in lists {
+        let rows = data.lists.range(list as usize);
+        for slot in 0..slots {
+            if let Some(row) = rows.clone().nth(slot) {
+                ids.values.extend_from_slice(ragged.of(row));
+            }
+            ids.offsets.push(ids.values.len() as u32);
+        }
+    }
+    ids
+}
+
+/// The histories of a batch's lists.
+fn history(all: &History, lists: &[u32]) -> ListHistory {
+    let mut own = ListHistory {
+        offsets: vec![0],
+        ..ListHistory::default()
+    };
+    for &list in lists {
+        let list = list as usize;
+        let events = all.offsets[list] as usize..all.offsets[list + 1] as usize;
+        own.item.extend_from_slice(&all.item[events.clone()]);
+        own.kind
+            .extend(all.kind[events.clone()].iter().map(|&kind| u32::from(kind)));
+        own.age.extend_from_slice(&all.age[events]);
+        own.offsets.push(own.item.len() as u32);
+    }
+    own
 }
 
 #[cfg(test)]
@@ -189,6 +233,7 @@ mod tests {
             FeatureShape {
                 dense: 2,
                 categorical: vec![rows as u32 + 1],
+                ..FeatureShape::default()
             },
         )
     }

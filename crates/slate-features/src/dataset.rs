@@ -66,8 +66,14 @@ impl Dataset {
         if hash != manifest.feature_map_sha256 {
             return mismatch("SHA-256", hash, manifest.feature_map_sha256.clone());
         }
-        if map.shape() != manifest.shape() {
-            let (found, expected) = (map.shape(), manifest.shape());
+        let expected = manifest.shape();
+        // The manifest counts the columns of the two matrices.
+        let found = FeatureShape {
+            multi_valued: vec![],
+            history: None,
+            ..map.shape()
+        };
+        if found != expected {
             return mismatch("shape", format!("{found:?}"), format!("{expected:?}"));
         }
         for (name, expected) in &manifest.files {
@@ -113,7 +119,7 @@ impl Dataset {
 
     /// Widths of the inputs a network needs.
     pub fn shape(&self) -> FeatureShape {
-        self.manifest.shape()
+        self.map.shape()
     }
 
     /// Loads one part.

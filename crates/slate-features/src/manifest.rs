@@ -189,6 +189,7 @@ impl Manifest {
                 .iter()
                 .map(|input| input.cardinality)
                 .collect(),
+            ..FeatureShape::default()
         }
     }
 

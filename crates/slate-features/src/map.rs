@@ -16,7 +16,8 @@ use std::{fs::File, io::Write, path::Path};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use slate_types::{FeatureShape, FormatVersion};
+use slate_types::log::EVENT_TYPES;
+use slate_types::{FeatureShape, FormatVersion, HistoryShape};
 
 use crate::{
     FeatureError,
@@ -355,6 +356,15 @@ impl FeatureMap {
                 .iter()
                 .map(CategoricalFeature::cardinality)
                 .collect(),
+            multi_valued: self
+                .multi_valued
+                .iter()
+                .map(|feature| feature.ids.cardinality())
+                .collect(),
+            history: self.history.as_ref().map(|feature| HistoryShape {
+                items: feature.ids.cardinality(),
+                kinds: EVENT_TYPES.len() as u32,
+            }),
         }
     }
 
@@ -493,7 +503,8 @@ mod tests {
             shape,
             FeatureShape {
                 dense: 1,
-                categorical: vec![3]
+                categorical: vec![3],
+                ..FeatureShape::default()
             }
         );
         let bins = CategoricalFeature::Bins {

@@ -26,6 +26,8 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
         batch.categorical.len(),
         places * batch.categorical_width,
     )?;
+    several(batch, shape)?;
+    history(batch, shape)?;
     for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
         let inputs = &batch.dense[place * shape.dense..(place + 1) * shape.dense];
         if let Some(column) = inputs.iter().position(|input| !input.is_finite()) {
@@ -50,6 +52,92 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
     Ok(())
 }
 
+/// Inputs of several ids.
+fn several(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelError> {
+    length(
+        "multi_valued",
+        batch.multi_valued.len(),
+        shape.multi_valued.len(),
+    )?;
+    for (column, (given, &ids)) in batch
+        .multi_valued
+        .iter()
+        .zip(&shape.multi_valued)
+        .enumerate()
+    {
+        length(
+            "multi_valued offsets",
+            given.offsets.len(),
+            batch.mask.len() + 1,
+        )?;
+        offsets("multi_valued values", &given.offsets, given.values.len())?;
+        if let Some(at) = given.values.iter().position(|&id| id >= ids) {
+            let place = given
+                .offsets
+                .partition_point(|&offset| offset as usize <= at)
+                - 1;
+            let allowed = format!("an id below {ids}");
+            let id = given.values[at];
+            return Err(value(batch, "multi_valued", place, column, id, &allowed));
+        }
+    }
+    Ok(())
+}
+
+/// Histories: a network that reads them asks for them.
+fn history(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelError> {
+    let Some(sizes) = &shape.history else {
+        return Ok(());
+    };
+    let Some(given) = &batch.history else {
+        return length("history", 0, 1);
+    };
+    length("history offsets", given.offsets.len(), batch.lists + 1)?;
+    offsets("history items", &given.offsets, given.item.len())?;
+    length("history kinds", given.kind.len(), given.item.len())?;
+    length("history ages", given.age.len(), given.item.len())?;
+    let list_of = |at: usize| {
+        given
+            .offsets
+            .partition_point(|&offset| offset as usize <= at)
+            - 1
+    };
+    let refuse = |at: usize, column: usize, found: String, allowed: String| {
+        Err(ModelError::BatchValue {
+            array: "history",
+            list: batch.list_number(list_of(at)),
+            slot: at - given.offsets[list_of(at)] as usize,
+            column,
+            given: found,
+            expected: allowed,
+        })
+    };
+    if let Some(at) = given.item.iter().position(|&id| id >= sizes.items) {
+        let allowed = format!("an id below {}", sizes.items);
+        return refuse(at, 0, given.item[at].to_string(), allowed);
+    }
+    if let Some(at) = given.kind.iter().position(|&kind| kind >= sizes.kinds) {
+        let allowed = format!("a kind below {}", sizes.kinds);
+        return refuse(at, 1, given.kind[at].to_string(), allowed);
+    }
+    match given.age.iter().position(|age| !age.is_finite()) {
+        Some(at) => refuse(
+            at,
+            2,
+            given.age[at].to_string(),
+            "a finite number".to_owned(),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Offsets grow from 0 to the number of values.
+fn offsets(array: &'static str, offsets: &[u32], values: usize) -> Result<(), ModelError> {
+    let end = offsets.last().map_or(0, |&end| end as usize);
+    let sound = offsets.first() == Some(&0) && offsets.is_sorted();
+    length(array, values, if sound { end } else { usize::MAX })
+}
+
 /// Checks the arrays that training reads besides the features.
 ///
 /// # Errors
@@ -63,6 +151,7 @@ pub(crate) fn labels(batch: &Batch) -> Result<(), ModelError> {
         ("grade", &batch.grade, 31.0),
         ("weight", &batch.weight, f32::MAX),
     ];
+    length("slot", batch.slot.len(), batch.mask.len())?;
     for (name, values, most) in arrays {
         length(name, values.len(), batch.mask.len())?;
         let bad = |place: &usize| batch.mask[*place] && !(0.0..=most).contains(&values[*place]);
@@ -116,6 +205,7 @@ mod tests {
         FeatureShape {
             dense: 2,
             categorical: vec![3],
+            ..FeatureShape::default()
         }
     }
 
@@ -133,7 +223,7 @@ mod tests {
             grade: vec![4.0; 4],
             weight: vec![1.0; 4],
             slot: vec![0; 4],
-            list_numbers: vec![],
+            ..Batch::default()
         }
     }
 

@@ -20,7 +20,12 @@ pub(crate) struct Initial<'a> {
 impl Initial<'_> {
     /// A linear layer; weights and bias uniform in `±1/√inputs`, the rule of `torch.nn.Linear`.
     pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Linear {
-        let bound = 1.0 / (inputs as f32).sqrt();
+        self.bounded(name, inputs, outputs, inputs)
+    }
+
+    /// A linear layer; weights and bias uniform in `±1/√fan`. `torch.nn.GRU` takes its width.
+    pub(crate) fn bounded(&self, name: &str, inputs: usize, outputs: usize, fan: usize) -> Linear {
+        let bound = 1.0 / (fan as f32).sqrt();
         let weight = self.uniform(&format!("{name}.weight"), [inputs, outputs], bound, 0);
         let bias = self.uniform(&format!("{name}.bias"), [outputs], bound, 0);
         Linear {
@@ -34,6 +39,14 @@ impl Initial<'_> {
     pub(crate) fn embedding(&self, name: &str, ids: usize, width: usize) -> Embedding {
         Embedding {
             weight: self.uniform(&format!("{name}.weight"), [ids, width], 0.1, width),
+        }
+    }
+
+    /// An embedding table of zeros.
+    pub(crate) fn zeros(&self, ids: usize, width: usize) -> Embedding {
+        let zeros = TensorData::new(vec![0.0_f32; ids * width], [ids, width]);
+        Embedding {
+            weight: Param::from_data(zeros, self.device),
         }
     }
 

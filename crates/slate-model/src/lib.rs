@@ -48,7 +48,7 @@
 //!     hidden = 8
 //!     "#,
 //! )?;
-//! let shape = FeatureShape { dense: 1, categorical: vec![] };
+//! let shape = FeatureShape { dense: 1, ..FeatureShape::default() };
 //! let mut validate = |ranker: &Ranker| {
 //!     let scores = ranker.score(&pairs())?.purchase;
 //!     let right = f64::from(scores[1] > scores[0]) + f64::from(scores[2] > scores[3]);
@@ -73,8 +73,11 @@ mod device;
 mod error;
 mod events;
 mod gradients;
+mod gru;
 mod head;
+mod history;
 mod initial;
+mod input;
 pub mod loss;
 mod loss_check;
 mod loss_options;
@@ -101,7 +104,12 @@ pub use events::{StopReason, TrainEvent};
 pub use head::Head;
 pub use loss_check::{CASES, LARGEST_ERROR, LossCheck, check_losses};
 pub use loss_options::{Label, LossKind, LossOptions};
-pub use network_config::{Activation, NetworkConfig, NetworkKind, NetworkOptions, NormPlace};
-pub use options::{OptimizerKind, Schedule, TrainConfig, TrainOptions};
+pub use network_config::{
+    Activation, HistoryChoice, HistoryConfig, HistoryEncoder, HistoryOptions, NetworkConfig,
+    NetworkKind, NetworkOptions, NormPlace,
+};
+pub use options::{
+    OptimizerKind, PositionKind, PositionOptions, Schedule, TrainConfig, TrainOptions,
+};
 pub use ranker::{BatchScores, Ranker};
 pub use train::{Batches, Checkpoint, CheckpointPlan, Every, Trained, Training, Validation, train};

@@ -1,18 +1,22 @@
 //! The network: inputs to a hidden vector per slot, a body, and one score per head.
 //!
-//! Dense inputs and the embeddings of the categorical ones stand side by side; a linear layer
-//! brings them to the hidden width; the body is an MLP or a transformer; a linear layer gives the
-//! heads' columns, from which scores follow.
+//! Dense inputs, the embeddings of the categorical ones, means of the embeddings of several ids and
+//! the vector of the person's history stand side by side; a linear layer brings them to the hidden
+//! width; the body is an MLP, a transformer or a GRU; a linear layer gives the heads' columns, from
+//! which scores follow.
 
 use burn::module::Module;
-use burn::nn::{Embedding, Linear};
+use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::activation::{gelu, relu};
 use burn::tensor::module::embedding;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use slate_types::{FeatureShape, Seed};
 
 use crate::ModelError;
+use crate::gru::{Gru, Places};
+use crate::history::History;
 use crate::initial::Initial;
+use crate::input::Input;
 use crate::mlp::Mlp;
 use crate::network_config::{Activation, NetworkConfig, NetworkKind};
 use crate::noise::Noise;
@@ -22,9 +26,14 @@ use crate::transformer::Transformer;
 #[derive(Module, Debug)]
 pub(crate) struct Network {
     embeddings: Vec<Embedding>,
+    several: Vec<Embedding>,
+    history: Option<History>,
+    input_norm: Option<LayerNorm>,
     input: Linear,
     body: Body,
     heads: Linear,
+    /// What a slot adds to each column for where it stood; for training alone.
+    position: Option<Embedding>,
 }
 
 /// What happens between the input layer and the heads.
@@ -32,58 +41,14 @@ pub(crate) struct Network {
 enum Body {
     Mlp(Mlp),
     Transformer(Transformer),
-}
-
-/// `N` lists of `L` places as tensors, rows in list order.
-pub(crate) struct Input {
-    /// Lists, `N`.
-    pub(crate) lists: usize,
-    /// Places per list, `L`.
-    pub(crate) slots: usize,
-    /// `[N·L, D]`, or none without dense inputs.
-    pub(crate) dense: Option<Tensor<2>>,
-    /// One `[N·L, 1]` for each categorical input.
-    pub(crate) ids: Vec<Tensor<2, Int>>,
-    /// `[N, 1, 1, L]`, true on padding; none where no list is padded.
-    pub(crate) padding: Option<Tensor<4, Bool>>,
-}
-
-impl Input {
-    /// Puts host arrays on a device: dense `[N·L, D]`, ids one `[N·L]` per categorical input,
-    /// `padding` `[N·L]`.
-    pub(crate) fn new(
-        [lists, slots]: [usize; 2],
-        dense: Vec<f32>,
-        ids: Vec<Vec<i64>>,
-        padding: Vec<bool>,
-        device: &Device,
-    ) -> Self {
-        let rows = lists * slots;
-        let width = dense.len() / rows;
-        let dense =
-            (width > 0).then(|| Tensor::from_data(TensorData::new(dense, [rows, width]), device));
-        let ids = ids
-            .into_iter()
-            .map(|column| Tensor::from_data(TensorData::new(column, [rows, 1]), device))
-            .collect();
-        let padding = padding
-            .contains(&true)
-            .then(|| Tensor::from_data(TensorData::new(padding, [lists, 1, 1, slots]), device));
-        Self {
-            lists,
-            slots,
-            dense,
-            ids,
-            padding,
-        }
-    }
+    Gru(Gru),
 }
 
 impl Network {
     /// Builds a network with seeded initial weights and so many columns of output.
     ///
     /// # Errors
-    /// [`ModelError::Shape`] where there are no inputs, or a categorical input has no ids.
+    /// [`ModelError::Shape`] where there are no inputs, or an input of ids has none.
     pub(crate) fn new(
         config: &NetworkConfig,
         shape: &FeatureShape,
@@ -95,7 +60,9 @@ impl Network {
             expected: expected.to_owned(),
             given: given.to_owned(),
         };
-        if shape.dense == 0 && shape.categorical.is_empty() {
+        let history = shape.history.zip(config.history.as_ref());
+        let ids = shape.categorical.len() + shape.multi_valued.len();
+        if shape.dense == 0 && ids == 0 && history.is_none() {
             return Err(refuse(
                 "no inputs",
                 "at least one dense or categorical input",
@@ -105,48 +72,81 @@ impl Network {
             let given = format!("no ids for categorical input {column}");
             return Err(refuse(&given, "at least the unknown id 0"));
         }
+        if let Some(column) = shape.multi_valued.iter().position(|&ids| ids == 0) {
+            let given = format!("no ids for input {column} of several ids");
+            return Err(refuse(&given, "at least the unknown id 0"));
+        }
         let initial = Initial {
             seed: seed.derive("initial weights"),
             device,
         };
-        let widths: Vec<usize> = shape
-            .categorical
-            .iter()
-            .map(|&ids| config.embedding_width_for(ids))
-            .collect();
-        let embeddings = shape
-            .categorical
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (&ids, &width))| {
-                initial.embedding(&format!("embeddings.{column}"), ids as usize, width)
-            })
-            .collect();
-        let inputs = shape.dense + widths.iter().sum::<usize>();
+        let tables = |name: &str, sizes: &[u32]| -> Vec<Embedding> {
+            let table = |(column, &ids): (usize, &u32)| {
+                let width = config.embedding_width_for(ids);
+                initial.embedding(&format!("{name}.{column}"), ids as usize, width)
+            };
+            sizes.iter().enumerate().map(table).collect()
+        };
+        let embedded = shape.categorical.iter().chain(&shape.multi_valued);
+        let embedded: usize = embedded.map(|&ids| config.embedding_width_for(ids)).sum();
+        let of_history = history.map_or(0, |(_, history)| history.hidden);
+        let hidden = config.hidden;
         Ok(Self {
-            embeddings,
-            input: initial.linear("input", inputs, config.hidden),
+            embeddings: tables("embeddings", &shape.categorical),
+            several: tables("several", &shape.multi_valued),
+            history: history.map(|(shape, own)| History::new(own, config, shape, &initial)),
+            input_norm: (config.input_norm && shape.dense > 0).then(|| initial.norm(shape.dense)),
+            input: initial.linear("input", shape.dense + embedded + of_history, hidden),
             body: match config.kind {
                 NetworkKind::Mlp => Body::Mlp(Mlp::new(config, &initial)),
-                NetworkKind::Transformer => Body::Transformer(Transformer::new(config, &initial)),
+                NetworkKind::Transformer => {
+                    Body::Transformer(Transformer::new("body", config, &initial))
+                }
+                NetworkKind::Gru => Body::Gru(Gru::new(
+                    "body.gru",
+                    [hidden, hidden, config.layers],
+                    config.bidirectional,
+                    &initial,
+                )),
             },
-            heads: initial.linear("heads", config.hidden, columns),
+            heads: initial.linear("heads", hidden, columns),
+            position: (config.position_slots > 0).then(|| {
+                // No slot is favoured before training.
+                initial.zeros(config.position_slots, columns)
+            }),
         })
     }
 
-    /// Scores of every place.
+    /// The columns of every place.
     ///
     /// # Shapes
     /// - output: `[N·L, columns]`, as [`Outputs`](crate::outputs::Outputs) says; padded places hold
     ///   numbers without meaning.
     pub(crate) fn forward(&self, input: &Input, noise: &mut Noise) -> Tensor<2> {
         let rows = input.lists * input.slots;
-        let mut parts: Vec<Tensor<2>> = input.dense.iter().cloned().collect();
+        let mut parts: Vec<Tensor<2>> = Vec::new();
+        if let Some(dense) = input.dense.clone() {
+            parts.push(match &self.input_norm {
+                Some(norm) => norm.forward(dense),
+                None => dense,
+            });
+        }
         for (table, ids) in self.embeddings.iter().zip(&input.ids) {
-            let vectors = embedding(table.weight.val(), ids.clone());
+            parts.push(look_up(table, ids));
+        }
+        for (table, several) in self.several.iter().zip(&input.multi_valued) {
+            let vectors = embedding(table.weight.val(), several.ids.clone());
             let width = vectors.dims()[2];
-            parts.push(vectors.reshape([rows, width]));
+            let mean = (vectors * several.share.clone()).sum_dim(1);
+            parts.push(mean.reshape([rows, width]));
+        }
+        if let (Some(encoder), Some(events)) = (&self.history, &input.history) {
+            let vectors = encoder.forward(events, input.lists, noise);
+            let width = vectors.dims()[1];
+            // The person of a list is the same at each of its places.
+            let vectors: Tensor<3> = vectors.unsqueeze_dim(1);
+            let shape = [input.lists, input.slots, width];
+            parts.push(vectors.expand(shape).reshape([rows, width]));
         }
         let joined = if parts.len() == 1 {
             parts.remove(0)
@@ -156,10 +156,48 @@ impl Network {
         let hidden = self.input.forward(joined);
         let hidden = match &self.body {
             Body::Mlp(mlp) => mlp.forward(hidden, noise),
-            Body::Transformer(transformer) => transformer.forward(hidden, input, noise),
+            Body::Transformer(transformer) => {
+                let size = [input.lists, input.slots];
+                transformer.forward(hidden, size, input.padding.as_ref(), noise)
+            }
+            Body::Gru(gru) => {
+                let real = input.padding.clone().map(|padding| {
+                    let real = padding.bool_not().float();
+                    real.reshape([rows, 1])
+                });
+                let places = Places {
+                    lists: input.lists,
+                    slots: input.slots,
+                    real: real.as_ref(),
+                };
+                gru.forward(hidden, &places, noise)
+            }
         };
         self.heads.forward(hidden)
     }
+
+    /// As [`forward`](Self::forward), with what each place adds to its scores by standing where it
+    /// stood: for training on what was shown. Scores for a new order are without it.
+    pub(crate) fn forward_as_shown(&self, input: &Input, noise: &mut Noise) -> Tensor<2> {
+        let columns = self.forward(input, noise);
+        match &self.position {
+            None => columns,
+            Some(table) => {
+                let last = table.weight.dims()[0] as i64 - 1;
+                columns + look_up(table, &input.slot.clone().clamp_max(last))
+            }
+        }
+    }
+}
+
+/// The vectors of one id for each row.
+///
+/// # Shapes
+/// - ids: `[rows, 1]`, output: `[rows, width]`
+fn look_up(table: &Embedding, ids: &Tensor<2, Int>) -> Tensor<2> {
+    let vectors = embedding(table.weight.val(), ids.clone());
+    let [rows, _, width] = vectors.dims();
+    vectors.reshape([rows, width])
 }
 
 /// Applies a non-linearity.

@@ -35,6 +35,75 @@ pub struct NetworkOptions {
     /// Width of every embedding, 1 to 1024. Left out: `min(32, ⌈1.6 n^0.56⌉)` for `n` ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding_width: Option<usize>,
+    /// Whether a GRU goes over the slots backwards too; `hidden` is then even. Left out: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bidirectional: Option<bool>,
+    /// Whether the dense inputs of a slot are normalised together. Left out: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_norm: Option<bool>,
+    /// How the history of a list's person is read, where the dataset has histories. Left out: by
+    /// a GRU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryOptions>,
+}
+
+/// `[train.network.history]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistoryOptions {
+    /// What goes over the events; `none` leaves histories unread.
+    pub encoder: HistoryChoice,
+    /// Width of the vector of a person, 1 to 1024.
+    pub hidden: usize,
+    /// Layers, 1 to 8.
+    pub layers: usize,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        Self {
+            encoder: HistoryChoice::Gru,
+            hidden: 32,
+            layers: 1,
+        }
+    }
+}
+
+/// What a config may ask to go over histories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HistoryChoice {
+    /// A recurrent unit, oldest event first.
+    Gru,
+    /// Self-attention among the events.
+    Transformer,
+    /// Nothing: histories are not read.
+    None,
+}
+
+/// What goes over histories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HistoryEncoder {
+    /// A recurrent unit, oldest event first.
+    Gru,
+    /// Self-attention among the events.
+    Transformer,
+}
+
+/// How histories are read, every choice made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryConfig {
+    /// What goes over the events.
+    pub encoder: HistoryEncoder,
+    /// Width of the vector of a person.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Attention heads; 1 for a GRU, where it means nothing.
+    pub heads: usize,
 }
 
 impl Default for NetworkOptions {
@@ -49,6 +118,9 @@ impl Default for NetworkOptions {
             activation: Activation::Relu,
             norm: None,
             embedding_width: None,
+            bidirectional: None,
+            input_norm: None,
+            history: None,
         }
     }
 }
@@ -63,6 +135,8 @@ pub enum NetworkKind {
     /// Self-attention among the slots of a list, without positions: permuting the slots permutes
     /// the scores.
     Transformer,
+    /// A recurrent unit over the slots in logged order.
+    Gru,
 }
 
 /// Non-linearity of the hidden layers.
@@ -109,6 +183,18 @@ pub struct NetworkConfig {
     pub norm: NormPlace,
     /// Width of every embedding, or none for the rule of [`NetworkConfig::embedding_width_for`].
     pub embedding_width: Option<usize>,
+    /// Whether a GRU goes backwards too.
+    #[serde(default)]
+    pub bidirectional: bool,
+    /// Whether the dense inputs of a slot are normalised together.
+    #[serde(default)]
+    pub input_norm: bool,
+    /// How histories are read, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryConfig>,
+    /// Slots that the position tower tells apart; 0 without one.
+    #[serde(default)]
+    pub position_slots: usize,
 }
 
 impl NetworkOptions {
@@ -125,18 +211,23 @@ impl NetworkOptions {
                 ("network.norm", self.norm.is_some()),
             ];
             if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-                return Err(refuse(key, "it left out for `kind = \"mlp\"`", "set"));
+                let allowed = format!("it left out for `kind = \"{}\"`", self.kind.name());
+                return Err(refuse(key, &allowed, "set"));
             }
         }
-        let default_heads = || {
-            [4, 3, 2]
-                .into_iter()
-                .find(|n| self.hidden.is_multiple_of(*n))
-        };
+        let bidirectional = self.bidirectional.unwrap_or(false);
+        if self.kind != NetworkKind::Gru && self.bidirectional.is_some() {
+            let allowed = format!("it left out for `kind = \"{}\"`", self.kind.name());
+            return Err(refuse("network.bidirectional", &allowed, "set"));
+        }
+        if self.kind == NetworkKind::Gru && self.activation != Activation::Relu {
+            let allowed = "it left out for `kind = \"gru\"`, whose non-linearities are its own";
+            return Err(refuse("network.activation", allowed, "set"));
+        }
         let heads = match (transformer, self.heads) {
             (false, _) => 1,
             (true, Some(heads)) => heads,
-            (true, None) => default_heads().unwrap_or(1),
+            (true, None) => heads_for(self.hidden),
         };
         let wide = if transformer {
             self.hidden.saturating_mul(2)
@@ -153,10 +244,53 @@ impl NetworkOptions {
             activation: self.activation,
             norm: self.norm.unwrap_or(NormPlace::Pre),
             embedding_width: self.embedding_width,
+            bidirectional,
+            input_norm: self.input_norm.unwrap_or(false),
+            history: self.history.clone().unwrap_or_default().check()?,
+            position_slots: 0,
         };
         config.check()?;
         Ok(config)
     }
+}
+
+impl NetworkKind {
+    /// The name in configs and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mlp => "mlp",
+            Self::Transformer => "transformer",
+            Self::Gru => "gru",
+        }
+    }
+}
+
+impl HistoryOptions {
+    fn check(&self) -> Result<Option<HistoryConfig>, ModelError> {
+        within("network.history.hidden", self.hidden, 1024)?;
+        within("network.history.layers", self.layers, 8)?;
+        let encoder = match self.encoder {
+            HistoryChoice::None => return Ok(None),
+            HistoryChoice::Gru => HistoryEncoder::Gru,
+            HistoryChoice::Transformer => HistoryEncoder::Transformer,
+        };
+        let heads = match encoder {
+            HistoryEncoder::Gru => 1,
+            HistoryEncoder::Transformer => heads_for(self.hidden),
+        };
+        Ok(Some(HistoryConfig {
+            encoder,
+            hidden: self.hidden,
+            layers: self.layers,
+            heads,
+        }))
+    }
+}
+
+/// Four attention heads, or fewer where they do not divide the width.
+fn heads_for(hidden: usize) -> usize {
+    let fits = |heads: &usize| hidden.is_multiple_of(*heads);
+    [4, 3, 2].into_iter().find(fits).unwrap_or(1)
 }
 
 impl NetworkConfig {
@@ -171,6 +305,18 @@ impl NetworkConfig {
         if self.heads == 0 || !self.hidden.is_multiple_of(self.heads) {
             let allowed = format!("a divisor of `hidden` = {}", self.hidden);
             return Err(refuse("network.heads", &allowed, self.heads));
+        }
+        if self.bidirectional && !self.hidden.is_multiple_of(2) {
+            let allowed = "an even number for a bidirectional GRU";
+            return Err(refuse("network.hidden", allowed, self.hidden));
+        }
+        if let Some(history) = &self.history {
+            within("network.history.hidden", history.hidden, 1024)?;
+            within("network.history.layers", history.layers, 8)?;
+            if history.heads == 0 || !history.hidden.is_multiple_of(history.heads) {
+                let allowed = format!("a divisor of {}", history.hidden);
+                return Err(refuse("network.history.heads", &allowed, history.heads));
+            }
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(refuse(

@@ -185,13 +185,12 @@ mod tests {
         AdaGradConfig, AdamWConfig, GradientsParams, LionConfig, ModuleOptimizer, SgdConfig,
     };
     use burn::tensor::Device;
-    use slate_types::{FeatureShape, Seed};
+    use slate_types::{Batch, FeatureShape, Seed};
 
     use super::*;
-    use crate::network::Input;
     use crate::noise::Noise;
     use crate::outputs::Outputs;
-    use crate::{NetworkKind, NetworkOptions};
+    use crate::{NetworkKind, NetworkOptions, shards};
 
     fn network() -> Network {
         let options = NetworkOptions {
@@ -202,6 +201,7 @@ mod tests {
         let shape = FeatureShape {
             dense: 3,
             categorical: vec![],
+            ..FeatureShape::default()
         };
         let config = options.check().unwrap();
         Network::new(
@@ -214,15 +214,19 @@ mod tests {
         .unwrap()
     }
 
-    fn input(step: usize) -> Input {
-        let dense = (0..12)
-            .map(|place| ((place + 7 * step) as f32).sin())
-            .collect();
-        Input::new([2, 2], dense, vec![], vec![false; 4], &Device::flex())
-    }
-
     fn backward(network: &Network, step: usize) -> GradientsParams {
-        let scores = network.forward(&input(step), &mut Noise::none(&Device::flex()));
+        let dense = |place: usize| ((place + 7 * step) as f32).sin();
+        let batch = Batch {
+            lists: 2,
+            slots: 2,
+            dense_width: 3,
+            dense: (0..12).map(dense).collect(),
+            mask: vec![true; 4],
+            slot: vec![0; 4],
+            ..Batch::default()
+        };
+        let input = shards::cut(&batch)[0].input(&batch, &Device::flex());
+        let scores = network.forward(&input, &mut Noise::none(&Device::flex()));
         let loss = (scores.clone() * scores).sum();
         GradientsParams::from_grads(loss.backward(), network)
     }

@@ -84,6 +84,8 @@ pub struct TrainOptions {
     pub patience: u32,
     /// The head whose scores rank a list.
     pub score_head: Head,
+    /// What is done about slots that are clicked for where they stand.
+    pub position: PositionOptions,
 }
 
 impl Default for TrainOptions {
@@ -108,7 +110,89 @@ impl Default for TrainOptions {
             gradient_clip: 1.0,
             patience: 3,
             score_head: Head::Purchase,
+            position: PositionOptions::default(),
         }
+    }
+}
+
+/// `[train.position]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PositionOptions {
+    /// The remedy.
+    pub kind: PositionKind,
+    /// Slots that `tower` tells apart, 1 to 4096; those behind are one. Left out: 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<usize>,
+    /// Exponent of `inverse`, above 0. Left out: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power: Option<f64>,
+    /// Largest weight of `inverse`, at least 1. Left out: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<f64>,
+}
+
+impl Default for PositionOptions {
+    fn default() -> Self {
+        Self {
+            kind: PositionKind::Off,
+            slots: None,
+            power: None,
+            most: None,
+        }
+    }
+}
+
+/// What is done about position bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PositionKind {
+    /// Nothing.
+    Off,
+    /// Each slot adds a learned number to the scores in training, and nothing in scoring.
+    Tower,
+    /// A slot with an outcome weighs `min((slot + 1)^power, most)`: the inverse of the chance that
+    /// it was looked at.
+    Inverse,
+}
+
+impl PositionOptions {
+    /// Slots of the tower, 0 without one.
+    fn check(&self) -> Result<usize, ModelError> {
+        let of = |kind| self.kind == kind;
+        let set = [
+            ("slots", self.slots.is_some(), of(PositionKind::Tower)),
+            ("power", self.power.is_some(), of(PositionKind::Inverse)),
+            ("most", self.most.is_some(), of(PositionKind::Inverse)),
+        ];
+        if let Some((key, ..)) = set.iter().find(|(_, set, read)| *set && !read) {
+            let allowed = "it left out: this `kind` does not read it";
+            return Err(refuse(&format!("position.{key}"), allowed, "set"));
+        }
+        positive("position.power", self.power.unwrap_or(1.0))?;
+        let most = self.most.unwrap_or(10.0);
+        if !(most.is_finite() && most >= 1.0) {
+            return Err(refuse(
+                "position.most",
+                "a finite number of 1 or more",
+                most,
+            ));
+        }
+        let slots = self.slots.unwrap_or(64);
+        if !(1..=4096).contains(&slots) {
+            return Err(refuse("position.slots", "a number from 1 to 4096", slots));
+        }
+        Ok(if of(PositionKind::Tower) { slots } else { 0 })
+    }
+
+    /// The factor of the weight of a slot with an outcome.
+    pub(crate) fn factor(&self, slot: u32) -> f64 {
+        if self.kind != PositionKind::Inverse {
+            return 1.0;
+        }
+        let inverse = (f64::from(slot) + 1.0).powf(self.power.unwrap_or(1.0));
+        inverse.min(self.most.unwrap_or(10.0))
     }
 }
 
@@ -194,7 +278,8 @@ impl TrainOptions {
     /// # Errors
     /// [`ModelError::Option`] with the key, its value and what is allowed.
     pub fn check(self) -> Result<TrainConfig, ModelError> {
-        let network = self.network.check()?;
+        let mut network = self.network.check()?;
+        network.position_slots = self.position.check()?;
         let from_one = |key: &str, value: u64| {
             if value >= 1 {
                 Ok(())

@@ -7,7 +7,7 @@
 use burn::tensor::Device;
 use slate_types::Batch;
 
-use crate::network::Input;
+use crate::input::Input;
 
 /// Most shards of a batch, and the rows below which cutting does not pay.
 const SHARDS: usize = 8;
@@ -66,27 +66,7 @@ fn pad(lists: &[Vec<usize>]) -> Shard {
 impl Shard {
     /// The shard's features as tensors.
     pub(crate) fn input(&self, batch: &Batch, device: &Device) -> Input {
-        let mut dense = vec![0.0; self.places.len() * batch.dense_width];
-        if batch.dense_width > 0 {
-            for (row, place) in dense.chunks_exact_mut(batch.dense_width).zip(&self.places) {
-                if let Some(place) = place {
-                    let from = place * batch.dense_width;
-                    row.copy_from_slice(&batch.dense[from..from + batch.dense_width]);
-                }
-            }
-        }
-        let width = batch.categorical_width;
-        let ids = (0..width)
-            .map(|column| {
-                let id = |place: usize| i64::from(batch.categorical[place * width + column]);
-                self.places
-                    .iter()
-                    .map(|place| place.map_or(0, id))
-                    .collect()
-            })
-            .collect();
-        let padding = self.places.iter().map(Option::is_none).collect();
-        Input::new([self.lists, self.slots], dense, ids, padding, device)
+        Input::new(self, batch, device)
     }
 }
 

@@ -11,7 +11,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Tensor};
 
 use crate::initial::Initial;
-use crate::network::{Input, activate};
+use crate::network::activate;
 use crate::network_config::{Activation, NetworkConfig, NormPlace};
 use crate::noise::Noise;
 
@@ -50,9 +50,11 @@ struct Attention {
 }
 
 impl Transformer {
-    pub(crate) fn new(config: &NetworkConfig, initial: &Initial<'_>) -> Self {
+    /// `name` is the module it is part of.
+    pub(crate) fn new(name: &str, config: &NetworkConfig, initial: &Initial<'_>) -> Self {
+        let layer = |place| format!("{name}.transformer.layers.{place}");
         let layers = (0..config.layers)
-            .map(|place| Layer::new(&format!("body.transformer.layers.{place}"), config, initial))
+            .map(|place| Layer::new(&layer(place), config, initial))
             .collect();
         let norm = (config.norm == NormPlace::Pre).then(|| initial.norm(config.hidden));
         Self { layers, norm }
@@ -60,15 +62,16 @@ impl Transformer {
 
     /// # Shapes
     /// - hidden, output: `[N·L, hidden]`
+    /// - padding: `[N, 1, 1, L]`
     pub(crate) fn forward(
         &self,
         mut hidden: Tensor<2>,
-        input: &Input,
+        size: [usize; 2],
+        padding: Option<&Tensor<4, Bool>>,
         noise: &mut Noise,
     ) -> Tensor<2> {
-        let size = [input.lists, input.slots];
         for layer in &self.layers {
-            hidden = layer.forward(hidden, size, input.padding.as_ref(), noise);
+            hidden = layer.forward(hidden, size, padding, noise);
         }
         match &self.norm {
             Some(norm) => norm.forward(hidden),

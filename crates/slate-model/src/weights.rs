@@ -159,6 +159,7 @@ mod tests {
         let shape = FeatureShape {
             dense: 2,
             categorical: vec![3],
+            ..FeatureShape::default()
         };
         let config = options.check().unwrap();
         let build = |seed| Network::new(&config, &shape, 2, Seed(seed), &Device::flex()).unwrap();

@@ -7,13 +7,53 @@
 use serde::{Deserialize, Serialize};
 
 /// Widths of the inputs a network is built for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureShape {
     /// Number of dense (f32) inputs per slot.
     pub dense: usize,
     /// Number of ids of each categorical input, the unknown id 0 included.
     pub categorical: Vec<u32>,
+    /// Number of ids of each input of several ids, the unknown id 0 included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub multi_valued: Vec<u32>,
+    /// What the history of the list's person is made of, where it is an input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryShape>,
+}
+
+/// Widths of a person's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryShape {
+    /// Number of ids of items, the unknown id 0 included.
+    pub items: u32,
+    /// Number of kinds of events.
+    pub kinds: u32,
+}
+
+/// Several ids for each slot of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotIds {
+    /// `[B·L + 1]`, growing from 0: the ids of place `p` are those from `offsets[p]` up to
+    /// `offsets[p + 1]`.
+    pub offsets: Vec<u32>,
+    /// Ids below the number in [`FeatureShape::multi_valued`]; 0 is unknown.
+    pub values: Vec<u32>,
+}
+
+/// What the person of each list did last before it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListHistory {
+    /// `[B + 1]`, growing from 0: the events of list `b` are those from `offsets[b]` up to
+    /// `offsets[b + 1]`, oldest first.
+    pub offsets: Vec<u32>,
+    /// Ids of items below [`HistoryShape::items`]; 0 is unknown.
+    pub item: Vec<u32>,
+    /// Kinds of events below [`HistoryShape::kinds`].
+    pub kind: Vec<u32>,
+    /// `ln(1 + hours)` from the event to the page, above 0.
+    pub age: Vec<f32>,
 }
 
 /// `B` lists padded to `L` slots.
@@ -46,6 +86,10 @@ pub struct Batch {
     /// `[B]`, the number of each list in the data it comes from, for messages; empty where there
     /// is none.
     pub list_numbers: Vec<u32>,
+    /// One entry for each input of several ids.
+    pub multi_valued: Vec<SlotIds>,
+    /// Histories, where they are an input.
+    pub history: Option<ListHistory>,
 }
 
 impl Batch {

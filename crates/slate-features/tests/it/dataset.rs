@@ -125,7 +125,8 @@ fn the_first_layout_is_still_read() {
         dataset.shape(),
         FeatureShape {
             dense: 9,
-            categorical: vec![9, 4, 11, 6]
+            categorical: vec![9, 4, 11, 6],
+            ..FeatureShape::default()
         }
     );
     assert_eq!(dataset.map().dense[4].name(), "ctr");

@@ -334,7 +334,7 @@ impl Run<'_> {
         for batch in group.iter_mut() {
             batch_check::features(batch, shape)?;
             batch_check::labels(batch)?;
-            step::weigh(batch, config.grade_weights());
+            step::weigh(batch, config);
         }
         group.retain(|batch| batch.rows() > 0);
         if group.is_empty() {

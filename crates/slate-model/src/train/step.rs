@@ -16,7 +16,7 @@ use crate::optimizer::Optimizer;
 use crate::ranker::Ranker;
 use crate::shards::Shard;
 use crate::weights::{self, Weight, host};
-use crate::{ModelError, TrainConfig, shards};
+use crate::{ModelError, PositionKind, TrainConfig, shards};
 
 /// What changes from step to step, and what each step needs.
 pub(super) struct Trainer<'a> {
@@ -207,15 +207,20 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Multiplies weights by the factors of their grades.
-pub(super) fn weigh(batch: &mut Batch, factors: &BTreeMap<u8, f64>) {
-    if factors.is_empty() {
+/// Multiplies weights by the factors of their grades, and of slots with an outcome by those of
+/// their positions.
+pub(super) fn weigh(batch: &mut Batch, config: &TrainConfig) {
+    let (grades, position) = (config.grade_weights(), &config.options().position);
+    if grades.is_empty() && position.kind != PositionKind::Inverse {
         return;
     }
-    for (weight, &grade) in batch.weight.iter_mut().zip(&batch.grade) {
-        if let Some(&factor) = factors.get(&(grade as u8)) {
-            *weight *= factor as f32;
+    for place in 0..batch.weight.len() {
+        let grade = batch.grade[place];
+        let mut factor = grades.get(&(grade as u8)).copied().unwrap_or(1.0);
+        if grade > 0.0 || batch.click[place] > 0.0 || batch.purchase[place] > 0.0 {
+            factor *= position.factor(batch.slot[place]);
         }
+        batch.weight[place] *= factor as f32;
     }
 }
 
@@ -231,7 +236,7 @@ fn backward(
     let device = noise.device().clone();
     // Leaves of its own: a graph belongs to one thread.
     let network = network.clone().fork(&device.clone().autodiff()).train();
-    let scores = network.forward(&shard.input(batch, &device), noise);
+    let scores = network.forward_as_shown(&shard.input(batch, &device), noise);
     let shape = scores.dims();
     let values: Vec<f64> = host(scores.clone()).into_iter().map(f64::from).collect();
     let (loss, slopes) = objective.share(batch, shard, masses, &values);
@@ -247,12 +252,15 @@ fn backward(
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use slate_types::FeatureShape;
+    use slate_types::{FeatureShape, HistoryShape, ListHistory, SlotIds};
 
     use super::*;
     use crate::outputs::Outputs;
     use crate::weights::{names, read, replace};
-    use crate::{Activation, Head, LossKind, LossOptions, NetworkKind, NetworkOptions};
+    use crate::{
+        Activation, Head, HistoryChoice, HistoryOptions, LossKind, LossOptions, NetworkKind,
+        NetworkOptions,
+    };
 
     /// Lists of 1, 3 and 4 slots, one of them without labels.
     fn batch() -> Batch {
@@ -276,27 +284,50 @@ mod tests {
             purchase: (0..16).map(label).collect(),
             grade: (0..16).map(label).collect(),
             weight: (0..16).map(|place| 1.5 + wave(place, 0.9)).collect(),
-            slot: vec![0; 16],
-            list_numbers: vec![],
+            slot: (0..16).map(|place| place % 4).collect(),
+            multi_valued: vec![SlotIds {
+                offsets: (0..=16_u32).map(|place| place * 2 - place.min(3)).collect(),
+                values: (0..29).map(|at| at % 4).collect(),
+            }],
+            history: Some(ListHistory {
+                offsets: vec![0, 3, 3, 4, 6],
+                item: vec![1, 4, 0, 2, 2, 3],
+                kind: vec![0, 1, 1, 0, 1, 0],
+                age: vec![3.0, 2.5, 0.1, 1.0, 2.0, 0.5],
+            }),
+            ..Batch::default()
         }
     }
 
-    fn worst_relative_error(kind: NetworkKind) -> f64 {
+    fn worst_relative_error(kind: NetworkKind, encoder: HistoryChoice) -> f64 {
         // GELU, because a finite difference across a corner of ReLU is not a derivative.
         let options = NetworkOptions {
             kind,
             hidden: 4,
             layers: 2,
             dropout: 0.0,
-            activation: Activation::Gelu,
+            activation: match kind {
+                NetworkKind::Gru => Activation::Relu,
+                _ => Activation::Gelu,
+            },
+            bidirectional: (kind == NetworkKind::Gru).then_some(true),
+            input_norm: Some(true),
+            history: Some(HistoryOptions {
+                encoder,
+                hidden: 4,
+                layers: 1,
+            }),
             ..Default::default()
         };
         let device = Device::flex();
         let shape = FeatureShape {
             dense: 2,
             categorical: vec![3],
+            multi_valued: vec![4],
+            history: Some(HistoryShape { items: 5, kinds: 2 }),
         };
-        let config = options.check().unwrap();
+        let mut config = options.check().unwrap();
+        config.position_slots = 3;
         let losses = [
             LossOptions::new(Head::Purchase, LossKind::Softmax),
             LossOptions::new(Head::Purchase, LossKind::Bce),
@@ -325,13 +356,14 @@ mod tests {
             let values = values.as_ref().expect("every weight has a gradient");
             // Every third weight: all layers, and not too many networks.
             for (place, &value) in values.iter().enumerate().step_by(3) {
-                let step = 5e-3;
+                let step = 2e-3;
                 let moved = |by: f32| {
                     let mut weights = weights.clone();
                     weights.get_mut(name).expect("same names").values[place] += by;
                     let network = replace(network.clone(), weights);
                     let input = shards[0].input(&batch, &device);
-                    let scores = host(network.forward(&input, &mut Noise::none(&device)));
+                    let noise = &mut Noise::none(&device);
+                    let scores = host(network.forward_as_shown(&input, noise));
                     let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
                     objective.share(&batch, &shards[0], &masses, &scores).0
                 };
@@ -344,9 +376,13 @@ mod tests {
 
     #[test]
     fn gradients_of_all_weights_equal_finite_differences() {
-        for kind in [NetworkKind::Mlp, NetworkKind::Transformer] {
-            let error = worst_relative_error(kind);
-            assert!(error < 1e-3, "{kind:?}: {error}");
+        for (kind, encoder) in [
+            (NetworkKind::Mlp, HistoryChoice::Gru),
+            (NetworkKind::Transformer, HistoryChoice::Transformer),
+            (NetworkKind::Gru, HistoryChoice::Gru),
+        ] {
+            let error = worst_relative_error(kind, encoder);
+            assert!(error < 1e-3, "{kind:?} {encoder:?}: {error}");
         }
     }
 }

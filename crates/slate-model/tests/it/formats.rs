@@ -13,6 +13,7 @@ fn the_ranker() -> Ranker {
     let shape = FeatureShape {
         dense: 3,
         categorical: vec![5],
+        ..FeatureShape::default()
     };
     Ranker::untrained(&config, &shape, Seed(11), DeviceSpec::Auto).unwrap()
 }

@@ -7,6 +7,7 @@ pub(crate) fn shape() -> FeatureShape {
     FeatureShape {
         dense: 3,
         categorical: vec![5],
+        ..FeatureShape::default()
     }
 }
 
@@ -28,7 +29,7 @@ pub(crate) fn batch(seed: u64, lengths: &[usize]) -> Batch {
         grade: vec![0.0; places],
         weight: vec![0.0; places],
         slot: vec![0; places],
-        list_numbers: vec![],
+        ..Batch::default()
     };
     for (list, &length) in lengths.iter().enumerate() {
         let mut best = (f64::NEG_INFINITY, 0);

@@ -6,7 +6,7 @@ use slate_model::{
     BoxError, DeviceSpec, Head, ModelError, Ranker, StopReason, TrainEvent, Trained, Validation,
     train,
 };
-use slate_types::{Batch, FeatureShape, Hint, Seed};
+use slate_types::{Batch, FeatureShape, Hint, HistoryShape, ListHistory, Seed, SlotIds};
 use tempfile::TempDir;
 
 use crate::market::{Fixed, batch, config, hits, market, shape, validation};
@@ -101,7 +101,8 @@ fn one_batch_is_learned_by_heart() {
         )
     };
     let lists = batch(4, &[4, 6, 2, 5, 1, 6]);
-    for network in ["kind = \"mlp\"", "layers = 1"] {
+    let gru = "kind = \"gru\"\nlayers = 1\nbidirectional = true";
+    for network in ["kind = \"mlp\"", "layers = 1", gru] {
         let mut data = Fixed(vec![lists.clone()]);
         let mut metric = |ranker: &Ranker| Validation {
             metric: hits(ranker, &lists),
@@ -304,6 +305,7 @@ fn inputs_that_no_network_can_take_are_refused() {
         let shape = FeatureShape {
             dense,
             categorical: categorical.to_vec(),
+            ..FeatureShape::default()
         };
         Ranker::untrained(&config(SMALL), &shape, Seed(1), DeviceSpec::Auto)
             .map(|ranker| ranker.parameters())
@@ -325,4 +327,221 @@ fn inputs_that_no_network_can_take_are_refused() {
         )
     );
     assert!(build(0, &[3]).is_ok());
+}
+
+#[test]
+fn every_loss_learns_to_rank() {
+    for (loss, label) in [
+        ("ranknet", "purchase"),
+        ("listmle", "purchase"),
+        ("approx_ndcg", "purchase"),
+        ("lambdaloss", "purchase"),
+        ("neural_ndcg", "purchase"),
+        ("regression_compatible", "purchase"),
+        ("jrc", "purchase"),
+        ("calibrated_softmax", "purchase"),
+        ("ordinal", "grade"),
+    ] {
+        let text = format!(
+            "epochs = 12
+            learning_rate = 0.01
+            score_head = \"{label}\"
+            losses = [{{ head = \"{label}\", loss = \"{loss}\" }}]
+            [network]
+            kind = \"mlp\"
+            hidden = 16"
+        );
+        let trained = run(&text, 3, &mut market(), &mut validation).0.unwrap();
+        // One of eight slots by chance.
+        assert!(trained.best_metric > 0.4, "{loss}: {}", trained.best_metric);
+    }
+}
+
+#[test]
+fn every_optimiser_and_schedule_learns() {
+    for setting in [
+        "optimizer = \"sgd\"\nmomentum = 0.9\nlearning_rate = 0.1\nschedule = \"one_cycle\"",
+        "optimizer = \"adagrad\"\nlearning_rate = 0.05\nschedule = \"plateau\"",
+        "optimizer = \"lion\"\nlearning_rate = 0.002\naccumulate = 2",
+        "learning_rate = 0.01\nema = 0.9\ngrade_weights = { 4 = 2.0 }",
+    ] {
+        let text = format!("epochs = 12\n{setting}\n[network]\nkind = \"mlp\"\nhidden = 16");
+        let trained = run(&text, 3, &mut market(), &mut validation).0.unwrap();
+        assert!(
+            trained.best_metric > 0.4,
+            "{setting}: {}",
+            trained.best_metric
+        );
+    }
+}
+
+#[test]
+fn purchases_over_the_entire_space_are_below_clicks() {
+    let text = "
+        epochs = 8
+        learning_rate = 0.01
+        entire_space = true
+        losses = [
+            { head = \"click\", loss = \"bce\" },
+            { head = \"purchase\", loss = \"bce\" },
+        ]
+        [network]
+        kind = \"mlp\"
+        hidden = 16
+    ";
+    let trained = run(text, 3, &mut market(), &mut validation).0.unwrap();
+    let scores = trained.ranker.score(&batch(7, &[5; 40])).unwrap();
+    let pairs = scores.click.iter().zip(&scores.purchase);
+    assert!(pairs.clone().all(|(click, purchase)| purchase < click));
+    let dir = TempDir::new().unwrap();
+    trained.ranker.save(dir.path()).unwrap();
+    let loaded = Ranker::load(dir.path(), DeviceSpec::Auto).unwrap();
+    assert_eq!(loaded.score(&batch(7, &[5; 40])).unwrap(), scores);
+}
+
+/// Clicks that go to the first slots, whatever stands there, and to good items.
+fn biased(seed: u64) -> Batch {
+    let mut batch = batch(seed, &[6; 64]);
+    for place in 0..batch.click.len() {
+        let slot = batch.slot[place];
+        let seen = Seed(seed).derive("seen").index(place as u64).unit() < 1.0 / f64::from(slot + 1);
+        batch.click[place] *= f32::from(u8::from(seen));
+    }
+    batch
+}
+
+#[test]
+fn a_position_tower_takes_the_bias_and_is_not_scored() {
+    let text = "
+        epochs = 15
+        learning_rate = 0.02
+        score_head = \"click\"
+        losses = [{ head = \"click\", loss = \"bce\" }]
+        position = { kind = \"tower\", slots = 8 }
+        [network]
+        kind = \"mlp\"
+        hidden = 16
+        dropout = 0.0
+    ";
+    let mut data = Fixed((0..8).map(biased).collect());
+    let mut epoch = 0.0;
+    // The last weights, whatever they rank.
+    let mut last = |_: &Ranker| {
+        epoch += 1.0;
+        Validation {
+            metric: epoch,
+            name: "epoch".to_owned(),
+        }
+    };
+    let trained = run(text, 3, &mut data, &mut last).0.unwrap();
+    // The same item scores the same wherever it stands: slots are no input of scoring.
+    let lists = biased(50);
+    let mut elsewhere = lists.clone();
+    elsewhere.slot.reverse();
+    let scores = trained.ranker.score(&lists).unwrap();
+    assert_eq!(scores, trained.ranker.score(&elsewhere).unwrap());
+    // What stands first is clicked six times as often as what stands last; the tower knows.
+    let dir = TempDir::new().unwrap();
+    trained.ranker.save(dir.path()).unwrap();
+    let bytes = fs::read(dir.path().join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tower = tensors.tensor("position.weight").unwrap();
+    let number = |row: usize| {
+        let at = row * tower.shape()[1] * 4;
+        f32::from_le_bytes(tower.data()[at..at + 4].try_into().unwrap())
+    };
+    assert!(number(0) - number(5) > 0.8, "{} {}", number(0), number(5));
+}
+
+#[test]
+fn histories_and_several_ids_reach_the_score() {
+    let shape = FeatureShape {
+        dense: 1,
+        multi_valued: vec![4],
+        history: Some(HistoryShape { items: 3, kinds: 2 }),
+        ..FeatureShape::default()
+    };
+    // A list buys the slot that has the id of its person's last item.
+    let lists = |seed: u64| {
+        let draw = |purpose: &str, at: usize, below: f64| {
+            (Seed(seed).derive(purpose).index(at as u64).unit() * below) as u32
+        };
+        let n = 64;
+        let mut history = ListHistory {
+            offsets: vec![0],
+            ..ListHistory::default()
+        };
+        let mut several = SlotIds {
+            offsets: vec![0],
+            values: vec![],
+        };
+        let mut purchase = vec![0.0; 2 * n];
+        for list in 0..n {
+            let last = 1 + draw("last", list, 2.0);
+            for event in 0..draw("events", list, 3.0) {
+                history
+                    .item
+                    .push(1 + draw("older", 8 * list + event as usize, 2.0));
+                history.age.push(5.0);
+            }
+            history.item.push(last);
+            history.age.push(0.1);
+            history.kind.resize(history.item.len(), 0);
+            history.offsets.push(history.item.len() as u32);
+            let first = 1 + draw("first", list, 2.0);
+            for (slot, id) in [first, 3 - first].into_iter().enumerate() {
+                several.values.extend([id, 3]);
+                several.offsets.push(several.values.len() as u32);
+                purchase[2 * list + slot] = f32::from(u8::from(id == last));
+            }
+        }
+        Batch {
+            lists: n,
+            slots: 2,
+            dense_width: 1,
+            dense: vec![0.0; 2 * n],
+            mask: vec![true; 2 * n],
+            click: purchase.clone(),
+            grade: purchase.clone(),
+            purchase,
+            weight: vec![1.0; 2 * n],
+            slot: vec![0; 2 * n],
+            multi_valued: vec![several],
+            history: Some(history),
+            ..Batch::default()
+        }
+    };
+    for encoder in ["gru", "transformer"] {
+        let text = format!(
+            "epochs = 40
+            patience = 0
+            learning_rate = 0.02
+            [network]
+            kind = \"mlp\"
+            hidden = 16
+            dropout = 0.0
+            history = {{ encoder = \"{encoder}\", hidden = 8 }}"
+        );
+        let held_out = lists(99);
+        let trained = train(
+            &config(&text),
+            &shape,
+            Seed(1),
+            DeviceSpec::Auto,
+            &mut Fixed((0..6).map(lists).collect()),
+            &mut |ranker| {
+                Ok(Validation {
+                    metric: hits(ranker, &held_out),
+                    name: "hits".to_owned(),
+                })
+            },
+            &mut |_| (),
+        )
+        .unwrap();
+        assert!(
+            trained.best_metric > 0.95,
+            "{encoder}: {}",
+            trained.best_metric
+        );
+    }
 }

@@ -49,8 +49,8 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     staged.commit()?;
     unfinished.remove()?;
     if !report.unread.is_empty() {
-        context.console.warn(&format!(
-            "the dataset has inputs that no network reads yet: {}",
+        context.console.say(&format!(
+            "left unread, as the configuration says: {}",
             report.unread.join(", ")
         ));
     }

@@ -1,4 +1,4 @@
-//! `slate features` beyond its defaults: updates, other formats, inputs no network reads.
+//! `slate features` beyond its defaults: updates, other formats, histories and several values.
 
 use super::program::{SMALL, config, logs, slate};
 
@@ -51,19 +51,34 @@ fn other_formats_are_not_for_training() {
 }
 
 #[test]
-fn inputs_that_no_network_reads_are_named() {
+fn histories_and_several_values_are_trained_on_and_scored() {
     let folder = tempfile::tempdir().unwrap();
-    let spec =
-        "--set features.multi_valued=[{column=\"item_category\",name=\"path\",separator=\">\"}]";
+    let spec = "--set features.multi_valued=[{column=\"item_category\",name=\"path\",separator=\">\"}] \
+        --set features.history={max_events=5,min_count=2} --set attribution.sequence={length=5}";
     slate(folder.path(), &line("data", spec)).done();
-    let train = format!(
-        "train -c {} {SMALL} --data data --out run",
-        config("demo.toml").display()
+    let train = |out: &str, more: &str| {
+        let line = format!(
+            "train -c {} {SMALL} --data data --out {out} {more}",
+            config("demo.toml").display()
+        );
+        slate(folder.path(), &line).done()
+    };
+    train("run", "");
+    let described = std::fs::read_to_string(folder.path().join("run/model.json")).unwrap();
+    let described: serde_json::Value = serde_json::from_str(&described).unwrap();
+    assert_eq!(described["network"]["history"]["encoder"], "gru");
+    assert_eq!(
+        described["shape"]["multi_valued"].as_array().unwrap().len(),
+        1
     );
-    let ran = slate(folder.path(), &train).done();
+    slate(
+        folder.path(),
+        "score --run run --data data --out scores.parquet",
+    )
+    .done();
+    let ran = train("plain", "--set train.network.history.encoder=\"none\"");
     assert!(
-        ran.stderr.contains("no network reads yet: path"),
-        "{}",
         ran.stderr
+            .contains("left unread, as the configuration says: history")
     );
 }

@@ -57,7 +57,7 @@ pub(crate) struct Report {
     pub(crate) metric: String,
     pub(crate) parameters: usize,
     pub(crate) lists_per_second: f64,
-    /// Inputs of the dataset that no network reads yet.
+    /// Inputs of the dataset that the network was told to leave unread.
     pub(crate) unread: Vec<String>,
     /// Why training ended before its time, where it did with something to save.
     pub(crate) diverged: Option<String>,
@@ -207,7 +207,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         metric,
         parameters: trained.ranker.parameters(),
         lists_per_second: rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN),
-        unread: unread(dataset.map()),
+        unread: unread(&config, dataset.map()),
         diverged,
         json: manifest,
     })
@@ -305,12 +305,13 @@ fn place_of(culprit: &Culprit, dataset: &Dataset, data: &SplitData) -> String {
     )
 }
 
-/// Inputs of a map that have no place in a network yet.
-fn unread(map: &FeatureMap) -> Vec<String> {
-    let features = map.multi_valued.iter();
-    let mut names: Vec<String> = features.map(|feature| feature.name.clone()).collect();
-    names.extend(map.history.as_ref().map(|_| "history".to_owned()));
-    names
+/// Inputs of a map that the network was told to leave unread.
+fn unread(config: &TrainConfig, map: &FeatureMap) -> Vec<String> {
+    let history = map
+        .history
+        .as_ref()
+        .filter(|_| config.network().history.is_none());
+    history.map(|_| "history".to_owned()).into_iter().collect()
 }
 
 /// The validation metric, named after the outcome it counts.
