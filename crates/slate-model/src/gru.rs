@@ -6,9 +6,9 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::{sigmoid, tanh};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
+use crate::fused;
 use crate::initial::Initial;
 use crate::noise::Noise;
 
@@ -32,17 +32,6 @@ struct Cell {
     input: Linear,
     /// `[width, 3·width]`
     hidden: Linear,
-    width: usize,
-}
-
-/// Shape of the lists a recurrent unit goes over.
-pub(crate) struct Places<'a> {
-    /// Lists, `N`.
-    pub(crate) lists: usize,
-    /// Places per list, `L`.
-    pub(crate) slots: usize,
-    /// `[N·L, 1]`: 1 on slots and 0 on padding; none where no list is padded.
-    pub(crate) real: Option<&'a Tensor<2>>,
 }
 
 impl Gru {
@@ -78,17 +67,18 @@ impl Gru {
     ///
     /// # Shapes
     /// - input: `[N·L, inputs]`, output: `[N·L, width]`
+    /// - real: `[N, L]`, 1 on slots and 0 on padding
     pub(crate) fn forward(
         &self,
         mut values: Tensor<2>,
-        places: &Places<'_>,
+        real: &Tensor<2>,
         noise: &mut Noise,
     ) -> Tensor<2> {
         for (place, layer) in self.layers.iter().enumerate() {
             if place > 0 {
                 values = noise.apply(values);
             }
-            values = layer.forward(values, places, noise.device());
+            values = layer.forward(values, real);
         }
         values
     }
@@ -97,29 +87,24 @@ impl Gru {
     ///
     /// # Shapes
     /// - input: `[N·L, inputs]`, output: `[N, width]`
-    pub(crate) fn last(
-        &self,
-        values: Tensor<2>,
-        places: &Places<'_>,
-        noise: &mut Noise,
-    ) -> Tensor<2> {
-        let states = self.forward(values, places, noise);
-        let width = states.dims()[1];
+    pub(crate) fn last(&self, values: Tensor<2>, real: &Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+        let states = self.forward(values, real, noise);
+        let ([lists, places], width) = (real.dims(), states.dims()[1]);
         // On padding the state stays, so that of the last place is that of the last event.
         states
-            .reshape([places.lists, places.slots, width])
-            .narrow(1, places.slots - 1, 1)
-            .reshape([places.lists, width])
+            .reshape([lists, places, width])
+            .narrow(1, places - 1, 1)
+            .reshape([lists, width])
     }
 }
 
 impl Layer {
-    fn forward(&self, values: Tensor<2>, places: &Places<'_>, device: &Device) -> Tensor<2> {
+    fn forward(&self, values: Tensor<2>, real: &Tensor<2>) -> Tensor<2> {
         match &self.backward {
-            None => self.forward.run(values, places, false, device),
+            None => self.forward.run(values, real, false),
             Some(backward) => {
-                let one = self.forward.run(values.clone(), places, false, device);
-                Tensor::cat(vec![one, backward.run(values, places, true, device)], 1)
+                let one = self.forward.run(values.clone(), real, false);
+                Tensor::cat(vec![one, backward.run(values, real, true)], 1)
             }
         }
     }
@@ -130,65 +115,18 @@ impl Cell {
         Self {
             input: initial.bounded(&format!("{name}.input"), inputs, 3 * width, width),
             hidden: initial.bounded(&format!("{name}.hidden"), width, 3 * width, width),
-            width,
         }
     }
 
-    fn run(
-        &self,
-        values: Tensor<2>,
-        places: &Places<'_>,
-        backwards: bool,
-        device: &Device,
-    ) -> Tensor<2> {
-        let (lists, slots, width) = (places.lists, places.slots, self.width);
-        // Place by place: each step reads one block of rows.
-        let by_place = |rows: Tensor<2>, columns: usize| -> Vec<Tensor<2>> {
-            rows.reshape([lists, slots, columns])
-                .swap_dims(0, 1)
-                .split(1, 0)
-                .into_iter()
-                .map(|step| step.reshape([lists, columns]))
-                .collect()
-        };
-        let inputs = by_place(self.input.forward(values), 3 * width);
-        let real = places.real.map(|real| by_place(real.clone(), 1));
-        let mut state = Tensor::<2>::zeros([lists, width], device);
-        let mut states: Vec<Option<Tensor<2>>> = vec![None; slots];
-        let order: Vec<usize> = if backwards {
-            (0..slots).rev().collect()
-        } else {
-            (0..slots).collect()
-        };
-        for place in order {
-            let gates = |tensor: &Tensor<2>, gate: usize, gates: usize| {
-                tensor.clone().narrow(1, gate * width, gates * width)
-            };
-            let input = &inputs[place];
-            let hidden = self.hidden.forward(state.clone());
-            let open = sigmoid(gates(input, 0, 2) + gates(&hidden, 0, 2));
-            let (reset, keep) = (gates(&open, 0, 1), gates(&open, 1, 1));
-            let candidate = tanh(gates(input, 2, 1) + reset * gates(&hidden, 2, 1));
-            // (1 − z) n + z h = n + z (h − n)
-            let mut next = candidate.clone() + keep * (state.clone() - candidate);
-            if let Some(real) = &real {
-                next = state.clone() + real[place].clone() * (next - state);
-            }
-            state = next;
-            states[place] = Some(state.clone());
-        }
-        let states: Vec<Tensor<3>> = states
-            .into_iter()
-            .flatten()
-            .map(|state| state.reshape([lists, 1, width]))
-            .collect();
-        Tensor::cat(states, 1).reshape([lists * slots, width])
+    fn run(&self, values: Tensor<2>, real: &Tensor<2>, backwards: bool) -> Tensor<2> {
+        let inputs = fused::affine(&self.input, values, false);
+        fused::recur(&self.hidden, inputs, real.clone(), backwards)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
+    use burn::tensor::{Device, TensorData};
     use slate_types::Seed;
 
     use super::*;
@@ -218,7 +156,7 @@ mod tests {
     /// One direction over one list, from the formulas.
     fn twin(cell: &Cell, list: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-        let width = cell.width;
+        let width = cell.hidden.weight.dims()[0];
         let mut state = vec![0.0; width];
         let step = |row: &Vec<f64>| {
             let (x, h) = (product(&cell.input, row), product(&cell.hidden, &state));
@@ -256,14 +194,9 @@ mod tests {
                 real.push(f64::from(u8::from(slot < length)));
             }
         }
-        let mask = rows(&real, 1);
-        let places = Places {
-            lists: 3,
-            slots: 3,
-            real: Some(&mask),
-        };
+        let real = rows(&real, 3);
         let noise = &mut Noise::none(&device);
-        let states = host(gru.forward(rows(&input, 3), &places, noise));
+        let states = host(gru.forward(rows(&input, 3), &real, noise));
         for (list, &length) in lengths.iter().enumerate() {
             let own: Vec<Vec<f64>> = (0..length)
                 .map(|slot| (0..3).map(|at| value(list, slot, at)).collect())

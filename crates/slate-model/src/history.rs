@@ -10,7 +10,8 @@ use burn::tensor::Tensor;
 use burn::tensor::module::embedding;
 use slate_types::HistoryShape;
 
-use crate::gru::{Gru, Places};
+use crate::fused;
+use crate::gru::Gru;
 use crate::initial::Initial;
 use crate::input::Events;
 use crate::network_config::{HistoryConfig, HistoryEncoder, NetworkConfig};
@@ -86,24 +87,17 @@ impl History {
             look_up(&self.kind, &events.kind),
             events.age.clone(),
         ];
-        let hidden = self.input.forward(Tensor::cat(parts, 1));
+        let hidden = fused::affine(&self.input, Tensor::cat(parts, 1), false);
         match &self.encoder {
-            Encoder::Gru(gru) => {
-                let places = Places {
-                    lists,
-                    slots: count,
-                    real: Some(&events.real),
-                };
-                gru.last(hidden, &places, noise)
-            }
+            Encoder::Gru(gru) => gru.last(hidden, &events.real, noise),
             Encoder::Transformer(transformer) => {
-                let states =
-                    transformer.forward(hidden, [lists, count], Some(&events.padding), noise);
-                let sums = (states * events.real.clone())
+                let states = transformer.forward(hidden, &events.real, noise);
+                let real = events.real.clone().reshape([lists * count, 1]);
+                let sums = (states * real)
                     .reshape([lists, count, self.width])
                     .sum_dim(1)
                     .reshape([lists, self.width]);
-                let counts = events.real.clone().reshape([lists, count]).sum_dim(1);
+                let counts = events.real.clone().sum_dim(1);
                 sums / counts.clamp_min(1.0)
             }
         }

@@ -1,6 +1,6 @@
 //! What a network reads, as tensors on a device.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use slate_types::Batch;
 
 use crate::shards::Shard;
@@ -19,8 +19,8 @@ pub(crate) struct Input {
     pub(crate) multi_valued: Vec<Several>,
     /// `[N·L, 1]`, the logged slot.
     pub(crate) slot: Tensor<2, Int>,
-    /// `[N, 1, 1, L]`, true on padding; none where no list is padded.
-    pub(crate) padding: Option<Tensor<4, Bool>>,
+    /// `[N, L]`: 1 where there is a slot, 0 on padding.
+    pub(crate) real: Tensor<2>,
     /// Histories of the lists' persons, where they are an input.
     pub(crate) history: Option<Events>,
 }
@@ -43,10 +43,8 @@ pub(crate) struct Events {
     pub(crate) kind: Tensor<2, Int>,
     /// `[N·H, 1]`
     pub(crate) age: Tensor<2>,
-    /// `[N·H, 1]`: 1 where there is an event, 0 on padding.
+    /// `[N, H]`: 1 where there is an event, 0 on padding.
     pub(crate) real: Tensor<2>,
-    /// `[N, 1, 1, H]`, true on padding.
-    pub(crate) padding: Tensor<4, Bool>,
 }
 
 impl Input {
@@ -69,11 +67,8 @@ impl Input {
             let values: Vec<i64> = shard.places.iter().map(of).collect();
             Tensor::from_data(TensorData::new(values, [rows, 1]), device)
         };
-        let padding: Vec<bool> = shard.places.iter().map(Option::is_none).collect();
-        let padding = padding.contains(&true).then(|| {
-            let shape = [shard.lists, 1, 1, shard.slots];
-            Tensor::from_data(TensorData::new(padding, shape), device)
-        });
+        let real = shard.places.iter().map(|place| f32::from(place.is_some()));
+        let real = TensorData::new(real.collect::<Vec<f32>>(), [shard.lists, shard.slots]);
         Self {
             lists: shard.lists,
             slots: shard.slots,
@@ -85,7 +80,7 @@ impl Input {
                 .map(|feature| Several::new(shard, batch, feature, device))
                 .collect(),
             slot: column(&|place| batch.slot.get(place).copied().unwrap_or(0)),
-            padding,
+            real: Tensor::from_data(real, device),
             history: batch
                 .history
                 .is_some()
@@ -168,15 +163,13 @@ impl Events {
                 real.push(f32::from(is_real));
             }
         }
-        let padding: Vec<bool> = real.iter().map(|&real| real == 0.0).collect();
-        let shape = [lists.len(), 1, 1, length];
+        let shape = [lists.len(), length];
         Self {
             length,
             item: Tensor::from_data(TensorData::new(item, [places, 1]), device),
             kind: Tensor::from_data(TensorData::new(kind, [places, 1]), device),
             age: Tensor::from_data(TensorData::new(age, [places, 1]), device),
-            real: Tensor::from_data(TensorData::new(real, [places, 1]), device),
-            padding: Tensor::from_data(TensorData::new(padding, shape), device),
+            real: Tensor::from_data(TensorData::new(real, shape), device),
         }
     }
 }

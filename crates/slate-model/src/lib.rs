@@ -72,6 +72,7 @@ mod bundle;
 mod device;
 mod error;
 mod events;
+mod fused;
 mod gradients;
 mod gru;
 mod head;

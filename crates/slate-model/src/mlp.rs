@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use crate::initial::Initial;
-use crate::network::activate;
+use crate::network::{activate, activated};
 use crate::network_config::{Activation, NetworkConfig};
 use crate::noise::Noise;
 
@@ -38,7 +38,7 @@ impl Mlp {
     pub(crate) fn forward(&self, input: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
         let mut hidden = noise.apply(activate(self.activation, input));
         for layer in &self.layers {
-            hidden = noise.apply(activate(self.activation, layer.forward(hidden)));
+            hidden = noise.apply(activated(self.activation, layer, hidden));
         }
         hidden
     }

@@ -13,7 +13,8 @@ use burn::tensor::{Device, Int, Tensor};
 use slate_types::{FeatureShape, Seed};
 
 use crate::ModelError;
-use crate::gru::{Gru, Places};
+use crate::fused;
+use crate::gru::Gru;
 use crate::history::History;
 use crate::initial::Initial;
 use crate::input::Input;
@@ -127,7 +128,7 @@ impl Network {
         let mut parts: Vec<Tensor<2>> = Vec::new();
         if let Some(dense) = input.dense.clone() {
             parts.push(match &self.input_norm {
-                Some(norm) => norm.forward(dense),
+                Some(norm) => fused::norm(norm, dense),
                 None => dense,
             });
         }
@@ -153,27 +154,13 @@ impl Network {
         } else {
             Tensor::cat(parts, 1)
         };
-        let hidden = self.input.forward(joined);
+        let hidden = fused::affine(&self.input, joined, false);
         let hidden = match &self.body {
             Body::Mlp(mlp) => mlp.forward(hidden, noise),
-            Body::Transformer(transformer) => {
-                let size = [input.lists, input.slots];
-                transformer.forward(hidden, size, input.padding.as_ref(), noise)
-            }
-            Body::Gru(gru) => {
-                let real = input.padding.clone().map(|padding| {
-                    let real = padding.bool_not().float();
-                    real.reshape([rows, 1])
-                });
-                let places = Places {
-                    lists: input.lists,
-                    slots: input.slots,
-                    real: real.as_ref(),
-                };
-                gru.forward(hidden, &places, noise)
-            }
+            Body::Transformer(transformer) => transformer.forward(hidden, &input.real, noise),
+            Body::Gru(gru) => gru.forward(hidden, &input.real, noise),
         };
-        self.heads.forward(hidden)
+        fused::affine(&self.heads, hidden, false)
     }
 
     /// As [`forward`](Self::forward), with what each place adds to its scores by standing where it
@@ -198,6 +185,14 @@ fn look_up(table: &Embedding, ids: &Tensor<2, Int>) -> Tensor<2> {
     let vectors = embedding(table.weight.val(), ids.clone());
     let [rows, _, width] = vectors.dims();
     vectors.reshape([rows, width])
+}
+
+/// A linear layer and the non-linearity after it.
+pub(crate) fn activated(kind: Activation, layer: &Linear, input: Tensor<2>) -> Tensor<2> {
+    match kind {
+        Activation::Relu => fused::affine(layer, input, true),
+        Activation::Gelu => gelu(fused::affine(layer, input, false)),
+    }
 }
 
 /// Applies a non-linearity.

@@ -7,11 +7,11 @@
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::Tensor;
 
+use crate::fused;
 use crate::initial::Initial;
-use crate::network::activate;
+use crate::network::activated;
 use crate::network_config::{Activation, NetworkConfig, NormPlace};
 use crate::noise::Noise;
 
@@ -62,19 +62,18 @@ impl Transformer {
 
     /// # Shapes
     /// - hidden, output: `[N·L, hidden]`
-    /// - padding: `[N, 1, 1, L]`
+    /// - real: `[N, L]`, 1 on slots and 0 on padding
     pub(crate) fn forward(
         &self,
         mut hidden: Tensor<2>,
-        size: [usize; 2],
-        padding: Option<&Tensor<4, Bool>>,
+        real: &Tensor<2>,
         noise: &mut Noise,
     ) -> Tensor<2> {
         for layer in &self.layers {
-            hidden = layer.forward(hidden, size, padding, noise);
+            hidden = layer.forward(hidden, real, noise);
         }
         match &self.norm {
-            Some(norm) => norm.forward(hidden),
+            Some(norm) => fused::norm(norm, hidden),
             None => hidden,
         }
     }
@@ -103,63 +102,34 @@ impl Layer {
         }
     }
 
-    fn forward(
-        &self,
-        input: Tensor<2>,
-        size: [usize; 2],
-        padding: Option<&Tensor<4, Bool>>,
-        noise: &mut Noise,
-    ) -> Tensor<2> {
+    fn forward(&self, input: Tensor<2>, real: &Tensor<2>, noise: &mut Noise) -> Tensor<2> {
         let feed_forward = |hidden: Tensor<2>, noise: &mut Noise| {
-            let inner = noise.apply(activate(self.activation, self.inner.forward(hidden)));
-            noise.apply(self.outer.forward(inner))
+            let inner = noise.apply(activated(self.activation, &self.inner, hidden));
+            noise.apply(fused::affine(&self.outer, inner, false))
         };
         match self.place {
             NormPlace::Pre => {
-                let normed = self.attention_norm.forward(input.clone());
-                let mixed = input + noise.apply(self.attention.forward(normed, size, padding));
-                let normed = self.feed_forward_norm.forward(mixed.clone());
+                let normed = fused::norm(&self.attention_norm, input.clone());
+                let mixed = input + noise.apply(self.attention.forward(&normed, real));
+                let normed = fused::norm(&self.feed_forward_norm, mixed.clone());
                 mixed + feed_forward(normed, noise)
             }
             NormPlace::Post => {
-                let attended = self.attention.forward(input.clone(), size, padding);
-                let mixed = self.attention_norm.forward(input + noise.apply(attended));
+                let attended = self.attention.forward(&input, real);
+                let mixed = fused::norm(&self.attention_norm, input + noise.apply(attended));
                 let wide = feed_forward(mixed.clone(), noise);
-                self.feed_forward_norm.forward(mixed + wide)
+                fused::norm(&self.feed_forward_norm, mixed + wide)
             }
         }
     }
 }
 
 impl Attention {
-    fn forward(
-        &self,
-        input: Tensor<2>,
-        [lists, slots]: [usize; 2],
-        padding: Option<&Tensor<4, Bool>>,
-    ) -> Tensor<2> {
-        let hidden = input.dims()[1];
-        let width = hidden / self.heads;
-        let split = |rows: Tensor<2>| -> Tensor<4> {
-            rows.reshape([lists, slots, self.heads, width])
-                .swap_dims(1, 2)
-        };
-        let query = split(
-            self.query
-                .forward(input.clone())
-                .mul_scalar((width as f32).powf(-0.5)),
-        );
-        let key = split(self.key.forward(input.clone()));
-        let value = split(self.value.forward(input));
-        let mut logits = query.matmul(key.swap_dims(2, 3));
-        if let Some(padding) = padding {
-            // Far below any logit of a finite network, and still finite, so that the difference
-            // to the row's maximum is never ∞ − ∞.
-            let shape = [lists, self.heads, slots, slots];
-            logits = logits.mask_fill(padding.clone().expand(shape), -1e30);
-        }
-        let mixed = softmax(logits, 3).matmul(value);
-        self.output
-            .forward(mixed.swap_dims(1, 2).reshape([lists * slots, hidden]))
+    fn forward(&self, input: &Tensor<2>, real: &Tensor<2>) -> Tensor<2> {
+        let [lists, places] = real.dims();
+        let project = |layer: &Linear| fused::affine(layer, input.clone(), false);
+        let inputs = [&self.query, &self.key, &self.value].map(project);
+        let context = fused::attend(inputs, real.clone(), [lists, places, self.heads]);
+        fused::affine(&self.output, context, false)
     }
 }

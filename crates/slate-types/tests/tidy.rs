@@ -22,11 +22,12 @@ const MIDDLE: [&str; 8] = [
 ];
 
 /// Dependencies that one crate alone may name.
-const ONLY: [(&str, &str); 16] = [
+const ONLY: [(&str, &str); 17] = [
     ("anyhow", "slate"),
     ("ballista", "slate-logs"),
     ("ballista-scheduler", "slate-logs"),
     ("burn", "slate-model"),
+    ("burn-flex", "slate-model"),
     ("candle-core", "slate-embed"),
     ("clap", "slate"),
     ("datafusion", "slate-logs"),

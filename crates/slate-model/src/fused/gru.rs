@@ -1,0 +1,149 @@
+//! A recurrent unit over time, the matrix products of a step being all that is left to do in order.
+
+use burn_flex::FlexTensor;
+
+use super::rows::{product, size, tensor, turned, values};
+
+/// What the backward pass needs of the forward pass, place after place in the order they were
+/// gone through.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// `[places·lists, width]`: the state before each step.
+    before: FlexTensor,
+    /// `[places·lists, 4·width]`: `r`, `z`, `n`, and what the state gave to `n`.
+    gates: FlexTensor,
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The places in the order they are gone through.
+fn order(places: usize, backwards: bool) -> impl DoubleEndedIterator<Item = usize> {
+    (0..places).map(move |step| if backwards { places - 1 - step } else { step })
+}
+
+/// States `[lists·places, width]`.
+pub(super) fn forward(
+    x: &FlexTensor,
+    [w, b]: [&FlexTensor; 2],
+    real: &FlexTensor,
+    lists: usize,
+    backwards: bool,
+) -> (FlexTensor, Kept) {
+    let [rows, wide] = size(x);
+    let (places, width) = (rows / lists, wide / 3);
+    let (x, bias, real) = (values(x), values(b), values(real));
+    let mut states = vec![0.0; rows * width];
+    let mut before = Vec::with_capacity(rows * width);
+    let mut gates = vec![0.0; rows * 4 * width];
+    let mut state = vec![0.0_f32; lists * width];
+    for (step, place) in order(places, backwards).enumerate() {
+        before.extend_from_slice(&state);
+        let hidden = product(&tensor(state.clone(), &[lists, width]), w);
+        let hidden = values(&hidden);
+        for list in 0..lists {
+            let row = list * places + place;
+            let own = &mut state[list * width..(list + 1) * width];
+            if real[row] != 0.0 {
+                let input = &x[row * wide..(row + 1) * wide];
+                let hidden = &hidden[list * wide..(list + 1) * wide];
+                let at = (step * lists + list) * 4 * width;
+                let (open, rest) = gates[at..at + 4 * width].split_at_mut(2 * width);
+                for (gate, open) in open.iter_mut().enumerate() {
+                    *open = sigmoid(input[gate] + hidden[gate] + bias[gate]);
+                }
+                let (reset, keep) = open.split_at(width);
+                let (candidate, given) = rest.split_at_mut(width);
+                for at in 0..width {
+                    let gate = 2 * width + at;
+                    given[at] = hidden[gate] + bias[gate];
+                    candidate[at] = (input[gate] + reset[at] * given[at]).tanh();
+                    own[at] = candidate[at] + keep[at] * (own[at] - candidate[at]);
+                }
+            }
+            states[row * width..(row + 1) * width].copy_from_slice(own);
+        }
+    }
+    let kept = Kept {
+        before: tensor(before, &[rows, width]),
+        gates: tensor(gates, &[rows, 4 * width]),
+    };
+    (tensor(states, &[rows, width]), kept)
+}
+
+/// Slopes of the projected inputs, the weights and their bias.
+pub(super) fn backward(
+    w: &FlexTensor,
+    real: &FlexTensor,
+    kept: &Kept,
+    gradient: &FlexTensor,
+    backwards: bool,
+) -> [FlexTensor; 3] {
+    let [rows, width] = size(gradient);
+    let wide = 3 * width;
+    let lists = real.layout().shape()[0];
+    let places = rows / lists;
+    let (real, gradient) = (values(real), values(gradient));
+    let (before, gates) = (values(&kept.before), values(&kept.gates));
+    let turned_w = turned(w);
+    let mut of_x = vec![0.0; rows * wide];
+    // Slopes of what the state gives to the gates, in the order of the steps.
+    let mut of_hidden = vec![0.0; rows * wide];
+    let mut of_state = vec![0.0_f32; lists * width];
+    for (step, place) in order(places, backwards)
+        .enumerate()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
+        for list in 0..lists {
+            let row = list * places + place;
+            let own = &mut of_state[list * width..(list + 1) * width];
+            let slopes = own
+                .iter_mut()
+                .zip(&gradient[row * width..(row + 1) * width]);
+            slopes.for_each(|(own, slope)| *own += slope);
+            if real[row] == 0.0 {
+                continue;
+            }
+            let at = step * lists + list;
+            let gates = &gates[at * 4 * width..(at + 1) * 4 * width];
+            let before = &before[at * width..(at + 1) * width];
+            let of_input = &mut of_x[row * wide..(row + 1) * wide];
+            let of_hidden = &mut of_hidden[at * wide..(at + 1) * wide];
+            for at in 0..width {
+                let (r, z) = (gates[at], gates[width + at]);
+                let (n, given) = (gates[2 * width + at], gates[3 * width + at]);
+                let slope = own[at];
+                let of_n = slope * (1.0 - z) * (1.0 - n * n);
+                let of_z = slope * (before[at] - n) * z * (1.0 - z);
+                let of_r = of_n * given * r * (1.0 - r);
+                of_input[at] = of_r;
+                of_input[width + at] = of_z;
+                of_input[2 * width + at] = of_n;
+                of_hidden[at] = of_r;
+                of_hidden[width + at] = of_z;
+                of_hidden[2 * width + at] = of_n * r;
+                own[at] = slope * z;
+            }
+        }
+        let block = step * lists * wide..(step + 1) * lists * wide;
+        let block = tensor(of_hidden[block].to_vec(), &[lists, wide]);
+        let through = product(&block, &turned_w);
+        let through = values(&through);
+        let pairs = of_state.iter_mut().zip(through.iter());
+        pairs.for_each(|(own, slope)| *own += slope);
+    }
+    let mut of_bias = vec![0.0; wide];
+    for row in of_hidden.chunks_exact(wide) {
+        let pairs = of_bias.iter_mut().zip(row);
+        pairs.for_each(|(sum, slope)| *sum += slope);
+    }
+    let of_hidden = tensor(of_hidden, &[rows, wide]);
+    [
+        tensor(of_x, &[rows, wide]),
+        product(&turned(&kept.before), &of_hidden),
+        tensor(of_bias, &[wide]),
+    ]
+}
