@@ -22,7 +22,7 @@ const MIDDLE: [&str; 8] = [
 ];
 
 /// Dependencies that one crate alone may name.
-const ONLY: [(&str, &str); 17] = [
+const ONLY: [(&str, &str); 18] = [
     ("anyhow", "slate"),
     ("ballista", "slate-logs"),
     ("ballista-scheduler", "slate-logs"),
@@ -31,6 +31,7 @@ const ONLY: [(&str, &str); 17] = [
     ("candle-core", "slate-embed"),
     ("clap", "slate"),
     ("datafusion", "slate-logs"),
+    ("gemm", "slate-model"),
     ("good_lp", "slate-allocate"),
     ("indicatif", "slate"),
     ("linfa", "slate-calibrate"),

@@ -2,21 +2,24 @@
 
 use burn_flex::FlexTensor;
 
-use super::rows::{product, size, tensor, turned, values};
+use super::matrix::{View, multiply};
+use super::rows::{size, sum_of_rows, tensor, values};
 
 pub(super) fn forward(x: &FlexTensor, w: &FlexTensor, b: &FlexTensor, relu: bool) -> FlexTensor {
-    let mut y = product(x, w);
-    let bias = values(b);
-    let width = bias.len();
-    for row in y.storage_mut::<f32>().chunks_exact_mut(width) {
-        let pairs = row.iter_mut().zip(bias.iter());
-        if relu {
-            pairs.for_each(|(value, bias)| *value = (*value + bias).max(0.0));
-        } else {
-            pairs.for_each(|(value, bias)| *value += bias);
+    let ([rows, inputs], outputs) = (size(x), size(w)[1]);
+    let (x, w, bias) = (values(x), values(w), values(b));
+    let mut y = Vec::with_capacity(rows * outputs);
+    for _ in 0..rows {
+        y.extend_from_slice(&bias);
+    }
+    let (x, w) = (View::new(&x, rows, inputs), View::new(&w, inputs, outputs));
+    multiply(&mut y, outputs, true, 1.0, x, w);
+    if relu {
+        for value in &mut y {
+            *value = value.max(0.0);
         }
     }
-    y
+    tensor(y, &[rows, outputs])
 }
 
 /// Slopes of input, weights and bias; that of the input only where `of_x`.
@@ -24,27 +27,36 @@ pub(super) fn backward(
     x: &FlexTensor,
     w: &FlexTensor,
     y: Option<&FlexTensor>,
-    gradient: FlexTensor,
+    gradient: &FlexTensor,
     of_x: bool,
 ) -> [Option<FlexTensor>; 3] {
-    let [rows, width] = size(&gradient);
-    let gradient = match y {
-        None => gradient,
+    let ([rows, inputs], outputs) = (size(x), size(w)[1]);
+    let (x, w, gradient) = (values(x), values(w), values(gradient));
+    let masked: Vec<f32>;
+    let gradient: &[f32] = match y {
+        None => &gradient,
         Some(y) => {
-            let (slopes, y) = (values(&gradient), values(y));
-            let masked = slopes.iter().zip(y.iter());
-            let masked = masked.map(|(slope, y)| if *y > 0.0 { *slope } else { 0.0 });
-            tensor(masked.collect(), &[rows, width])
+            let y = values(y);
+            let pairs = gradient.iter().zip(y.iter());
+            masked = pairs
+                .map(|(slope, y)| if *y > 0.0 { *slope } else { 0.0 })
+                .collect();
+            &masked
         }
     };
-    let mut of_bias = vec![0.0; width];
-    for row in values(&gradient).chunks_exact(width) {
-        let pairs = of_bias.iter_mut().zip(row);
-        pairs.for_each(|(sum, slope)| *sum += slope);
-    }
+    let slopes = View::new(gradient, rows, outputs);
+    let of_x = of_x.then(|| {
+        let mut of_x = vec![0.0; rows * inputs];
+        let w = View::new(&w, inputs, outputs).turned();
+        multiply(&mut of_x, inputs, false, 1.0, slopes, w);
+        tensor(of_x, &[rows, inputs])
+    });
+    let mut of_w = vec![0.0; inputs * outputs];
+    let x = View::new(&x, rows, inputs).turned();
+    multiply(&mut of_w, outputs, false, 1.0, x, slopes);
     [
-        of_x.then(|| product(&gradient, &turned(w))),
-        Some(product(&turned(x), &gradient)),
-        Some(tensor(of_bias, &[width])),
+        of_x,
+        Some(tensor(of_w, &[inputs, outputs])),
+        Some(tensor(sum_of_rows(gradient, outputs), &[outputs])),
     ]
 }

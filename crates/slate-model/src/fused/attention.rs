@@ -2,21 +2,36 @@
 
 use burn_flex::FlexTensor;
 
-use super::rows::{product, size, turned, values};
+use super::matrix::{View, multiply};
+use super::rows::{size, tensor, values};
 
-/// `[lists·places, heads·width]` as `[lists, heads, places, width]`, a view.
-fn by_head(rows: &FlexTensor, lists: usize, heads: usize) -> FlexTensor {
-    let [all, hidden] = size(rows);
-    let shape = vec![lists, all / lists, heads, hidden / heads];
-    rows.reshape(shape.into()).permute(&[0, 2, 1, 3])
+/// Where things lie: rows of `hidden` numbers, `places` rows for each list, `heads` side by side.
+#[derive(Clone, Copy)]
+struct Shape {
+    places: usize,
+    hidden: usize,
+    width: usize,
 }
 
-/// The way back, with numbers in order.
-fn by_row(heads: &FlexTensor) -> FlexTensor {
-    let shape = heads.layout().shape();
-    let (rows, hidden) = (shape[0] * shape[2], shape[1] * shape[3]);
-    let rows_of = heads.permute(&[0, 2, 1, 3]).to_contiguous();
-    rows_of.reshape(vec![rows, hidden].into())
+impl Shape {
+    fn of(rows: &FlexTensor, lists: usize, heads: usize) -> Self {
+        let [rows, hidden] = size(rows);
+        Self {
+            places: rows / lists,
+            hidden,
+            width: hidden / heads,
+        }
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+
+    /// One head of a list's rows.
+    fn head(self, list: &[f32], head: usize) -> View<'_> {
+        let from = &list[head * self.width..];
+        View::strided(from, [self.places, self.width], self.hidden)
+    }
 }
 
 /// Context of every place, and the attention weights `[lists, heads, places, places]`.
@@ -26,33 +41,46 @@ pub(super) fn forward(
     lists: usize,
     heads: usize,
 ) -> (FlexTensor, FlexTensor) {
-    let [rows, hidden] = size(q);
-    let places = rows / lists;
-    let scale = 1.0 / ((hidden / heads) as f32).sqrt();
-    let [q, k, v] = [q, k, v].map(|rows| by_head(rows, lists, heads));
-    let mut weights = product(&q, &turned(&k));
-    let real = values(real);
-    let of_list = weights
-        .storage_mut::<f32>()
-        .chunks_exact_mut(heads * places * places);
-    for (weights, real) in of_list.zip(real.chunks_exact(places)) {
+    let shape = Shape::of(q, lists, heads);
+    let (places, hidden, of_list) = (shape.places, shape.hidden, shape.places * shape.hidden);
+    let (q, k, v, real) = (values(q), values(k), values(v), values(real));
+    let mut context = vec![0.0; lists * of_list];
+    let mut weights = vec![0.0; lists * heads * places * places];
+    for list in 0..lists {
+        let own = list * of_list..(list + 1) * of_list;
+        let real = &real[list * places..(list + 1) * places];
         let whole = real.iter().all(|&real| real != 0.0);
-        for row in weights.chunks_exact_mut(places) {
-            if whole {
-                softmax(row, scale);
-            } else {
-                softmax_of_real(row, real, scale);
+        let context = &mut context[own.clone()];
+        for head in 0..heads {
+            let at = (list * heads + head) * places * places;
+            let weights = &mut weights[at..at + places * places];
+            let keys = shape.head(&k[own.clone()], head).turned();
+            let queries = shape.head(&q[own.clone()], head);
+            multiply(weights, places, false, shape.scale(), queries, keys);
+            for row in weights.chunks_exact_mut(places) {
+                if whole {
+                    softmax(row);
+                } else {
+                    softmax_of_real(row, real);
+                }
             }
+            let weights = View::new(weights, places, places);
+            let into = &mut context[head * shape.width..];
+            let values = shape.head(&v[own.clone()], head);
+            multiply(into, hidden, false, 1.0, weights, values);
         }
     }
-    (by_row(&product(&weights, &v)), weights)
+    (
+        tensor(context, &[lists * places, hidden]),
+        tensor(weights, &[lists, heads, places, places]),
+    )
 }
 
-/// Softmax of `scale · row`, in place.
-fn softmax(row: &mut [f32], scale: f32) {
+/// Softmax of a row, in place.
+fn softmax(row: &mut [f32]) {
     let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     for value in row.iter_mut() {
-        *value = exp(scale * (*value - most));
+        *value = exp(*value - most);
     }
     let inverse = 1.0 / row.iter().sum::<f32>();
     for value in row {
@@ -61,7 +89,7 @@ fn softmax(row: &mut [f32], scale: f32) {
 }
 
 /// The same over the real places; padding gets nothing.
-fn softmax_of_real(row: &mut [f32], real: &[f32], scale: f32) {
+fn softmax_of_real(row: &mut [f32], real: &[f32]) {
     let pairs = row.iter().zip(real).filter(|(_, real)| **real != 0.0);
     let most = pairs
         .map(|(value, _)| *value)
@@ -75,7 +103,7 @@ fn softmax_of_real(row: &mut [f32], real: &[f32], scale: f32) {
         *value = if *real == 0.0 {
             0.0
         } else {
-            exp(scale * (*value - most))
+            exp(*value - most)
         };
     }
     let inverse = 1.0 / row.iter().sum::<f32>();
@@ -118,30 +146,46 @@ pub(super) fn backward(
     gradient: &FlexTensor,
     heads: usize,
 ) -> [FlexTensor; 3] {
-    let hidden = size(q)[1];
-    let shape = weights.layout().shape();
-    let (lists, places) = (shape[0], shape[2]);
-    let scale = 1.0 / ((hidden / heads) as f32).sqrt();
-    let [q, k, v, gradient] = [q, k, v, gradient].map(|rows| by_head(rows, lists, heads));
-    let of_v = product(&turned(weights), &gradient);
-    let mut slopes = product(&gradient, &turned(&v));
-    let weights = values(weights);
-    let rows = slopes.storage_mut::<f32>().chunks_exact_mut(places);
-    for (slopes, weights) in rows.zip(weights.chunks_exact(places)) {
-        let pairs = slopes.iter().zip(weights);
-        let mean: f32 = pairs.map(|(slope, weight)| slope * weight).sum();
-        for (slope, weight) in slopes.iter_mut().zip(weights) {
-            *slope = weight * (*slope - mean) * scale;
+    let lists = weights.layout().shape()[0];
+    let shape = Shape::of(q, lists, heads);
+    let (places, hidden, of_list) = (shape.places, shape.hidden, shape.places * shape.hidden);
+    let (q, k, v) = (values(q), values(k), values(v));
+    let (weights, gradient) = (values(weights), values(gradient));
+    let mut slopes = [(); 3].map(|()| vec![0.0; lists * of_list]);
+    let mut of_weights = vec![0.0; places * places];
+    for list in 0..lists {
+        let own = list * of_list..(list + 1) * of_list;
+        for head in 0..heads {
+            let at = (list * heads + head) * places * places;
+            let weights = &weights[at..at + places * places];
+            let gradient = shape.head(&gradient[own.clone()], head);
+            let [of_q, of_k, of_v] = slopes
+                .each_mut()
+                .map(|slopes| &mut slopes[own.start + head * shape.width..own.end]);
+            let turned = View::new(weights, places, places).turned();
+            multiply(of_v, hidden, false, 1.0, turned, gradient);
+            let values = shape.head(&v[own.clone()], head).turned();
+            multiply(&mut of_weights, places, false, 1.0, gradient, values);
+            let rows = of_weights.chunks_exact_mut(places);
+            for (slopes, weights) in rows.zip(weights.chunks_exact(places)) {
+                let pairs = slopes.iter().zip(weights);
+                let mean: f32 = pairs.map(|(slope, weight)| slope * weight).sum();
+                for (slope, weight) in slopes.iter_mut().zip(weights) {
+                    *slope = weight * (*slope - mean);
+                }
+            }
+            let slopes = View::new(&of_weights, places, places);
+            let keys = shape.head(&k[own.clone()], head);
+            multiply(of_q, hidden, false, shape.scale(), slopes, keys);
+            let queries = shape.head(&q[own.clone()], head);
+            multiply(of_k, hidden, false, shape.scale(), slopes.turned(), queries);
         }
     }
-    let of_q = product(&slopes, &k);
-    let of_k = product(&turned(&slopes), &q);
-    [of_q, of_k, of_v].map(|heads| by_row(&heads))
+    slopes.map(|slopes| tensor(slopes, &[lists * places, hidden]))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tensor;
     use super::*;
 
     #[test]

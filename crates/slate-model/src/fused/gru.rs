@@ -2,7 +2,8 @@
 
 use burn_flex::FlexTensor;
 
-use super::rows::{product, size, tensor, turned, values};
+use super::matrix::{View, multiply};
+use super::rows::{size, sum_of_rows, tensor, values};
 
 /// What the backward pass needs of the forward pass, place after place in the order they were
 /// gone through.
@@ -33,15 +34,17 @@ pub(super) fn forward(
 ) -> (FlexTensor, Kept) {
     let [rows, wide] = size(x);
     let (places, width) = (rows / lists, wide / 3);
-    let (x, bias, real) = (values(x), values(b), values(real));
+    let (x, w, bias, real) = (values(x), values(w), values(b), values(real));
+    let w = View::new(&w, width, wide);
+    let mut hidden = vec![0.0; lists * wide];
     let mut states = vec![0.0; rows * width];
     let mut before = Vec::with_capacity(rows * width);
     let mut gates = vec![0.0; rows * 4 * width];
     let mut state = vec![0.0_f32; lists * width];
     for (step, place) in order(places, backwards).enumerate() {
         before.extend_from_slice(&state);
-        let hidden = product(&tensor(state.clone(), &[lists, width]), w);
-        let hidden = values(&hidden);
+        let states_now = View::new(&state, lists, width);
+        multiply(&mut hidden, wide, false, 1.0, states_now, w);
         for list in 0..lists {
             let row = list * places + place;
             let own = &mut state[list * width..(list + 1) * width];
@@ -86,7 +89,8 @@ pub(super) fn backward(
     let places = rows / lists;
     let (real, gradient) = (values(real), values(gradient));
     let (before, gates) = (values(&kept.before), values(&kept.gates));
-    let turned_w = turned(w);
+    let w = values(w);
+    let w = View::new(&w, width, wide).turned();
     let mut of_x = vec![0.0; rows * wide];
     // Slopes of what the state gives to the gates, in the order of the steps.
     let mut of_hidden = vec![0.0; rows * wide];
@@ -129,21 +133,23 @@ pub(super) fn backward(
             }
         }
         let block = step * lists * wide..(step + 1) * lists * wide;
-        let block = tensor(of_hidden[block].to_vec(), &[lists, wide]);
-        let through = product(&block, &turned_w);
-        let through = values(&through);
-        let pairs = of_state.iter_mut().zip(through.iter());
-        pairs.for_each(|(own, slope)| *own += slope);
+        let block = View::new(&of_hidden[block], lists, wide);
+        multiply(&mut of_state, width, true, 1.0, block, w);
     }
-    let mut of_bias = vec![0.0; wide];
-    for row in of_hidden.chunks_exact(wide) {
-        let pairs = of_bias.iter_mut().zip(row);
-        pairs.for_each(|(sum, slope)| *sum += slope);
-    }
-    let of_hidden = tensor(of_hidden, &[rows, wide]);
+    let of_bias = sum_of_rows(&of_hidden, wide);
+    let mut of_w = vec![0.0; width * wide];
+    let before = View::new(&before, rows, width).turned();
+    multiply(
+        &mut of_w,
+        wide,
+        false,
+        1.0,
+        before,
+        View::new(&of_hidden, rows, wide),
+    );
     [
         tensor(of_x, &[rows, wide]),
-        product(&turned(&kept.before), &of_hidden),
+        tensor(of_w, &[width, wide]),
         tensor(of_bias, &[wide]),
     ]
 }

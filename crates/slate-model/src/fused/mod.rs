@@ -8,6 +8,7 @@
 mod affine;
 mod attention;
 mod gru;
+mod matrix;
 mod norm;
 pub(crate) mod plain;
 mod rows;
@@ -189,7 +190,7 @@ impl Backward<Flex, 3> for Affine {
         let [of_x, of_w, of_b] = ops.parents;
         let gradient = grads.consume::<Flex>(&ops.node);
         let (x, w, y) = ops.state;
-        let [dx, dw, db] = affine::backward(&x, &w, y.as_ref(), gradient, of_x.is_some());
+        let [dx, dw, db] = affine::backward(&x, &w, y.as_ref(), &gradient, of_x.is_some());
         for (parent, slope) in [(of_x, dx), (of_w, dw), (of_b, db)] {
             if let (Some(parent), Some(slope)) = (parent, slope) {
                 grads.register::<Flex>(parent.id, slope);

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use burn::backend::Flex;
-use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
@@ -33,13 +31,12 @@ pub(super) fn size(tensor: &FlexTensor) -> [usize; 2] {
     [shape[0], shape[1]]
 }
 
-/// Matrix product, over leading dimensions where there are more than two.
-pub(super) fn product(a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
-    Flex::float_matmul(a.clone(), b.clone())
-}
-
-/// The last two dimensions exchanged, as a view.
-pub(super) fn turned(tensor: &FlexTensor) -> FlexTensor {
-    let dimensions = tensor.layout().shape().num_dims();
-    tensor.transpose(dimensions - 2, dimensions - 1)
+/// The sum of all rows.
+pub(super) fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; width];
+    for row in values.chunks_exact(width) {
+        let pairs = sums.iter_mut().zip(row);
+        pairs.for_each(|(sum, value)| *sum += value);
+    }
+    sums
 }
