@@ -44,10 +44,11 @@ fn config(meta: &Value) -> Outcome<TrainConfig> {
         _ => "layers = 1",
     };
     let text = format!(
-        "epochs = {}\npatience = 0\nlearning_rate = 1e-3\nschedule = \"constant\"\n\
+        "epochs = {}\npatience = 0\nlearning_rate = {:e}\nschedule = \"constant\"\n\
          weight_decay = 0.01\ngradient_clip = 0.0\n[network]\nkind = \"{kind}\"\nhidden = {}\n\
          dropout = 0.0\n{shape}",
         meta["epochs"].as_u64().unwrap_or(1),
+        meta["learning_rate"].as_f64().unwrap_or(1e-3),
         meta["hidden"]
     );
     Ok(toml::from_str::<TrainOptions>(&text)?.check()?)
@@ -102,8 +103,9 @@ fn make(dir: &Path, kind: &str, lengths: Option<&str>) -> Outcome<()> {
     fs::write(dir.join("length.u32"), length)?;
     let hidden = std::env::var("HIDDEN").map_or(Ok(128), |hidden| hidden.parse::<usize>())?;
     let meta = json!({
-        "lists": LISTS, "slots": slots, "dense": DENSE, "hidden": hidden, "layers": 2, "heads": 4,
-        "feed_forward": 256, "kind": kind, "learning_rate": 1e-3, "weight_decay": 0.01,
+        "lists": LISTS, "slots": slots, "dense": DENSE, "hidden": hidden,
+        "layers": if kind == "gru" { 1 } else { 2 }, "heads": 4,
+        "feed_forward": 256, "kind": kind, "learning_rate": 3e-4, "weight_decay": 0.01,
         "batches": BATCHES,
     });
     fs::write(dir.join("meta.json"), meta.to_string())?;

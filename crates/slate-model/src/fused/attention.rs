@@ -2,6 +2,7 @@
 
 use burn_flex::FlexTensor;
 
+use super::exponential::exp;
 use super::matrix::{View, multiply};
 use super::rows::{size, tensor, values};
 
@@ -112,33 +113,6 @@ fn softmax_of_real(row: &mut [f32], real: &[f32]) {
     }
 }
 
-/// 1.5 · 2²³: adding and taking it away rounds to a whole number.
-const ROUND: f32 = 12_582_912.0;
-
-/// `exp(x)` for `x ≤ 0`, within 2 units of the last place: a polynomial that a processor works out
-/// for several numbers at once (Cephes' `expf`).
-#[inline]
-fn exp(x: f32) -> f32 {
-    let x = x.max(-87.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let whole = shifted - ROUND;
-    let rest = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
-    let mut sum = 1.987_569_2e-4_f32;
-    for term in [
-        1.398_2e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        5.000_000_3e-1,
-    ] {
-        sum = sum * rest + term;
-    }
-    let fraction = sum * rest * rest + rest + 1.0;
-    // The whole number stands in the low bits of `shifted`; the exponent of a float begins at bit 23.
-    let power = shifted.to_bits().wrapping_add(127) << 23;
-    fraction * f32::from_bits(power)
-}
-
 /// Slopes of queries, keys and values.
 pub(super) fn backward(
     [q, k, v]: &[FlexTensor; 3],
@@ -187,20 +161,6 @@ pub(super) fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_is_close_to_the_last_place() {
-        for step in 0..20_000 {
-            let x = -(step as f32) * 0.004;
-            let (found, expected) = (exp(x), x.exp());
-            assert!(
-                (found - expected).abs() <= 3e-7 * expected,
-                "{x}: {found} {expected}"
-            );
-        }
-        assert_eq!(exp(0.0), 1.0);
-        assert!(exp(-1e30) < 1e-37);
-    }
 
     #[test]
     fn padding_has_no_weight() {

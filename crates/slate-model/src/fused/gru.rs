@@ -2,6 +2,7 @@
 
 use burn_flex::FlexTensor;
 
+use super::exponential::{sigmoid, tanh};
 use super::matrix::{View, multiply};
 use super::rows::{size, sum_of_rows, tensor, values};
 
@@ -13,10 +14,6 @@ pub(super) struct Kept {
     before: FlexTensor,
     /// `[places·lists, 4·width]`: `r`, `z`, `n`, and what the state gave to `n`.
     gates: FlexTensor,
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// The places in the order they are gone through.
@@ -53,16 +50,24 @@ pub(super) fn forward(
                 let hidden = &hidden[list * wide..(list + 1) * wide];
                 let at = (step * lists + list) * 4 * width;
                 let (open, rest) = gates[at..at + 4 * width].split_at_mut(2 * width);
-                for (gate, open) in open.iter_mut().enumerate() {
-                    *open = sigmoid(input[gate] + hidden[gate] + bias[gate]);
+                let given_to_both = input.iter().zip(hidden).zip(bias.iter());
+                for (open, ((input, hidden), bias)) in open.iter_mut().zip(given_to_both) {
+                    *open = sigmoid(input + hidden + bias);
                 }
                 let (reset, keep) = open.split_at(width);
                 let (candidate, given) = rest.split_at_mut(width);
-                for at in 0..width {
-                    let gate = 2 * width + at;
-                    given[at] = hidden[gate] + bias[gate];
-                    candidate[at] = (input[gate] + reset[at] * given[at]).tanh();
-                    own[at] = candidate[at] + keep[at] * (own[at] - candidate[at]);
+                let (input, hidden) = (&input[2 * width..], &hidden[2 * width..]);
+                for (given, (hidden, bias)) in
+                    given.iter_mut().zip(hidden.iter().zip(&bias[2 * width..]))
+                {
+                    *given = hidden + bias;
+                }
+                let gates = reset.iter().zip(given.iter()).zip(input);
+                for (candidate, ((reset, given), input)) in candidate.iter_mut().zip(gates) {
+                    *candidate = tanh(input + reset * given);
+                }
+                for (own, (candidate, keep)) in own.iter_mut().zip(candidate.iter().zip(keep)) {
+                    *own = candidate + keep * (*own - candidate);
                 }
             }
             states[row * width..(row + 1) * width].copy_from_slice(own);

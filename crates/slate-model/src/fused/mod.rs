@@ -7,6 +7,7 @@
 
 mod affine;
 mod attention;
+mod exponential;
 mod gru;
 mod matrix;
 mod norm;
