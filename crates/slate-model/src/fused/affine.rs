@@ -16,7 +16,10 @@ pub(super) fn forward(x: &FlexTensor, w: &FlexTensor, b: &FlexTensor, relu: bool
     multiply(&mut y, outputs, true, 1.0, x, w);
     if relu {
         for value in &mut y {
-            *value = value.max(0.0);
+            // Not `max`, which would hide a NaN.
+            if *value <= 0.0 {
+                *value = 0.0;
+            }
         }
     }
     tensor(y, &[rows, outputs])
@@ -39,7 +42,7 @@ pub(super) fn backward(
             let y = values(y);
             let pairs = gradient.iter().zip(y.iter());
             masked = pairs
-                .map(|(slope, y)| if *y > 0.0 { *slope } else { 0.0 })
+                .map(|(slope, y)| if *y <= 0.0 { 0.0 } else { *slope })
                 .collect();
             &masked
         }

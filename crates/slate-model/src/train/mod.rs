@@ -291,7 +291,7 @@ impl Run<'_> {
     ) -> Result<f64, ModelError> {
         let accumulate = self.training.config.options().accumulate as usize;
         let (began, lists_before) = (Instant::now(), self.progress.lists);
-        let mut group: Vec<Batch> = Vec::with_capacity(accumulate);
+        let mut group: Vec<Batch> = Vec::new();
         let mut batches = batches.into_iter();
         loop {
             let batch = batches.next();

@@ -171,7 +171,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
                 }
                 TrainEvent::Epoch { metric: value, .. } => {
                     best_metric = best_metric.max(*value);
-                    rates.push(rate);
+                    rates.extend(Some(rate).filter(|rate| rate.is_finite()));
                     seen = 0;
                 }
                 _ => {}
