@@ -7,13 +7,13 @@
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::Tensor;
-use burn::tensor::module::embedding;
 use slate_types::HistoryShape;
 
 use crate::fused;
 use crate::gru::Gru;
 use crate::initial::Initial;
 use crate::input::Events;
+use crate::network::look_up;
 use crate::network_config::{HistoryConfig, HistoryEncoder, NetworkConfig};
 use crate::noise::Noise;
 use crate::transformer::Transformer;
@@ -77,11 +77,6 @@ impl History {
     /// - output: `[N, width]`
     pub(crate) fn forward(&self, events: &Events, lists: usize, noise: &mut Noise) -> Tensor<2> {
         let count = events.length;
-        let look_up = |table: &Embedding, ids: &Tensor<2, burn::tensor::Int>| -> Tensor<2> {
-            let vectors = embedding(table.weight.val(), ids.clone());
-            let width = vectors.dims()[2];
-            vectors.reshape([lists * count, width])
-        };
         let parts = vec![
             look_up(&self.item, &events.item),
             look_up(&self.kind, &events.kind),

@@ -181,7 +181,7 @@ impl Network {
 ///
 /// # Shapes
 /// - ids: `[rows, 1]`, output: `[rows, width]`
-fn look_up(table: &Embedding, ids: &Tensor<2, Int>) -> Tensor<2> {
+pub(crate) fn look_up(table: &Embedding, ids: &Tensor<2, Int>) -> Tensor<2> {
     let vectors = embedding(table.weight.val(), ids.clone());
     let [rows, _, width] = vectors.dims();
     vectors.reshape([rows, width])

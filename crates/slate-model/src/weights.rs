@@ -19,12 +19,7 @@ pub(crate) struct Weight {
 
 /// All parameters by name.
 pub(crate) fn read(network: &Network) -> BTreeMap<String, Weight> {
-    let mut reader = Reader {
-        path: Vec::new(),
-        weights: BTreeMap::new(),
-    };
-    network.visit(&mut reader);
-    reader.weights
+    visited(network).into_iter().collect()
 }
 
 /// Puts values in place of all parameters. The caller has checked that names and shapes are those
@@ -38,37 +33,22 @@ pub(crate) fn replace(network: Network, weights: BTreeMap<String, Weight>) -> Ne
 
 /// Names and shapes of all parameters, in the order the network visits them.
 pub(crate) fn names(network: &Network) -> Vec<(String, Vec<usize>)> {
-    let mut names = Names {
+    let named = visited(network).into_iter();
+    named.map(|(name, weight)| (name, weight.shape)).collect()
+}
+
+fn visited(network: &Network) -> Vec<(String, Weight)> {
+    let mut reader = Reader {
         path: Vec::new(),
-        names: Vec::new(),
+        weights: Vec::new(),
     };
-    network.visit(&mut names);
-    names.names
+    network.visit(&mut reader);
+    reader.weights
 }
 
 /// Lets `change` at the values of every parameter, in the order the network visits them.
 pub(crate) fn update(network: Network, change: &mut dyn FnMut(&mut [f32])) -> Network {
     network.map(&mut Updater { change })
-}
-
-struct Names {
-    path: Vec<String>,
-    names: Vec<(String, Vec<usize>)>,
-}
-
-impl ModuleVisitor for Names {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_lowercase());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.names
-            .push((self.path.join("."), param.val().dims().to_vec()));
-    }
 }
 
 struct Updater<'a> {
@@ -88,7 +68,7 @@ impl ModuleMapper for Updater<'_> {
 
 struct Reader {
     path: Vec<String>,
-    weights: BTreeMap<String, Weight>,
+    weights: Vec<(String, Weight)>,
 }
 
 impl ModuleVisitor for Reader {
@@ -106,7 +86,7 @@ impl ModuleVisitor for Reader {
             shape: tensor.dims().to_vec(),
             values: host(tensor),
         };
-        self.weights.insert(self.path.join("."), weight);
+        self.weights.push((self.path.join("."), weight));
     }
 }
 

@@ -180,6 +180,23 @@ impl RankOps for Flex {
     }
 }
 
+/// The backward pass of an operation of three inputs: `slopes` gets what was kept, the slope of the
+/// output, and whether the first input wants one; each input that does is given its own.
+fn hand_on<S>(
+    ops: Ops<S, 3>,
+    grads: &mut Gradients,
+    slopes: impl FnOnce(S, &FlexTensor, bool) -> [Option<FlexTensor>; 3],
+) {
+    let gradient = grads.consume::<Flex>(&ops.node);
+    let of_first = ops.parents[0].is_some();
+    let slopes = slopes(ops.state, &gradient, of_first);
+    for (parent, slope) in ops.parents.into_iter().zip(slopes) {
+        if let (Some(parent), Some(slope)) = (parent, slope) {
+            grads.register::<Flex>(parent.id, slope);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Affine;
 
@@ -188,15 +205,9 @@ impl Backward<Flex, 3> for Affine {
     type State = (FlexTensor, FlexTensor, Option<FlexTensor>);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [of_x, of_w, of_b] = ops.parents;
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let (x, w, y) = ops.state;
-        let [dx, dw, db] = affine::backward(&x, &w, y.as_ref(), &gradient, of_x.is_some());
-        for (parent, slope) in [(of_x, dx), (of_w, dw), (of_b, db)] {
-            if let (Some(parent), Some(slope)) = (parent, slope) {
-                grads.register::<Flex>(parent.id, slope);
-            }
-        }
+        hand_on(ops, grads, |(x, w, y), gradient, of_x| {
+            affine::backward(&x, &w, y.as_ref(), gradient, of_x)
+        });
     }
 }
 
@@ -208,14 +219,9 @@ impl Backward<Flex, 3> for Attend {
     type State = ([FlexTensor; 3], FlexTensor, usize);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let (inputs, weights, heads) = ops.state;
-        let slopes = attention::backward(&inputs, &weights, &gradient, heads);
-        for (parent, slope) in ops.parents.into_iter().zip(slopes) {
-            if let Some(parent) = parent {
-                grads.register::<Flex>(parent.id, slope);
-            }
-        }
+        hand_on(ops, grads, |(inputs, weights, heads), gradient, _| {
+            attention::backward(&inputs, &weights, gradient, heads).map(Some)
+        });
     }
 }
 
@@ -227,14 +233,9 @@ impl Backward<Flex, 3> for Norm {
     type State = (FlexTensor, FlexTensor, FlexTensor);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let (normed, inverse, gamma) = ops.state;
-        let slopes = norm::backward(&normed, &inverse, &gamma, &gradient);
-        for (parent, slope) in ops.parents.into_iter().zip(slopes) {
-            if let Some(parent) = parent {
-                grads.register::<Flex>(parent.id, slope);
-            }
-        }
+        hand_on(ops, grads, |(normed, inverse, gamma), gradient, _| {
+            norm::backward(&normed, &inverse, &gamma, gradient).map(Some)
+        });
     }
 }
 
@@ -246,14 +247,9 @@ impl Backward<Flex, 3> for Recur {
     type State = (FlexTensor, FlexTensor, gru::Kept, bool);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let (w, real, kept, backwards) = ops.state;
-        let slopes = gru::backward(&w, &real, &kept, &gradient, backwards);
-        for (parent, slope) in ops.parents.into_iter().zip(slopes) {
-            if let Some(parent) = parent {
-                grads.register::<Flex>(parent.id, slope);
-            }
-        }
+        hand_on(ops, grads, |(w, real, kept, backwards), gradient, _| {
+            gru::backward(&w, &real, &kept, gradient, backwards).map(Some)
+        });
     }
 }
 

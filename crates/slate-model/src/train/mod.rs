@@ -244,23 +244,11 @@ impl Run<'_> {
     }
 
     /// Gives a divergence the best weights from before it.
-    fn rescue(&self, error: ModelError) -> ModelError {
-        match error {
-            ModelError::Diverged {
-                step,
-                what,
-                value,
-                culprit,
-                ..
-            } => ModelError::Diverged {
-                step,
-                what,
-                value,
-                culprit,
-                best: self.trained(StopReason::Diverged).map(Box::new),
-            },
-            other => other,
+    fn rescue(&self, mut error: ModelError) -> ModelError {
+        if let ModelError::Diverged { best, .. } = &mut error {
+            *best = self.trained(StopReason::Diverged).map(Box::new);
         }
+        error
     }
 
     /// Trains one epoch, or what is left of it; the mean loss over its lists.
@@ -291,22 +279,13 @@ impl Run<'_> {
     ) -> Result<f64, ModelError> {
         let accumulate = self.training.config.options().accumulate as usize;
         let (began, lists_before) = (Instant::now(), self.progress.lists);
-        let mut group: Vec<Batch> = Vec::new();
         let mut batches = batches.into_iter();
         loop {
-            let batch = batches.next();
-            let more = batch.is_some();
-            group.extend(batch);
-            if group.is_empty() || (more && group.len() < accumulate) {
-                if more {
-                    continue;
-                }
+            let group: Vec<Batch> = batches.by_ref().take(accumulate).collect();
+            if group.is_empty() {
                 break;
             }
-            self.step(&mut group, began, lists_before, observe)?;
-            if !more {
-                break;
-            }
+            self.step(group, began, lists_before, observe)?;
         }
         if self.progress.lists == 0 {
             return Err(ModelError::EmptyData {
@@ -321,17 +300,17 @@ impl Run<'_> {
         Ok(self.progress.loss_sum / self.progress.lists as f64)
     }
 
-    /// One optimiser step over a group of batches, which is emptied.
+    /// One optimiser step over a group of batches.
     fn step(
         &mut self,
-        group: &mut Vec<Batch>,
+        mut group: Vec<Batch>,
         began: Instant,
         lists_before: usize,
         observe: &mut dyn FnMut(&TrainEvent),
     ) -> Result<(), ModelError> {
         let (config, shape) = (self.training.config, self.training.shape);
         self.progress.batches += group.len();
-        for batch in group.iter_mut() {
+        for batch in &mut group {
             batch_check::features(batch, shape)?;
             batch_check::labels(batch)?;
             step::weigh(batch, config);
@@ -340,13 +319,13 @@ impl Run<'_> {
         if group.is_empty() {
             return Ok(());
         }
-        for batch in group.iter() {
+        for batch in &group {
             let objective = self.trainer.objective();
             objective.find_positives(batch, &mut self.progress.positives);
         }
         let step = self.progress.step + 1;
         let rate = self.rate(step);
-        let (losses, gradient_norm) = self.trainer.step(step, group, rate)?;
+        let (losses, gradient_norm) = self.trainer.step(step, &group, rate)?;
         self.progress.step = step;
         for (batch, loss) in group.iter().zip(&losses) {
             self.progress.lists += batch.lists;
@@ -364,7 +343,6 @@ impl Run<'_> {
             lists,
             lists_per_second: (lists - lists_before) as f64 / seconds,
         });
-        group.clear();
         self.checkpoint()
     }
 

@@ -262,35 +262,23 @@ fn saved(
     dataset: &Dataset,
     data: &SplitData,
 ) -> Result<(Trained, Option<String>)> {
-    match trained {
-        Ok(trained) => Ok((trained, None)),
-        Err(ModelError::Diverged {
-            step,
-            what,
-            value,
-            culprit,
-            best,
-        }) => {
-            let place = culprit
-                .as_ref()
-                .map(|culprit| place_of(culprit, dataset, data));
-            let error = ModelError::Diverged {
-                step,
-                what,
-                value,
-                culprit,
-                best: None,
-            };
-            match (best, place) {
-                (Some(best), place) => {
-                    let place = place.map_or_else(String::new, |place| format!(" ({place})"));
-                    Ok((*best, Some(format!("{error}{place}"))))
-                }
-                (None, Some(place)) => Err(anyhow::Error::new(error).context(place)),
-                (None, None) => Err(error.into()),
-            }
+    let mut error = match trained {
+        Ok(trained) => return Ok((trained, None)),
+        Err(error) => error,
+    };
+    let ModelError::Diverged { culprit, best, .. } = &mut error else {
+        return Err(error.into());
+    };
+    let place = culprit
+        .as_ref()
+        .map(|culprit| place_of(culprit, dataset, data));
+    match (best.take(), place) {
+        (Some(best), place) => {
+            let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+            Ok((*best, Some(format!("{error}{place}"))))
         }
-        Err(error) => Err(error.into()),
+        (None, Some(place)) => Err(anyhow::Error::new(error).context(place)),
+        (None, None) => Err(error.into()),
     }
 }
 
