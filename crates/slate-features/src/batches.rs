@@ -19,7 +19,7 @@
 //! #     extras: Default::default(),
 //! # };
 //! # let shape = FeatureShape { dense: 1, ..Default::default() };
-//! let options = BatchOptions { lists_per_batch: 2, shuffle: None, bucket_by_length: false };
+//! let options = BatchOptions { lists_per_batch: 2, shuffle: None, bucket_by_length: false, skip: 0 };
 //! let (lists, batch) = batches(&data, &shape, options).next().expect("three lists");
 //! assert_eq!(lists, [0, 1]);
 //! assert_eq!(batch.mask, [true, true, true, false]);
@@ -40,6 +40,8 @@ pub struct BatchOptions {
     pub shuffle: Option<(Seed, u32)>,
     /// Whether lists of similar length share a batch.
     pub bucket_by_length: bool,
+    /// Batches to leave out at the beginning.
+    pub skip: usize,
 }
 
 /// The batches of `data`, each with the indices of its lists in `data`, first list first.
@@ -53,7 +55,8 @@ pub fn batches<'a>(
 ) -> impl Iterator<Item = (Vec<u32>, Batch)> + Send + use<'a> {
     let vectors = data.vector_width();
     let (dense, categorical) = SplitData::widths(shape, vectors);
-    plan(data, options).into_iter().map(move |lists| {
+    let plan = plan(data, options).into_iter().skip(options.skip);
+    plan.map(move |lists| {
         let batch = pad(data, dense, categorical, &lists);
         (lists, batch)
     })
@@ -247,7 +250,7 @@ mod tests {
             bucket_by_length: bool,
         ) {
             let (data, shape) = data(&lengths);
-            let options = BatchOptions { lists_per_batch, shuffle, bucket_by_length };
+            let options = BatchOptions { lists_per_batch, shuffle, bucket_by_length, skip: 0 };
             let mut seen = vec![0; lengths.len()];
             let mut count = 0;
             for (lists, batch) in batches(&data, &shape, options) {
@@ -276,6 +279,9 @@ mod tests {
             }
             prop_assert_eq!(count, batch_count(lengths.len(), options));
             prop_assert!(seen.iter().all(|&times| times == 1));
+            let later = BatchOptions { skip: 1, ..options };
+            let rest: Vec<_> = batches(&data, &shape, options).skip(1).collect();
+            prop_assert_eq!(batches(&data, &shape, later).collect::<Vec<_>>(), rest);
         }
     }
 
@@ -289,6 +295,7 @@ mod tests {
                 lists_per_batch: 8,
                 shuffle,
                 bucket_by_length,
+                skip: 0,
             },
         )
     }

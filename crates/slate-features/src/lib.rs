@@ -30,7 +30,7 @@
 //!
 //! let dataset = Dataset::open(&out)?;
 //! let train = dataset.split(Split::Train)?;
-//! let options = BatchOptions { lists_per_batch: 2, shuffle: None, bucket_by_length: true };
+//! let options = BatchOptions { lists_per_batch: 2, shuffle: None, bucket_by_length: true, skip: 0 };
 //! let (_, batch) = batches(&train, &dataset.shape(), options).next().expect("train is not empty");
 //! assert_eq!((batch.lists, batch.slots, batch.dense_width), (2, 2, 2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

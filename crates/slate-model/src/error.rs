@@ -266,7 +266,8 @@ impl Hint for ModelError {
                     .to_owned(),
             ),
             Self::Checkpoint { .. } => Some(
-                "resume with the config, data and seed it was made with, or start anew with --force"
+                "resume with the config, data and seed it was made with, or leave out \
+                 --resume and pass --force to begin anew"
                     .to_owned(),
             ),
             _ => None,

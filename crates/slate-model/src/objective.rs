@@ -7,7 +7,7 @@
 use slate_types::Batch;
 
 use crate::ModelError;
-use crate::loss::{List, Sum};
+use crate::loss::List;
 use crate::loss_options::{Label, Loss};
 use crate::outputs::Outputs;
 use crate::shards::Shard;
@@ -21,15 +21,25 @@ pub(crate) struct Objective<'a> {
 impl Objective<'_> {
     /// The mass of each loss over all shards of a batch.
     pub(crate) fn masses(&self, batch: &Batch, shards: &[Shard]) -> Vec<f64> {
-        let mass = |loss: &Loss| {
-            let of = |shard: &Shard| {
-                let zeros = vec![0.0; shard.places.len() * self.outputs.columns()];
-                self.sum(loss, batch, shard, [&zeros; 2], &mut |_, _| ())
-                    .mass
-            };
-            shards.iter().map(of).sum()
+        let mut list = Buffers::default();
+        let mut of_list = |loss: &Loss, places: &[Option<usize>]| {
+            list.clear();
+            let values = label_values(loss.label, batch);
+            for &place in places.iter().flatten() {
+                list.labels.push(loss.target(values[place]));
+                list.weights.push(batch.weight[place].into());
+            }
+            loss.function.mass(&list.labels, &list.weights)
         };
-        self.losses.iter().map(mass).collect()
+        let mut mass = |loss: &Loss| {
+            let mut total = 0.0;
+            for shard in shards {
+                let lists = shard.places.chunks_exact(shard.slots);
+                total += lists.map(|places| of_list(loss, places)).sum::<f64>();
+            }
+            total
+        };
+        self.losses.iter().map(&mut mass).collect()
     }
 
     /// A shard's share of the batch's loss, and its gradient.
@@ -59,10 +69,10 @@ impl Objective<'_> {
         for (loss, &mass) in self.losses.iter().zip(masses) {
             if mass > 0.0 {
                 let factor = loss.weight / mass;
-                let part = self.sum(loss, batch, shard, scores, &mut |place, slope| {
+                let loss = self.sum(loss, batch, shard, scores, &mut |place, slope| {
                     gradient[place] += factor * slope;
                 });
-                total += factor * part.loss;
+                total += factor * loss;
             }
         }
         (total, gradient)
@@ -99,11 +109,11 @@ impl Objective<'_> {
         shard: &Shard,
         [scores, ranked_by]: [&[f64]; 2],
         slope: &mut dyn FnMut(usize, f64),
-    ) -> Sum {
+    ) -> f64 {
         let labels = label_values(loss.label, batch);
         let width = self.outputs.columns();
         let columns = loss.function.columns();
-        let mut total = Sum::default();
+        let mut total = 0.0;
         let mut list = Buffers::default();
         let mut row_slopes = vec![0.0; width];
         for start in (0..shard.places.len()).step_by(shard.slots.max(1)) {
@@ -129,8 +139,7 @@ impl Objective<'_> {
                 },
                 &mut list.gradient,
             );
-            total.loss += part.loss;
-            total.mass += part.mass;
+            total += part.loss;
             for (slot, slopes) in list.gradient.chunks_exact(columns).enumerate() {
                 let row = (start + slot) * width;
                 row_slopes.fill(0.0);

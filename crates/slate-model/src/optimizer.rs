@@ -188,6 +188,7 @@ mod tests {
     use slate_types::{Batch, FeatureShape, Seed};
 
     use super::*;
+    use crate::input::Input;
     use crate::noise::Noise;
     use crate::outputs::Outputs;
     use crate::{NetworkKind, NetworkOptions, shards};
@@ -225,7 +226,7 @@ mod tests {
             slot: vec![0; 4],
             ..Batch::default()
         };
-        let input = shards::cut(&batch)[0].input(&batch, &Device::flex());
+        let input = Input::new(&shards::cut(&batch)[0], &batch, &Device::flex());
         let scores = network.forward(&input, &mut Noise::none(&Device::flex()));
         let loss = (scores.clone() * scores).sum();
         GradientsParams::from_grads(loss.backward(), network)

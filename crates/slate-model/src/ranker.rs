@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use slate_types::{Batch, FeatureShape, Seed};
 
+use crate::input::Input;
 use crate::network::Network;
 use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
@@ -124,7 +125,7 @@ impl Ranker {
         let shards = shards::cut(batch);
         let device = self.device();
         let parts = self.workers.map(shards.len(), |place| {
-            let input = shards[place].input(batch, &device);
+            let input = Input::new(&shards[place], batch, &device);
             let scores = self.network.forward(&input, &mut Noise::none(&device));
             host(scores)
                 .into_iter()

@@ -4,10 +4,7 @@
 //! cut depends on the batch alone, never on the number of threads: sums over shards are the same
 //! everywhere.
 
-use burn::tensor::Device;
 use slate_types::Batch;
-
-use crate::input::Input;
 
 /// Most shards of a batch, and the rows below which cutting does not pay.
 const SHARDS: usize = 8;
@@ -60,13 +57,6 @@ fn pad(lists: &[Vec<usize>]) -> Shard {
         lists: lists.len(),
         slots,
         places,
-    }
-}
-
-impl Shard {
-    /// The shard's features as tensors.
-    pub(crate) fn input(&self, batch: &Batch, device: &Device) -> Input {
-        Input::new(self, batch, device)
     }
 }
 

@@ -305,7 +305,8 @@ pub(crate) struct TraceArgs {
     tensorboard --logdir .run.training\n\n\
     While it trains, checkpoints, metrics.jsonl and TensorBoard events are in the hidden folder\n\
     .RUN.training beside RUN. Ctrl-C saves a checkpoint; with --resume training goes on from the last\n\
-    one and ends with the same weights as if it had never stopped."
+    one and ends with the same weights as if it had never stopped. Beside --resume, --force means no\n\
+    more than that a run in the way is replaced in the end."
 )]
 pub(crate) struct TrainArgs {
     /// Folder of the dataset
@@ -316,7 +317,7 @@ pub(crate) struct TrainArgs {
     pub(crate) out: PathBuf,
     /// Go on from the last checkpoint of this training; begin where there is none, and do nothing
     /// where it is done
-    #[arg(long, conflicts_with = "force")]
+    #[arg(long)]
     pub(crate) resume: bool,
     /// Optimiser steps between checkpoints [default: as often as 2 % of the running time allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

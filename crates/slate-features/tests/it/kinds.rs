@@ -255,6 +255,7 @@ pub(crate) fn vectors_are_read_after_the_dense_numbers() {
             lists_per_batch: 7,
             shuffle: None,
             bucket_by_length: false,
+            skip: 0,
         };
         let mut at = 0;
         for (_, batch) in batches(&data, &dataset.shape(), options) {

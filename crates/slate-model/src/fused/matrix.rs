@@ -50,7 +50,11 @@ impl<'a> View<'a> {
         let empty = self.rows == 0 || self.columns == 0;
         assert!(
             empty || last < length,
-            "{self:?} does not fit {length} numbers"
+            "{} x {} numbers, {} and {} apart, do not fit {length}",
+            self.rows,
+            self.columns,
+            self.row,
+            self.column
         );
     }
 }

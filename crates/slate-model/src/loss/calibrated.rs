@@ -3,9 +3,20 @@
 use super::Sum;
 use super::logistic::{log_sum_exp, sigmoid, softplus};
 
-/// Mean weight of a list; 0 without slots.
-fn mean(weights: &[f64]) -> f64 {
+/// Mean weight of a list, the mass of these losses; 0 without slots.
+pub(super) fn mean_weight(weights: &[f64]) -> f64 {
     weights.iter().sum::<f64>() / weights.len().max(1) as f64
+}
+
+/// A loss and its gradient, both for a list of weight 1, for one of weight `mass`.
+fn scaled(mass: f64, loss: f64, gradient: &mut [f64]) -> Sum {
+    for slope in gradient {
+        *slope *= mass;
+    }
+    Sum {
+        loss: mass * loss,
+        mass,
+    }
 }
 
 /// Regression-compatible ranking (Bai et al. 2023): cross-entropy of slots and of their shares.
@@ -22,7 +33,7 @@ pub fn regression_compatible(
     gradient: &mut [f64],
 ) -> Sum {
     gradient.fill(0.0);
-    let mass = mean(weights);
+    let mass = mean_weight(weights);
     let total: f64 = weights.iter().sum();
     if total <= 0.0 {
         return Sum::default();
@@ -49,13 +60,7 @@ pub fn regression_compatible(
             gradient[place] += alpha * (log_share.exp() - share) * sigmoid(-score);
         }
     }
-    for slope in gradient {
-        *slope *= mass;
-    }
-    Sum {
-        loss: mass * loss,
-        mass,
-    }
+    scaled(mass, loss, gradient)
 }
 
 /// The joint ranking and calibration loss (Sheng et al. 2023) over two scores for each slot.
@@ -72,7 +77,7 @@ pub fn jrc(
     gradient: &mut [f64],
 ) -> Sum {
     gradient.fill(0.0);
-    let mass = mean(weights);
+    let mass = mean_weight(weights);
     let total: f64 = weights.iter().sum();
     if total <= 0.0 {
         return Sum::default();
@@ -100,11 +105,5 @@ pub fn jrc(
             gradient[at + answer] += (1.0 - alpha) * masses[answer] / total * share;
         }
     }
-    for slope in gradient {
-        *slope *= mass;
-    }
-    Sum {
-        loss: mass * loss,
-        mass,
-    }
+    scaled(mass, loss, gradient)
 }

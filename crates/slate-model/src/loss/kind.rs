@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::calibrated::mean_weight;
+use super::order::{listmle_mass, ranknet_mass};
+use super::softmax::softmax_mass;
 use super::{
     Sum, approx_ndcg, bce, calibrated_softmax, jrc, lambda_loss, listmle, neural_ndcg, ordinal,
     ranknet, regression_compatible, softmax,
@@ -83,6 +86,22 @@ impl ListLoss {
             Self::Ordinal { levels } => *levels,
             Self::Jrc { .. } => 2,
             _ => 1,
+        }
+    }
+
+    /// The [`mass`](Sum::mass) of one list, which depends on labels and weights alone.
+    pub fn mass(&self, labels: &[f64], weights: &[f64]) -> f64 {
+        match self {
+            Self::Softmax => softmax_mass(labels, weights),
+            Self::Bce | Self::Ordinal { .. } => weights.iter().sum(),
+            Self::RankNet { pair_weights } => ranknet_mass(pair_weights, labels, weights),
+            Self::ListMle => listmle_mass(labels, weights),
+            Self::ApproxNdcg { .. } | Self::LambdaLoss { .. } | Self::NeuralNdcg { .. } => {
+                super::ndcg::mass(labels, weights)
+            }
+            Self::RegressionCompatible { .. }
+            | Self::Jrc { .. }
+            | Self::CalibratedSoftmax { .. } => mean_weight(weights),
         }
     }
 

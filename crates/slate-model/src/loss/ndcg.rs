@@ -43,6 +43,11 @@ impl Gains {
     }
 }
 
+/// The mass of the losses of this module.
+pub(super) fn mass(labels: &[f64], weights: &[f64]) -> f64 {
+    Gains::of(labels, weights).map_or(0.0, |gains| gains.mass)
+}
+
 /// `1 / log₂(1 + rank)`, rank from 1 and real.
 fn discount(rank: f64) -> f64 {
     1.0 / (1.0 + rank).log2()

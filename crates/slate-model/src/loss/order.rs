@@ -19,21 +19,40 @@ pub fn ranknet(
 ) -> Sum {
     gradient.fill(0.0);
     let mut sum = Sum::default();
-    for (above, &label) in labels.iter().enumerate() {
-        let factor = pair_weights.get(&(label as u8)).copied().unwrap_or(1.0);
-        let weight = weights[above] * factor;
-        for below in 0..labels.len() {
-            if labels[below] < label {
-                let lead = scores[above] - scores[below];
-                let slope = weight * sigmoid(-lead);
-                sum.mass += weight;
-                sum.loss += weight * softplus(-lead);
-                gradient[above] -= slope;
-                gradient[below] += slope;
-            }
-        }
+    for (above, below, weight) in pairs(pair_weights, labels, weights) {
+        let lead = scores[above] - scores[below];
+        let slope = weight * sigmoid(-lead);
+        sum.mass += weight;
+        sum.loss += weight * softplus(-lead);
+        gradient[above] -= slope;
+        gradient[below] += slope;
     }
     sum
+}
+
+/// Pairs of unequal labels, the higher one first, and their weights.
+fn pairs(
+    pair_weights: &BTreeMap<u8, f64>,
+    labels: &[f64],
+    weights: &[f64],
+) -> impl Iterator<Item = (usize, usize, f64)> {
+    labels.iter().enumerate().flat_map(move |(above, &label)| {
+        let factor = pair_weights.get(&(label as u8)).copied().unwrap_or(1.0);
+        let weight = weights[above] * factor;
+        let below = (0..labels.len()).filter(move |&below| labels[below] < label);
+        below.map(move |below| (above, below, weight))
+    })
+}
+
+/// The mass of [`ranknet`].
+pub(super) fn ranknet_mass(
+    pair_weights: &BTreeMap<u8, f64>,
+    labels: &[f64],
+    weights: &[f64],
+) -> f64 {
+    pairs(pair_weights, labels, weights)
+        .map(|(_, _, weight)| weight)
+        .sum()
 }
 
 /// `ListMLE` (Xia et al. 2008): the likelihood of the labels' order under Plackett and Luce.
@@ -47,7 +66,7 @@ pub fn listmle(scores: &[f64], labels: &[f64], weights: &[f64], gradient: &mut [
     let mut grades: Vec<f64> = labels.to_vec();
     grades.sort_by(f64::total_cmp);
     grades.dedup();
-    let (mut loss, mut weight, mut terms) = (0.0, 0.0, 0_usize);
+    let mut loss = 0.0;
     for &grade in grades.iter().skip(1) {
         let below = |place: &usize| labels[*place] <= grade;
         let rest = (0..labels.len()).filter(below);
@@ -55,19 +74,23 @@ pub fn listmle(scores: &[f64], labels: &[f64], weights: &[f64], gradient: &mut [
         let mut mass = 0.0;
         for place in rest.clone().filter(|&place| labels[place] == grade) {
             mass += weights[place];
-            terms += 1;
             loss += weights[place] * (log_sum - scores[place]);
             gradient[place] -= weights[place];
         }
         for place in rest {
             gradient[place] += mass * (scores[place] - log_sum).exp();
         }
-        weight += mass;
     }
-    let mass = if terms > 0 {
-        weight / terms as f64
-    } else {
-        0.0
-    };
-    Sum { loss, mass }
+    Sum {
+        loss,
+        mass: listmle_mass(labels, weights),
+    }
+}
+
+/// The mass of [`listmle`].
+pub(super) fn listmle_mass(labels: &[f64], weights: &[f64]) -> f64 {
+    let lowest = labels.iter().copied().fold(f64::INFINITY, f64::min);
+    let with_term = || labels.iter().zip(weights).filter(|(y, _)| **y > lowest);
+    let weight: f64 = with_term().map(|(_, weight)| weight).sum();
+    weight / with_term().count().max(1) as f64
 }

@@ -1,6 +1,7 @@
 //! Softmax cross-entropy over a list, and its form whose scores are probabilities.
 
 use super::Sum;
+use super::calibrated::mean_weight;
 use super::logistic::log_sum_exp;
 
 /// The listwise softmax loss of one list; writes `∂loss/∂score` into `gradient`.
@@ -17,10 +18,12 @@ pub fn softmax(scores: &[f64], labels: &[f64], weights: &[f64], gradient: &mut [
         return Sum::default();
     }
     let log_sum = log_sum_exp(scores.iter().copied());
-    let mut sum = Sum::default();
+    let mut sum = Sum {
+        loss: 0.0,
+        mass: softmax_mass(labels, weights),
+    };
     for (place, score) in scores.iter().enumerate() {
         let share = weights[place] * labels[place] / total;
-        sum.mass += share;
         sum.loss += share * (log_sum - score);
     }
     for (place, slope) in gradient.iter_mut().enumerate() {
@@ -28,6 +31,16 @@ pub fn softmax(scores: &[f64], labels: &[f64], weights: &[f64], gradient: &mut [
         *slope = sum.mass * (scores[place] - log_sum).exp() - share;
     }
     sum
+}
+
+/// The mass of [`softmax`].
+pub(super) fn softmax_mass(labels: &[f64], weights: &[f64]) -> f64 {
+    let total: f64 = labels.iter().sum();
+    if total <= 0.0 {
+        return 0.0;
+    }
+    let shares = labels.iter().zip(weights);
+    shares.map(|(label, weight)| weight * label / total).sum()
 }
 
 /// Softmax against one more slot of score 0 and label `virtual_label` (Yan et al. 2022).
@@ -43,10 +56,7 @@ pub fn calibrated_softmax(
     weights: &[f64],
     gradient: &mut [f64],
 ) -> Sum {
-    if scores.is_empty() {
-        return Sum::default();
-    }
-    let mass = weights.iter().sum::<f64>() / weights.len() as f64;
+    let mass = mean_weight(weights);
     let log_sum = log_sum_exp(scores.iter().copied().chain([0.0]));
     let mut loss = mass * virtual_label * log_sum;
     let mut total = mass * virtual_label;

@@ -158,13 +158,12 @@ impl Checkpoint {
             let entry = entry.map_err(io("read", folder))?;
             let name = entry.file_name();
             let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
-            if step.is_some_and(|step| step.parse::<u64>().is_ok()) {
-                found.push(entry.path());
+            if let Some(step) = step.and_then(|step| step.parse::<u64>().ok()) {
+                found.push((step, entry.path()));
             }
         }
         found.sort();
-        found.reverse();
-        Ok(found)
+        Ok(found.into_iter().rev().map(|(_, path)| path).collect())
     }
 
     /// Reads the checkpoint in `path`, a folder that [`list`](Self::list) names, and holds it to
@@ -276,12 +275,41 @@ impl Checkpoint {
         Ok(self.path.clone())
     }
 
+    /// Refuses counters that cannot be those of a training with so many losses and parameters.
+    fn hold(&self, losses: usize, parameters: usize) -> Result<(), ModelError> {
+        let Progress {
+            epoch, positives, ..
+        } = &self.state.progress;
+        let of = |count: usize| format!("{count} values");
+        let wrong = if *epoch == 0 {
+            Some(("`epoch`", "0".to_owned(), "at least 1".to_owned()))
+        } else if positives.len() != losses {
+            Some(("`positives`", of(positives.len()), of(losses)))
+        } else if self.state.times.len() != parameters {
+            Some(("`times`", of(self.state.times.len()), of(parameters)))
+        } else {
+            None
+        };
+        match wrong {
+            None => Ok(()),
+            Some((what, given, expected)) => Err(ModelError::Checkpoint {
+                path: self.path.clone(),
+                what: what.to_owned(),
+                given,
+                expected,
+            }),
+        }
+    }
+
     /// Puts the state into a trainer; how far training is, and the best ranker so far.
     pub(super) fn restore(
         mut self,
         start: &Ranker,
+        losses: usize,
         trainer: &mut Trainer<'_>,
     ) -> Result<(Progress, Option<(Best, Ranker)>), ModelError> {
+        let parameters = weights::names(&trainer.network).len();
+        self.hold(losses, parameters)?;
         let file = self.path.join(ARRAYS_FILE);
         let mut take = |part: &str| -> BTreeMap<String, Weight> {
             let prefix = format!("{part}/");

@@ -181,7 +181,10 @@ impl Run<'_> {
             let train_loss = self
                 .epoch(data, observe)
                 .map_err(|error| self.rescue(error))?;
-            let ranker = self.trainer.ranker().map_err(|error| self.rescue(error))?;
+            let ranker = self
+                .trainer
+                .ranker(self.progress.step)
+                .map_err(|error| self.rescue(error))?;
             let found =
                 validate(&ranker).map_err(|source| ModelError::Validation { epoch, source })?;
             let Validation { metric, name } = found;
@@ -380,7 +383,8 @@ impl Run<'_> {
     /// Puts a checkpoint's state in place of the beginning.
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), ModelError> {
         let start = self.trainer.start().clone();
-        let (progress, best) = checkpoint.restore(&start, &mut self.trainer)?;
+        let losses = self.training.config.losses().len();
+        let (progress, best) = checkpoint.restore(&start, losses, &mut self.trainer)?;
         self.progress = progress;
         self.best = best;
         Ok(())

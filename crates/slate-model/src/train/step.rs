@@ -9,6 +9,7 @@ use slate_types::{Batch, Seed};
 
 use crate::error::Culprit;
 use crate::gradients::Gradients;
+use crate::input::Input;
 use crate::network::Network;
 use crate::noise::Noise;
 use crate::objective::Objective;
@@ -135,8 +136,8 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The weights as they are, or their running mean, for inference.
-    pub(super) fn ranker(&self) -> Result<Ranker, ModelError> {
+    /// The weights after `step` as they are, or their running mean, for inference.
+    pub(super) fn ranker(&self, step: u64) -> Result<Ranker, ModelError> {
         let network = match &self.mean {
             Some(mean) => weights::replace(self.network.clone(), mean.clone()),
             None => self.network.clone(),
@@ -146,7 +147,7 @@ impl<'a> Trainer<'a> {
         if largest.is_finite() {
             Ok(ranker)
         } else {
-            Err(self.diverged(0, "largest weight", largest, None))
+            Err(self.diverged(step, "largest weight", largest, None))
         }
     }
 
@@ -171,7 +172,7 @@ impl<'a> Trainer<'a> {
         let device = self.start.device();
         let mut failing: Option<usize> = None;
         for shard in shards::cut(batch) {
-            let input = shard.input(batch, &device);
+            let input = Input::new(&shard, batch, &device);
             let scores = host(self.network.forward(&input, &mut Noise::none(&device)));
             let columns = scores.len() / shard.places.len();
             let rows = scores.chunks_exact(columns).zip(&shard.places);
@@ -236,7 +237,7 @@ fn backward(
     let device = noise.device().clone();
     // Leaves of its own: a graph belongs to one thread.
     let network = network.clone().fork(&device.clone().autodiff()).train();
-    let scores = network.forward_as_shown(&shard.input(batch, &device), noise);
+    let scores = network.forward_as_shown(&Input::new(shard, batch, &device), noise);
     let shape = scores.dims();
     let values: Vec<f64> = host(scores.clone()).into_iter().map(f64::from).collect();
     let (loss, slopes) = objective.share(batch, shard, masses, &values);
@@ -361,7 +362,7 @@ mod tests {
                     let mut weights = weights.clone();
                     weights.get_mut(name).expect("same names").values[place] += by;
                     let network = replace(network.clone(), weights);
-                    let input = shards[0].input(&batch, &device);
+                    let input = Input::new(&shards[0], &batch, &device);
                     let noise = &mut Noise::none(&device);
                     let scores = host(network.forward_as_shown(&input, noise));
                     let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();

@@ -152,6 +152,15 @@ proptest! {
     }
 
     #[test]
+    fn the_mass_alone_is_that_of_the_loss(case in case()) {
+        for loss in losses() {
+            let scores = case.scores(loss.columns());
+            let (sum, _) = value(&loss, &scores, &scores, &case);
+            prop_assert_eq!(loss.mass(&case.labels(&loss), &case.weights), sum.mass, "{:?}", loss);
+        }
+    }
+
+    #[test]
     fn listwise_losses_ignore_a_common_shift(case in case(), shift in -50.0..50.0) {
         let shifts = |loss: &ListLoss| !matches!(
             loss,

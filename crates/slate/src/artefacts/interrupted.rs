@@ -28,6 +28,14 @@ pub(super) fn end(path: &Path) {
     lock().retain(|other| other != path);
 }
 
+/// Finishes a path without an interrupt in between: `place` puts it where it belongs.
+pub(super) fn finish<T, E>(path: &Path, place: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let mut paths = lock();
+    let placed = place()?;
+    paths.retain(|other| other != path);
+    Ok(placed)
+}
+
 fn lock() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     UNDER_CONSTRUCTION
         .lock()
@@ -46,7 +54,9 @@ pub(crate) fn clean_up_when_interrupted() {
             if ENDS_ITSELF.load(Ordering::Relaxed) && !ASKED_TO_END.swap(true, Ordering::Relaxed) {
                 continue;
             }
-            remove_all();
+            // Held to the end: what is being put in place is there, or never gets there.
+            let paths = lock();
+            remove_all(&paths);
             #[expect(clippy::exit, reason = "a signal ends the process; all is cleaned up")]
             std::process::exit(INTERRUPTED.into());
         }
@@ -61,8 +71,8 @@ pub(crate) fn end_when_asked() -> &'static AtomicBool {
 }
 
 /// Workers may still write: what they make anew while it is removed goes in another round.
-fn remove_all() {
-    for path in lock().iter() {
+fn remove_all(paths: &[PathBuf]) {
+    for path in paths {
         for _ in 0..10 {
             let gone = match path.symlink_metadata() {
                 Err(_) => break,

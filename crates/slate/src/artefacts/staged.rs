@@ -122,9 +122,9 @@ impl Staged {
                 fs::rename(&self.partial, &self.target)
             }
         };
-        place().with_context(|| format!("cannot put `{}` in place", self.target.display()))?;
+        interrupted::finish(&self.partial, place)
+            .with_context(|| format!("cannot put `{}` in place", self.target.display()))?;
         self.committed = true;
-        interrupted::end(&self.partial);
         if let Some(parent) = self.target.parent().filter(|p| !p.as_os_str().is_empty()) {
             // The rename itself is safe on disk once the folder is.
             let _ = fs::File::open(parent).and_then(|folder| folder.sync_all());

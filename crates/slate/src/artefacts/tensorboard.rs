@@ -48,20 +48,23 @@ impl EventFile {
     /// Goes on with the file of an earlier process, as if that had stopped cleanly.
     ///
     /// Everything from the first record on that is cut short or has a wrong checksum is removed:
-    /// a killed process may leave half a record, and TensorBoard reads no further than that. With
-    /// `last_step`, events of later steps are removed too, wherever they stand: a run that resumes
-    /// from a checkpoint of that step writes them again. `wall_time` is used only if the earlier
-    /// process was killed within its first record. A TensorBoard that is open must be restarted if
-    /// anything was removed.
+    /// a killed process may leave half a record, and TensorBoard reads no further than that. Of the
+    /// rest, values stay whose tag and step `keep` accepts: a run that resumes from a checkpoint
+    /// writes again what came after it. `wall_time` is used only if the earlier process was killed
+    /// within its first record. A TensorBoard that is open must be restarted if anything was removed.
     ///
     /// # Errors
     /// No such file, any other failure of the file system, or a file that does not begin with
     /// `brain.Event:2`, which is left untouched.
-    pub(crate) fn append(path: &Path, last_step: Option<u64>, wall_time: f64) -> io::Result<Self> {
+    pub(crate) fn append(
+        path: &Path,
+        keep: impl Fn(&str, u64) -> bool,
+        wall_time: f64,
+    ) -> io::Result<Self> {
         let mut file = File::options().read(true).write(true).open(path)?;
         let mut old = Vec::new();
         file.read_to_end(&mut old)?;
-        let kept = kept_records(&old, last_step, wall_time)?;
+        let kept = kept_records(&old, keep, wall_time)?;
         let same = old.iter().zip(&kept).take_while(|(a, b)| a == b).count();
         // Cutting before writing means that a kill in between leaves no event twice.
         file.set_len(same as u64)?;
@@ -98,7 +101,11 @@ impl EventFile {
 }
 
 /// The part of an event file that stays, as [`EventFile::append`] describes it.
-fn kept_records(old: &[u8], last_step: Option<u64>, wall_time: f64) -> io::Result<Vec<u8>> {
+fn kept_records(
+    old: &[u8],
+    keep: impl Fn(&str, u64) -> bool,
+    wall_time: f64,
+) -> io::Result<Vec<u8>> {
     let fresh = version_record(wall_time);
     let mut head = old.iter().zip(&fresh).take(FRAME_HEAD);
     if old.len() < fresh.len() && head.all(|(a, b)| a == b) {
@@ -112,7 +119,7 @@ fn kept_records(old: &[u8], last_step: Option<u64>, wall_time: f64) -> io::Resul
     let mut kept = Vec::with_capacity(old.len());
     let mut rest = old;
     while let Some((event, after)) = split_record(rest) {
-        if last_step.is_none_or(|last| step_of(event) <= last) {
+        if tag_of(event).is_none_or(|tag| keep(tag, step_of(event))) {
             kept.extend(&rest[..rest.len() - after.len()]);
         }
         rest = after;
@@ -157,6 +164,22 @@ fn step_of(event: &[u8]) -> u64 {
     let more = varint.iter().take_while(|byte| **byte >= 0x80).count();
     let groups = varint.iter().take(more + 1).rev();
     groups.fold(0, |step, byte| (step << 7) | u64::from(byte & 0x7f))
+}
+
+/// The tag of an event that [`EventFile::scalar`] wrote; none for the version.
+fn tag_of(event: &[u8]) -> Option<&str> {
+    /// What follows a key, and a varint where there is one behind it.
+    fn behind(bytes: &[u8], key: u8) -> Option<&[u8]> {
+        let rest = bytes.strip_prefix(&[key])?;
+        let more = rest.iter().take_while(|byte| **byte >= 0x80).count();
+        rest.get(more + 1..)
+    }
+    let fields = behind(event.get(WALL_TIME_FIELD..)?, STEP)?;
+    let tagged = behind(behind(fields, SUMMARY)?, VALUE)?;
+    let [TAG, length, text @ ..] = tagged else {
+        return None;
+    };
+    std::str::from_utf8(text.get(..usize::from(*length))?).ok()
 }
 
 /// A number in groups of seven bits, lowest first, with the top bit set in all but the last.
@@ -233,7 +256,8 @@ mod tests {
 
     /// The outcome and the bytes when a later process goes on with a file that holds `old`.
     fn appended(old: &[u8], last_step: Option<u64>, steps: &[u64]) -> Outcome {
-        file(old, |path| EventFile::append(path, last_step, 1.5), steps)
+        let keep = |tag: &str, step| tag == "loss" && last_step.is_none_or(|last| step <= last);
+        file(old, |path| EventFile::append(path, keep, 1.5), steps)
     }
 
     #[test]

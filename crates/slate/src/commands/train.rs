@@ -26,7 +26,11 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         progress: &bar,
         keep: None,
     };
-    if args.resume && training::is_done(options, &setting, &args.out)? {
+    let unfinished = Unfinished::beside(&args.out)?;
+    // With --force over a finished run, its checkpoints are those of the run to replace it.
+    let replacing = context.force && unfinished.has_checkpoints()?;
+    if args.resume && !replacing && training::is_done(options, &setting, &args.out)? {
+        remove(&unfinished, context);
         let text = format!(
             "the run in {} is finished: nothing to do\n",
             args.out.display()
@@ -35,7 +39,9 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         return Ok(Outcome::done(json!({ "out": args.out, "run": run }), text));
     }
     let staged = Staged::folder(&args.out, context.force)?;
-    let unfinished = Unfinished::open(&args.out, args.resume, context.force)?;
+    if !args.resume && !context.force {
+        unfinished.refuse_earlier()?;
+    }
     setting.keep = Some(Keep {
         unfinished: &unfinished,
         resume: args.resume,
@@ -45,9 +51,17 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         checkpoints: args.keep as usize,
         stop: end_when_asked(),
     });
-    let report = training::train(options, &setting, staged.path())?;
+    let trained = training::train(options, &setting, staged.path());
+    if trained.is_err() && !unfinished.has_checkpoints()? {
+        remove(&unfinished, context);
+    }
+    let report = trained?;
     staged.commit()?;
-    unfinished.remove()?;
+    remove(&unfinished, context);
+    if let Some(failure) = &report.log_failure {
+        let told = "the log of the training is not whole, the run is";
+        context.console.warn(&format!("{told}: {failure}"));
+    }
     if !report.unread.is_empty() {
         context.console.say(&format!(
             "left unread, as the configuration says: {}",
@@ -72,4 +86,11 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         outcome.status = ExitStatus::CheckFailed;
     }
     Ok(outcome)
+}
+
+/// Removes what a finished run has no use for; a failure costs disk and nothing else.
+fn remove(unfinished: &Unfinished, context: &Context) {
+    if let Err(error) = unfinished.remove() {
+        context.console.warn(&format!("{error:#}"));
+    }
 }

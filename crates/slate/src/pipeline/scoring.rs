@@ -42,6 +42,7 @@ pub(crate) fn score_split(
         lists_per_batch: LISTS_PER_BATCH,
         shuffle: None,
         bucket_by_length: false,
+        skip: 0,
     };
     for (lists, batch) in batches(data, shape, options) {
         let scores = ranker.score(&batch)?;

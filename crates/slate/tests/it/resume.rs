@@ -139,6 +139,38 @@ fn an_interrupt_saves_a_checkpoint_and_says_how_to_go_on() {
 }
 
 #[test]
+fn a_training_that_replaces_a_run_is_resumed_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let command = format!("{} --checkpoint-steps 2", line("run"));
+    slate(folder, &command).done();
+    let first = file(folder, "run/model.safetensors");
+
+    // A mistake in the next command touches neither the run nor what is kept beside it.
+    let mistaken = format!("{command} --force --set train.losses=[]");
+    assert_eq!(slate(folder, &mistaken).code, Some(2));
+    assert!(!folder.join(".run.training").exists());
+
+    let other = format!("{command} --seed 5 --force");
+    let mut child = start(folder, &other);
+    next_checkpoint(folder, "run", "", &mut child).expect("it runs for a while");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(file(folder, "run/model.safetensors") == first);
+    slate(folder, &format!("{other} --resume")).done();
+    assert!(!folder.join(".run.training").exists());
+    let second = file(folder, "run/model.safetensors");
+    assert!(second != first);
+    slate(folder, &format!("{} --seed 5", line("whole"))).done();
+    assert!(file(folder, "whole/model.safetensors") == second);
+
+    // A kill between the run and the removal of its checkpoints leaves these.
+    fs::create_dir_all(folder.join(".run.training/checkpoints")).unwrap();
+    slate(folder, &format!("{command} --seed 5 --resume")).done();
+    assert!(!folder.join(".run.training").exists());
+}
+
+#[test]
 fn a_divergence_saves_the_best_epoch_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -39,9 +39,9 @@ impl Batches for Shuffled<'_> {
             lists_per_batch: self.lists_per_batch,
             shuffle: Some((self.seed, epoch)),
             bucket_by_length: true,
+            skip,
         };
-        let batches = batches(self.data, self.shape, options);
-        Box::new(batches.skip(skip).map(|(_, batch)| batch))
+        Box::new(batches(self.data, self.shape, options).map(|(_, batch)| batch))
     }
 
     fn lists_per_epoch(&self) -> usize {
@@ -61,6 +61,8 @@ pub(crate) struct Report {
     pub(crate) unread: Vec<String>,
     /// Why training ended before its time, where it did with something to save.
     pub(crate) diverged: Option<String>,
+    /// Why metrics.jsonl and the TensorBoard events are not whole.
+    pub(crate) log_failure: Option<String>,
 }
 
 /// What training is given beside its options.
@@ -116,12 +118,17 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         (Some(keep), Some(plan)) if keep.resume => keep.unfinished.last(&plan.identity)?,
         _ => None,
     };
+    // Nothing of an earlier training is removed before this one is known to be able to begin.
+    if let Some(keep) = &setting.keep {
+        keep.unfinished.begin(keep.resume)?;
+    }
     let folder = setting
         .keep
         .as_ref()
         .map_or(out, |keep| keep.unfinished.folder());
     let lists = train.lists.len() as u64;
-    let steps = u64::from(options.epochs) * lists.div_ceil(config.batch_lists() as u64);
+    let batches = lists.div_ceil(config.batch_lists() as u64);
+    let steps = u64::from(options.epochs) * batches.div_ceil(u64::from(options.accumulate));
     let mut log = Log::open(folder, setting.keep.is_some(), resume.as_ref(), steps)?;
 
     let mut rates = Vec::new();
@@ -180,8 +187,12 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         },
     );
     setting.progress.end();
-    log.close()?;
-    let (trained, diverged) = saved(trained, &dataset, &train)?;
+    let log_failure = log.close().err().map(|error| error.to_string());
+    let (trained, diverged) =
+        saved(trained, &dataset, &train).map_err(|error| match &setting.keep {
+            Some(keep) => keep.unfinished.explain(error),
+            None => error,
+        })?;
 
     trained.ranker.save(out)?;
     if let Some(keep) = &setting.keep {
@@ -209,6 +220,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         lists_per_second: rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN),
         unread: unread(&config, dataset.map()),
         diverged,
+        log_failure,
         json: manifest,
     })
 }
@@ -247,6 +259,8 @@ fn identity(options: &TrainOptions, setting: &Setting<'_>) -> Result<BTreeMap<St
     }
     let mut identity = BTreeMap::new();
     flatten("train", &serde_json::to_value(options)?, &mut identity);
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    identity.insert("slate".to_owned(), version);
     identity.insert("seed".to_owned(), setting.seed.0.to_string());
     let data = manifest::sha256(&setting.data.join("manifest.json"))?;
     identity.insert("dataset manifest".to_owned(), data);

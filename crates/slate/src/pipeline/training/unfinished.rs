@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use slate_model::{Checkpoint, TrainEvent};
+use slate_model::{Checkpoint, ModelError, TrainEvent};
 
 use crate::artefacts::tensorboard::{self, EventFile};
 use crate::console::Refusal;
@@ -26,34 +26,48 @@ pub(crate) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Opens the folder beside `out`.
+    /// The folder beside `out`, which is not touched.
     ///
     /// # Errors
-    /// Checkpoints of an earlier training that neither `resume` nor `force` says what to do with.
-    pub(crate) fn open(out: &Path, resume: bool, force: bool) -> Result<Self> {
+    /// An output without a name.
+    pub(crate) fn beside(out: &Path) -> Result<Self> {
         let name = out
             .file_name()
             .ok_or_else(|| Refusal::new(format!("`{}` does not name an output", out.display())))?;
         let folder = out.with_file_name(format!(".{}.training", name.to_string_lossy()));
-        let unfinished = Self { folder };
-        if !resume {
-            if let Some(last) = unfinished.list()?.first()
-                && !force
-            {
-                return Err(Refusal::new(format!(
-                    "an earlier training of `{}` was not finished; its last checkpoint is `{}`",
-                    out.display(),
-                    last.display()
-                ))
-                .hint("pass --resume to go on from it, or --force to begin anew")
-                .into());
-            }
-            unfinished.remove()?;
+        Ok(Self { folder })
+    }
+
+    /// Whether there is a checkpoint to go on from.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub(crate) fn has_checkpoints(&self) -> Result<bool> {
+        Ok(!self.list()?.is_empty())
+    }
+
+    /// # Errors
+    /// Checkpoints of an earlier training.
+    pub(crate) fn refuse_earlier(&self) -> Result<()> {
+        match self.list()?.first() {
+            None => Ok(()),
+            Some(last) => Err(Refusal::new(format!(
+                "an earlier training was not finished; its last checkpoint is `{}`",
+                last.display()
+            ))
+            .hint("pass --resume to go on from it, or --force to begin anew")
+            .into()),
         }
-        let checkpoints = unfinished.checkpoints();
+    }
+
+    /// Makes the folder ready to be written: empty, or with what is there to `resume` from.
+    pub(super) fn begin(&self, resume: bool) -> Result<()> {
+        if !resume {
+            self.remove()?;
+        }
+        let checkpoints = self.checkpoints();
         fs::create_dir_all(&checkpoints)
-            .with_context(|| format!("cannot create `{}`", checkpoints.display()))?;
-        Ok(unfinished)
+            .with_context(|| format!("cannot create `{}`", checkpoints.display()))
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -80,20 +94,34 @@ impl Unfinished {
         };
         match Checkpoint::read(last, identity) {
             Ok(checkpoint) => Ok(Some(checkpoint)),
-            Err(error @ slate_model::ModelError::Checkpoint { .. }) => Err(error.into()),
-            Err(error) => {
-                let hint = match found.get(1) {
-                    Some(before) => format!(
-                        "remove it to go on from the one before, `{}`: rm -r '{}'",
-                        before.display(),
-                        last.display()
-                    ),
-                    None => "there is none before it: begin anew with --force".to_owned(),
-                };
-                let told = format!("checkpoint `{}` cannot be used", last.display());
-                Err(anyhow::Error::new(error).context(Refusal::new(told).hint(hint)))
-            }
+            Err(error @ ModelError::Checkpoint { .. }) => Err(error.into()),
+            Err(error) => Err(Self::unusable(error.into(), last, found.get(1))),
         }
+    }
+
+    /// An error about the arrays of a checkpoint says which one it is about, and what to do.
+    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let found = self.list().unwrap_or_default();
+        match (error.downcast_ref(), found.first()) {
+            (Some(ModelError::Tensor { path, .. }), Some(last)) if path.starts_with(last) => {
+                Self::unusable(error, last, found.get(1))
+            }
+            _ => error,
+        }
+    }
+
+    fn unusable(error: anyhow::Error, last: &Path, before: Option<&PathBuf>) -> anyhow::Error {
+        let hint = match before {
+            Some(before) => format!(
+                "remove it to go on from the one before, `{}`: rm -r '{}'",
+                before.display(),
+                last.display()
+            ),
+            None => "there is none before it: leave out --resume and pass --force to begin anew"
+                .to_owned(),
+        };
+        let told = format!("checkpoint `{}` cannot be used", last.display());
+        error.context(Refusal::new(told).hint(hint))
     }
 
     /// Removes the folder and all in it.
@@ -124,6 +152,14 @@ pub(super) struct Log {
 /// Points of a curve over steps, about.
 const POINTS: u64 = 2000;
 
+/// Tags of the values that an epoch ends with.
+const EPOCH_LOSS: &str = "train/epoch_loss";
+const VALIDATION: &str = "val/";
+
+fn is_of_epoch(tag: &str) -> bool {
+    tag == EPOCH_LOSS || tag.starts_with(VALIDATION)
+}
+
 impl Log {
     /// Begins the files in `folder`, or goes on with what they had at the checkpoint.
     pub(super) fn open(
@@ -138,17 +174,23 @@ impl Log {
             None => String::new(),
         };
         let create = || -> std::io::Result<BufWriter<File>> {
-            let mut file = BufWriter::new(File::create(&path)?);
+            // Beside and renamed: what was told stays told when this is killed.
+            let partial = folder.join(".metrics.jsonl.partial");
+            let mut file = File::create(&partial)?;
             file.write_all(told.as_bytes())?;
-            file.flush()?;
-            Ok(file)
+            file.sync_all()?;
+            fs::rename(&partial, &path)?;
+            Ok(BufWriter::new(file))
         };
         let metrics = create().with_context(|| format!("cannot create `{}`", path.display()))?;
         let path = folder.join(tensorboard::FILE_NAME);
         let events = match (with_events, resumed) {
             (false, _) => None,
             (true, Some(checkpoint)) if path.exists() => {
-                Some(EventFile::append(&path, Some(checkpoint.step()), now()))
+                let last = checkpoint.step();
+                // A checkpoint of an epoch's last step is from before its validation.
+                let keep = |tag: &str, step| step < last || (step == last && !is_of_epoch(tag));
+                Some(EventFile::append(&path, keep, now()))
             }
             (true, _) => Some(EventFile::create(&path, now())),
         };
@@ -208,8 +250,8 @@ impl Log {
                 name,
                 ..
             } => {
-                events.scalar("train/epoch_loss", self.step, *train_loss, now)?;
-                events.scalar(&format!("val/{name}"), self.step, *metric, now)?;
+                events.scalar(EPOCH_LOSS, self.step, *train_loss, now)?;
+                events.scalar(&format!("{VALIDATION}{name}"), self.step, *metric, now)?;
                 events.flush()
             }
             _ => Ok(()),
@@ -220,10 +262,10 @@ impl Log {
     ///
     /// # Errors
     /// The first failure there was.
-    pub(super) fn close(mut self) -> Result<()> {
+    pub(super) fn close(mut self) -> std::io::Result<()> {
         match self.failed.take() {
-            Some(error) => Err(error).context("cannot write the log of the training"),
-            None => self.metrics.flush().context("cannot write metrics.jsonl"),
+            Some(error) => Err(error),
+            None => self.metrics.flush(),
         }
     }
 }
