@@ -12,6 +12,10 @@ test:
 test-cluster:
     cargo test -p slate -p slate-logs --features slate/cluster,slate-logs/cluster cluster
 
+# Hold training on a graphics device to the processor; SLATE_TEST_DEVICE names another than gpu:0.
+test-cards:
+    cargo test -p slate-model --features gpu --lib train::card_tests
+
 # Keep the walls and the habits.
 tidy:
     cargo test -p slate-types --test tidy

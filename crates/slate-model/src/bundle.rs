@@ -234,7 +234,7 @@ pub(crate) fn check_arrays(
     Ok(())
 }
 
-fn wrong(path: &Path, tensor: &str, given: String, expected: String) -> ModelError {
+pub(crate) fn wrong(path: &Path, tensor: &str, given: String, expected: String) -> ModelError {
     ModelError::Tensor {
         path: path.to_owned(),
         tensor: tensor.to_owned(),

@@ -255,7 +255,7 @@ impl Hint for ModelError {
                 Some("widen the training window, or lower the minimum list length".to_owned())
             }
             Self::Weights { .. } | Self::Tensor { .. } => {
-                Some("take `model.safetensors` and `model.json` from the same run".to_owned())
+                Some("take weights and description from the same run or network".to_owned())
             }
             Self::Interrupted {
                 checkpoint: Some(_),

@@ -93,13 +93,14 @@ mod outputs;
 mod ranker;
 mod schedule;
 mod shards;
+mod state_dict;
 mod train;
 mod transformer;
 mod weights;
 mod workers;
 
 pub use bundle::{MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE};
-pub use device::DeviceSpec;
+pub use device::{DeviceSpec, FoundDevice};
 pub use error::{BoxError, Culprit, ModelError};
 pub use events::{StopReason, TrainEvent};
 pub use head::Head;

@@ -13,6 +13,7 @@ use burn::tensor::{Device, Int, Tensor};
 use slate_types::{FeatureShape, Seed};
 
 use crate::ModelError;
+use crate::device::is_processor;
 use crate::fused;
 use crate::gru::Gru;
 use crate::history::History;
@@ -191,7 +192,7 @@ pub(crate) fn look_up(table: &Embedding, ids: &Tensor<2, Int>) -> Tensor<2> {
 pub(crate) fn activated(kind: Activation, layer: &Linear, input: Tensor<2>) -> Tensor<2> {
     match kind {
         Activation::Relu => fused::affine(layer, input, true),
-        Activation::Gelu => gelu(fused::affine(layer, input, false)),
+        Activation::Gelu => exact_gelu(fused::affine(layer, input, false)),
     }
 }
 
@@ -199,6 +200,16 @@ pub(crate) fn activated(kind: Activation, layer: &Linear, input: Tensor<2>) -> T
 pub(crate) fn activate<const D: usize>(kind: Activation, input: Tensor<D>) -> Tensor<D> {
     match kind {
         Activation::Relu => relu(input),
-        Activation::Gelu => gelu(input),
+        Activation::Gelu => exact_gelu(input),
     }
+}
+
+/// GELU with the error function, forwards and backwards. Burn's own has the slope of the
+/// approximation by tanh on cards.
+fn exact_gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
+    if is_processor(&input.device()) {
+        return gelu(input);
+    }
+    let share = (input.clone() * std::f32::consts::FRAC_1_SQRT_2).erf();
+    input * (share + 1.0) * 0.5
 }

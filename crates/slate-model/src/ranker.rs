@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use slate_types::{Batch, FeatureShape, Seed};
 
+use crate::device::is_processor;
 use crate::input::Input;
 use crate::network::Network;
 use crate::network_config::NetworkConfig;
@@ -25,7 +26,7 @@ use crate::{DeviceSpec, Head, ModelError, TrainConfig, batch_check, shards};
 pub struct Ranker {
     network: Network,
     description: Description,
-    device: DeviceSpec,
+    device: Device,
     workers: Arc<Workers>,
 }
 
@@ -97,18 +98,25 @@ impl Ranker {
         seed: Seed,
         device: DeviceSpec,
     ) -> Result<Self, ModelError> {
+        let device = device.open()?;
         let network = Network::new(
             &description.network,
             &description.shape,
             description.outputs.columns(),
             seed,
-            &device.open(),
+            &device,
         )?;
+        // A card wants a batch as a whole, and has one queue.
+        let workers = if is_processor(&device) {
+            Workers::new()?
+        } else {
+            Workers::with_threads(1)?
+        };
         Ok(Self {
             network,
             description,
             device,
-            workers: Arc::new(Workers::new()?),
+            workers: Arc::new(workers),
         })
     }
 
@@ -122,8 +130,8 @@ impl Ranker {
     /// the feature shape of this ranker.
     pub fn score(&self, batch: &Batch) -> Result<BatchScores, ModelError> {
         batch_check::features(batch, self.shape())?;
-        let shards = shards::cut(batch);
         let device = self.device();
+        let shards = shards::cut(batch, &device);
         let parts = self.workers.map(shards.len(), |place| {
             let input = Input::new(&shards[place], batch, &device);
             let scores = self.network.forward(&input, &mut Noise::none(&device));
@@ -185,7 +193,7 @@ impl Ranker {
     }
 
     pub(crate) fn device(&self) -> Device {
-        self.device.open()
+        self.device.clone()
     }
 
     pub(crate) fn workers(&self) -> &Workers {

@@ -4,7 +4,10 @@
 //! cut depends on the batch alone, never on the number of threads: sums over shards are the same
 //! everywhere.
 
+use burn::tensor::Device;
 use slate_types::Batch;
+
+use crate::device::is_processor;
 
 /// Most shards of a batch, and the rows below which cutting does not pay.
 const SHARDS: usize = 8;
@@ -21,8 +24,14 @@ pub(crate) struct Shard {
     pub(crate) places: Vec<Option<usize>>,
 }
 
-/// Cuts a batch; lists without slots are left out.
-pub(crate) fn cut(batch: &Batch) -> Vec<Shard> {
+/// Cuts a batch for the processor's workers, or gathers it whole for another device; lists without
+/// slots are left out.
+pub(crate) fn cut(batch: &Batch, device: &Device) -> Vec<Shard> {
+    let most = if is_processor(device) { SHARDS } else { 1 };
+    into_at_most(most, batch)
+}
+
+fn into_at_most(most: usize, batch: &Batch) -> Vec<Shard> {
     let mut lists: Vec<Vec<usize>> = (0..batch.lists)
         .map(|list| {
             let row = list * batch.slots..(list + 1) * batch.slots;
@@ -33,7 +42,7 @@ pub(crate) fn cut(batch: &Batch) -> Vec<Shard> {
         .collect();
     lists.sort_by_key(Vec::len);
     let rows: usize = lists.iter().map(Vec::len).sum();
-    let target = rows.div_ceil((rows / MIN_ROWS).clamp(1, SHARDS));
+    let target = rows.div_ceil((rows / MIN_ROWS).clamp(1, most));
     let mut shards = Vec::new();
     let mut start = 0;
     let mut size = 0;
@@ -82,8 +91,9 @@ mod tests {
     fn every_slot_is_in_one_shard_and_lists_stay_whole() {
         let lengths: Vec<usize> = (0..300).map(|list| list * 7 % 12).collect();
         let batch = batch(&lengths);
-        let shards = cut(&batch);
+        let shards = into_at_most(SHARDS, &batch);
         assert!(shards.len() > 1);
+        assert_eq!(into_at_most(1, &batch).len(), 1);
         let mut seen: Vec<usize> = Vec::new();
         for shard in &shards {
             for row in shard.places.chunks_exact(shard.slots) {
@@ -104,10 +114,10 @@ mod tests {
     #[test]
     fn lists_of_one_length_need_no_padding() {
         assert!(
-            cut(&batch(&[5; 200]))
+            into_at_most(SHARDS, &batch(&[5; 200]))
                 .iter()
                 .all(|shard| !shard.places.contains(&None))
         );
-        assert!(cut(&batch(&[0, 0])).is_empty());
+        assert!(into_at_most(SHARDS, &batch(&[0, 0])).is_empty());
     }
 }

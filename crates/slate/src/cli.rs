@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Train a page ranker on a dataset
     Train(TrainArgs),
+    /// Make a run of a network that was trained in PyTorch
+    ImportTorch(ImportTorchArgs),
     /// List the losses a ranker can be trained with; hold their gradients to finite differences
     Losses(LossesArgs),
     /// Score one split of a dataset with a trained run or a baseline
@@ -325,9 +327,27 @@ pub(crate) struct TrainArgs {
     /// Checkpoints to keep
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) keep: u32,
-    /// Where to compute: auto or cpu
+    /// Where to compute: auto, cpu, gpu:N, vulkan:N, metal or cuda:N; `slate doctor` lists those here
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate import-torch -c my.toml --weights ranker.safetensors --data dataset --out run\n\n\
+    [train.network] and the losses of the configuration say what the network is; the weights are a\n\
+    safetensors file of its state dict, f32, under the names in scripts/slate_torch.py."
+)]
+pub(crate) struct ImportTorchArgs {
+    /// State dict, a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: PathBuf,
+    /// Dataset with the feature map the network was trained with; its valid split is scored once
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) data: PathBuf,
+    /// Folder for the run
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -367,7 +387,7 @@ pub(crate) struct ScoreArgs {
     /// Score file to write, .parquet or .csv
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Where to compute: auto or cpu
+    /// Where to compute: auto, cpu, gpu:N, vulkan:N, metal or cuda:N; `slate doctor` lists those here
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
 }

@@ -21,8 +21,10 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
+
+use crate::device::is_processor;
 
 /// Sizes of an attention: lists, places of each, heads.
 pub(crate) type Sizes = [usize; 3];
@@ -68,7 +70,7 @@ pub(crate) trait RankOps: Backend {
 
 /// Whether a tensor is where the fused operations are.
 fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.device() == Device::flex()
+    is_processor(&tensor.device())
 }
 
 /// A linear layer, with `max(0, ·)` after it where `relu`.
@@ -340,7 +342,7 @@ mod tests {
     use burn::module::Module;
     use burn::nn::LayerNormConfig;
     use burn::optim::GradientsParams;
-    use burn::tensor::TensorData;
+    use burn::tensor::{Device, TensorData};
     use slate_types::Seed;
 
     use super::*;

@@ -5,6 +5,8 @@
 //! `patience` epochs brought nothing better. The result depends on config, seed and batches, not on
 //! the number of threads, nor on how often training was killed and resumed from a checkpoint.
 
+#[cfg(all(test, feature = "gpu"))]
+mod card_tests;
 mod checkpoint;
 mod step;
 

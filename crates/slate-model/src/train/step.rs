@@ -96,11 +96,11 @@ impl<'a> Trainer<'a> {
     }
 
     /// The loss of a batch and its gradient.
-    fn backward(&self, batch: &Batch, seed: Seed) -> (f64, Gradients) {
-        let shards = shards::cut(batch);
+    pub(super) fn backward(&self, batch: &Batch, seed: Seed) -> (f64, Gradients) {
+        let device = self.start.device();
+        let shards = shards::cut(batch, &device);
         let objective = self.objective();
         let masses = objective.masses(batch, &shards);
-        let device = self.start.device();
         let network = &self.network;
         let dropout = self.config.network().dropout;
         let parts = self.start.workers().map(shards.len(), |place| {
@@ -171,7 +171,7 @@ impl<'a> Trainer<'a> {
     fn culprit(&self, batch: &Batch) -> Option<Culprit> {
         let device = self.start.device();
         let mut failing: Option<usize> = None;
-        for shard in shards::cut(batch) {
+        for shard in shards::cut(batch, &device) {
             let input = Input::new(&shard, batch, &device);
             let scores = host(self.network.forward(&input, &mut Noise::none(&device)));
             let columns = scores.len() / shard.places.len();
@@ -251,7 +251,7 @@ fn backward(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use burn::tensor::Device;
     use slate_types::{FeatureShape, HistoryShape, ListHistory, SlotIds};
 
@@ -264,7 +264,7 @@ mod tests {
     };
 
     /// Lists of 1, 3 and 4 slots, one of them without labels.
-    fn batch() -> Batch {
+    pub(in crate::train) fn batch() -> Batch {
         let lengths = [1, 3, 4, 2];
         let real = |place: usize| place % 4 < lengths[place / 4];
         let wave = |place: usize, rate: f32| (place as f32 * rate).sin();
@@ -342,7 +342,7 @@ mod tests {
             outputs: &outputs,
         };
         let batch = batch();
-        let shards = shards::cut(&batch);
+        let shards = shards::cut(&batch, &device);
         assert_eq!(shards.len(), 1);
         let masses = objective.masses(&batch, &shards);
         let mut noise = Noise::none(&device);

@@ -8,4 +8,5 @@ mod loss_laws;
 mod market;
 mod saving;
 mod scoring;
+mod state_dict;
 mod training;

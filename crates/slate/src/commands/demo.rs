@@ -154,7 +154,7 @@ fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
     let bar = context.console.bar();
     let setting = Setting {
         data: dataset,
-        device: DeviceSpec::Auto,
+        device: DeviceSpec::Auto.find()?.name,
         seed: context.seed,
         command: &command_of(context, "train --data dataset --out run"),
         progress: &bar,

@@ -8,7 +8,7 @@ use crate::console::{Align, Outcome, Table};
 pub(super) fn run(context: &Context) -> Outcome {
     let memory = memory();
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
-    let devices = slate_model::DeviceSpec::KNOWN;
+    let devices = slate_model::DeviceSpec::found();
     let engines: &[&str] = if cfg!(feature = "cluster") {
         &["embedded", "ballista"]
     } else {
@@ -29,10 +29,14 @@ pub(super) fn run(context: &Context) -> Outcome {
             format!("{} ({} available)", gib(total), gib(free))
         }),
     ]);
-    table.row([
-        "devices".to_owned(),
-        format!("{} (auto is cpu)", devices.join(", ")),
-    ]);
+    let auto = devices.iter().position(|device| device.is_card);
+    let auto = auto.unwrap_or(devices.len() - 1);
+    for (place, device) in devices.iter().enumerate() {
+        let mark = if place == auto { " (auto)" } else { "" };
+        let what = if place == 0 { "devices" } else { "" };
+        let here = format!("{} is {}{mark}", device.name, device.label);
+        table.row([what.to_owned(), here]);
+    }
     table.row(["engines".to_owned(), engines.join(", ")]);
     table.row([
         "log formats".to_owned(),

@@ -8,6 +8,7 @@ mod engine;
 mod evaluate;
 mod features;
 mod import;
+mod import_torch;
 mod label;
 mod losses;
 mod report;
@@ -75,6 +76,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Label(args) => label::run(&context, &args),
         Command::Trace(args) => trace::run(&context, &args),
         Command::Train(args) => train::run(&context, &args),
+        Command::ImportTorch(args) => import_torch::run(&context, &args),
         Command::Losses(args) => losses::run(&context, &args),
         Command::Score(args) => score::run(&context, &args),
         Command::Calibrate(args) => calibrate::run(&context, &args),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use slate_model::Every;
+use slate_model::{DeviceSpec, Every};
 
 use super::Context;
 use crate::artefacts::{Staged, end_when_asked, manifest};
@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let bar = context.console.bar();
     let mut setting = Setting {
         data: &args.data,
-        device: args.device.parse()?,
+        device: args.device.parse::<DeviceSpec>()?.find()?.name,
         seed: context.seed,
         command: &context.command,
         progress: &bar,

@@ -218,7 +218,7 @@ fn run_folder(path: &Path) -> Result<Vec<String>> {
             Err(error) => problems.push(chain(&error)),
         }
     }
-    slate_model::Ranker::load(path, slate_model::DeviceSpec::Auto)?;
+    slate_model::Ranker::load(path, slate_model::DeviceSpec::Cpu)?;
     Ok(problems)
 }
 

@@ -1,7 +1,8 @@
-"""Scores of a run by PyTorch: python torch_scores.py RUN SPLIT OUT.npy
+"""Scores of a run by PyTorch: python torch_scores.py RUN SPLIT OUT.npy STATE.safetensors
 
 RUN is the folder of a trained run, SPLIT that of one part of a dataset of `.npy` arrays, as `dataset/test`, made with
-the same feature map. OUT.npy receives the network's raw columns, f32 `[rows, columns]`, in the order of the rows.
+the same feature map. OUT.npy receives the network's raw columns, f32 `[rows, columns]`, in the order of the rows,
+STATE.safetensors the weights under PyTorch's names.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import torch
 
 sys.dont_write_bytecode = True  # the sources stay as they are
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "scripts"))
-from slate_torch import load_slate  # noqa: E402
+from slate_torch import load_slate, save_state_dict  # noqa: E402
 
 LISTS_PER_BATCH = 256
 
@@ -70,10 +71,12 @@ def columns_of(ranker, part):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("run", "split", "out"):
+    for name in ("run", "split", "out", "state"):
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
-    np.save(arguments.out, columns_of(load_slate(arguments.run), Part(arguments.split)))
+    ranker = load_slate(arguments.run)
+    np.save(arguments.out, columns_of(ranker, Part(arguments.split)))
+    save_state_dict(ranker, arguments.state)
 
 
 if __name__ == "__main__":

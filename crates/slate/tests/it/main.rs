@@ -21,4 +21,5 @@ mod program;
 mod real_logs;
 mod resume;
 mod sources;
+mod torch;
 mod trace;

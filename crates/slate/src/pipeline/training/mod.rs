@@ -1,5 +1,6 @@
 //! Dataset to run: the training loop's batches, its validation and its files.
 
+mod state_dict;
 mod unfinished;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use slate_model::{
 };
 use slate_types::{Batch, FeatureShape, Progress, Seed, Split};
 
+pub(crate) use state_dict::import;
 pub(crate) use unfinished::Unfinished;
 use unfinished::{Log, METRICS_FILE};
 
@@ -68,6 +70,7 @@ pub(crate) struct Report {
 /// What training is given beside its options.
 pub(crate) struct Setting<'a> {
     pub(crate) data: &'a Path,
+    /// A device by its own name: not `auto`.
     pub(crate) device: DeviceSpec,
     pub(crate) seed: Seed,
     pub(crate) command: &'a str,
@@ -264,8 +267,7 @@ fn identity(options: &TrainOptions, setting: &Setting<'_>) -> Result<BTreeMap<St
     identity.insert("seed".to_owned(), setting.seed.0.to_string());
     let data = manifest::sha256(&setting.data.join("manifest.json"))?;
     identity.insert("dataset manifest".to_owned(), data);
-    let device = setting.device.resolved().to_owned();
-    identity.insert("device".to_owned(), device);
+    identity.insert("device".to_owned(), setting.device.to_string());
     Ok(identity)
 }
 
@@ -402,7 +404,7 @@ fn run_manifest(
         "command": setting.command,
         "slate": env!("CARGO_PKG_VERSION"),
         "seed": setting.seed,
-        "device": setting.device.resolved(),
+        "device": setting.device,
         "config": { "train": options },
         "data": {
             "manifest_sha256": data_hash,

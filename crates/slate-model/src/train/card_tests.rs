@@ -1,0 +1,145 @@
+//! Training on a graphics device held to the processor.
+//!
+//! Any device will do, a driver in software as well: it is what an automatic test has.
+
+use slate_types::{FeatureShape, HistoryShape, Seed};
+
+use super::step::tests::batch;
+use super::*;
+use crate::gradients::Gradients;
+use crate::{NetworkKind, TrainOptions};
+
+/// SGD, because `AdamW` makes whole steps of gradients that are zero but for rounding.
+fn options(kind: NetworkKind) -> TrainOptions {
+    let kind = match kind {
+        NetworkKind::Mlp => "mlp",
+        NetworkKind::Transformer => "transformer",
+        NetworkKind::Gru => "gru",
+    };
+    let activation = if kind == "gru" {
+        ""
+    } else {
+        "activation = \"gelu\""
+    };
+    let text = format!(
+        r#"
+        learning_rate = 0.1
+        optimizer = "sgd"
+        epochs = 3
+        patience = 0
+        [network]
+        kind = "{kind}"
+        hidden = 8
+        layers = 2
+        dropout = 0.1
+        input_norm = true
+        {activation}
+        history = {{ encoder = "gru", hidden = 4 }}
+        "#
+    );
+    toml::from_str(&text).expect("a config of this crate")
+}
+
+fn shape() -> FeatureShape {
+    FeatureShape {
+        dense: 2,
+        categorical: vec![3],
+        multi_valued: vec![4],
+        history: Some(HistoryShape { items: 5, kinds: 2 }),
+    }
+}
+
+struct Twice;
+
+impl Batches for Twice {
+    fn epoch(&mut self, _: u32, skip: usize) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
+        Box::new([batch(), batch()].into_iter().skip(skip))
+    }
+
+    fn lists_per_epoch(&self) -> usize {
+        8
+    }
+}
+
+fn trained(kind: NetworkKind, device: DeviceSpec) -> (Vec<f64>, Ranker) {
+    let mut losses = Vec::new();
+    let mut rate = 0.0;
+    let trained = train(
+        &options(kind).check().expect("a sound config"),
+        &shape(),
+        Seed(3),
+        device,
+        &mut Twice,
+        &mut |_| {
+            rate += 0.1;
+            Ok(Validation {
+                metric: rate,
+                name: "epoch".to_owned(),
+            })
+        },
+        &mut |event| {
+            if let TrainEvent::Step { loss, .. } = event {
+                losses.push(*loss);
+            }
+        },
+    );
+    (losses, trained.expect("it trains").ranker)
+}
+
+fn near(found: f64, expected: f64) -> bool {
+    (found - expected).abs() <= 1e-5 * (1.0 + expected.abs())
+}
+
+/// The device that the tests were told to use, or the first graphics device.
+fn card() -> DeviceSpec {
+    let name = std::env::var("SLATE_TEST_DEVICE").unwrap_or_else(|_| "gpu:0".to_owned());
+    name.parse().expect("SLATE_TEST_DEVICE names a device")
+}
+
+#[test]
+fn losses_weights_and_scores_are_those_of_the_processor() {
+    for kind in [NetworkKind::Mlp, NetworkKind::Transformer, NetworkKind::Gru] {
+        let (losses, ranker) = trained(kind, card());
+        let (expected, by_cpu) = trained(kind, DeviceSpec::Cpu);
+        assert_eq!(losses.len(), 6);
+        for (step, (found, expected)) in losses.iter().zip(&expected).enumerate() {
+            assert!(
+                near(*found, *expected),
+                "{kind:?}, step {step}: {found} {expected}"
+            );
+        }
+        let scores = ranker.score(&batch()).expect("it scores").purchase;
+        let expected = by_cpu.score(&batch()).expect("it scores").purchase;
+        for (found, expected) in scores.iter().zip(&expected) {
+            let both_nan = found.is_nan() && expected.is_nan();
+            assert!(
+                both_nan || near((*found).into(), (*expected).into()),
+                "{kind:?}: {found} {expected}"
+            );
+        }
+    }
+}
+
+fn gradients(kind: NetworkKind, device: DeviceSpec) -> Gradients {
+    let config = options(kind).check().expect("a sound config");
+    let ranker = Ranker::untrained(&config, &shape(), Seed(3), device).expect("it is built");
+    let trainer = Trainer::new(&config, Seed(3), ranker);
+    trainer.backward(&batch(), Seed(5)).1
+}
+
+#[test]
+fn gradients_are_those_of_the_processor() {
+    for kind in [NetworkKind::Mlp, NetworkKind::Transformer, NetworkKind::Gru] {
+        let found = gradients(kind, card());
+        let expected = gradients(kind, DeviceSpec::Cpu);
+        for (found, expected) in found.0.iter().zip(&expected.0) {
+            assert_eq!(found.is_some(), expected.is_some());
+            for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+                assert!(
+                    near((*found).into(), (*expected).into()),
+                    "{kind:?}: {found} {expected}"
+                );
+            }
+        }
+    }
+}
