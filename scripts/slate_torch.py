@@ -41,6 +41,7 @@
 | `body.bias_hh_lN` [3 own]                         | `C.hidden.bias`                                  | no         |
 | the same four with `_reverse` at the end          | with C = `body.gru.layers.N.backward`            |            |
 
+A network of kind `linear` has neither `input` nor a body: its heads read the inputs.
 h is `hidden`; own is `hidden`, or half of it where a GRU goes both ways. What is stacked follows each other along the
 first axis of PyTorch's tensor. The gates of a GRU stand in the same order, r, z, n, on both sides. `input` reads dense
 inputs, then categorical embeddings, then means of several ids. An MLP of `layers` hidden layers has `layers - 1` in its
@@ -131,7 +132,10 @@ class Ranker(nn.Module):
         self.embeddings, self.several = nn.ModuleList(tables), nn.ModuleList(several)
         has_norm = network.get("input_norm", False) and shape["dense"] > 0
         self.input_norm = nn.LayerNorm(shape["dense"], eps=NORM_EPSILON) if has_norm else nn.Identity()
-        self.input = nn.Linear(inputs, hidden)
+        if self.kind == "linear":
+            self.input, self.body, hidden = nn.Identity(), nn.Identity(), inputs
+        else:
+            self.input = nn.Linear(inputs, hidden)
         if self.kind == "transformer":
             self.body = _transformer(network)
         elif self.kind == "mlp":
@@ -141,7 +145,7 @@ class Ranker(nn.Module):
             between = network["dropout"] if layers > 1 else 0.0
             own = hidden // 2 if both else hidden
             self.body = nn.GRU(hidden, own, layers, batch_first=True, dropout=between, bidirectional=both)
-        else:
+        elif self.kind != "linear":
             raise NotImplementedError(f"a network of kind `{self.kind}`")
         self.heads = nn.Linear(hidden, columns)
         slots = network.get("position_slots", 0)
@@ -174,7 +178,7 @@ class Ranker(nn.Module):
             hidden = self.dropout(self.activation(hidden))
             for layer in self.body:
                 hidden = self.dropout(self.activation(layer(hidden)))
-        else:
+        elif self.kind == "gru":
             lengths = mask.sum(1).clamp(min=1).cpu()
             packed = nn.utils.rnn.pack_padded_sequence(hidden, lengths, batch_first=True, enforce_sorted=False)
             states, _ = self.body(packed)

@@ -3,7 +3,7 @@
 //! Dense inputs, the embeddings of the categorical ones, means of the embeddings of several ids and
 //! the vector of the person's history stand side by side; a linear layer brings them to the hidden
 //! width; the body is an MLP, a transformer or a GRU; a linear layer gives the heads' columns, from
-//! which scores follow.
+//! which scores follow. A linear network is that last layer alone.
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
@@ -31,8 +31,9 @@ pub(crate) struct Network {
     several: Vec<Embedding>,
     history: Option<History>,
     input_norm: Option<LayerNorm>,
-    input: Linear,
-    body: Body,
+    /// None in a linear network, whose heads read the inputs.
+    input: Option<Linear>,
+    body: Option<Body>,
     heads: Linear,
     /// What a slot adds to each column for where it stood; for training alone.
     position: Option<Embedding>,
@@ -93,25 +94,29 @@ impl Network {
         let embedded: usize = embedded.map(|&ids| config.embedding_width_for(ids)).sum();
         let of_history = history.map_or(0, |(_, history)| history.hidden);
         let hidden = config.hidden;
+        let inputs = shape.dense + embedded + of_history;
+        let linear = config.kind == NetworkKind::Linear;
         Ok(Self {
             embeddings: tables("embeddings", &shape.categorical),
             several: tables("several", &shape.multi_valued),
             history: history.map(|(shape, own)| History::new(own, config, shape, &initial)),
             input_norm: (config.input_norm && shape.dense > 0).then(|| initial.norm(shape.dense)),
-            input: initial.linear("input", shape.dense + embedded + of_history, hidden),
+            input: (!linear).then(|| initial.linear("input", inputs, hidden)),
             body: match config.kind {
-                NetworkKind::Mlp => Body::Mlp(Mlp::new(config, &initial)),
+                NetworkKind::Linear => None,
+                NetworkKind::Mlp => Some(Body::Mlp(Mlp::new(config, &initial))),
                 NetworkKind::Transformer => {
-                    Body::Transformer(Transformer::new("body", config, &initial))
+                    let transformer = Transformer::new("body", config, &initial);
+                    Some(Body::Transformer(transformer))
                 }
-                NetworkKind::Gru => Body::Gru(Gru::new(
+                NetworkKind::Gru => Some(Body::Gru(Gru::new(
                     "body.gru",
                     [hidden, hidden, config.layers],
                     config.bidirectional,
                     &initial,
-                )),
+                ))),
             },
-            heads: initial.linear("heads", hidden, columns),
+            heads: initial.linear("heads", if linear { inputs } else { hidden }, columns),
             position: (config.position_slots > 0).then(|| {
                 // No slot is favoured before training.
                 initial.zeros(config.position_slots, columns)
@@ -155,11 +160,15 @@ impl Network {
         } else {
             Tensor::cat(parts, 1)
         };
-        let hidden = fused::affine(&self.input, joined, false);
+        let hidden = match &self.input {
+            Some(layer) => fused::affine(layer, joined, false),
+            None => joined,
+        };
         let hidden = match &self.body {
-            Body::Mlp(mlp) => mlp.forward(hidden, noise),
-            Body::Transformer(transformer) => transformer.forward(hidden, &input.real, noise),
-            Body::Gru(gru) => gru.forward(hidden, &input.real, noise),
+            None => hidden,
+            Some(Body::Mlp(mlp)) => mlp.forward(hidden, noise),
+            Some(Body::Transformer(transformer)) => transformer.forward(hidden, &input.real, noise),
+            Some(Body::Gru(gru)) => gru.forward(hidden, &input.real, noise),
         };
         fused::affine(&self.heads, hidden, false)
     }

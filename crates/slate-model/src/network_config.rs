@@ -130,6 +130,10 @@ impl Default for NetworkOptions {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NetworkKind {
+    /// A weighted sum of a slot's inputs, without hidden layers: logistic regression, under
+    /// cross-entropy. A categorical input has one weight for each id. `hidden`, `layers`,
+    /// `activation` and `dropout` mean nothing to it, and histories are read only where asked for.
+    Linear,
     /// Each slot by itself.
     Mlp,
     /// Self-attention among the slots of a list, without positions: permuting the slots permutes
@@ -204,6 +208,7 @@ impl NetworkOptions {
     /// [`ModelError::Option`] with the key, its value and what is allowed.
     pub fn check(&self) -> Result<NetworkConfig, ModelError> {
         let transformer = self.kind == NetworkKind::Transformer;
+        let linear = self.kind == NetworkKind::Linear;
         if !transformer {
             let given = [
                 ("network.heads", self.heads.is_some()),
@@ -243,10 +248,13 @@ impl NetworkOptions {
             dropout: self.dropout,
             activation: self.activation,
             norm: self.norm.unwrap_or(NormPlace::Pre),
-            embedding_width: self.embedding_width,
+            embedding_width: self.embedding_width.or(linear.then_some(1)),
             bidirectional,
             input_norm: self.input_norm.unwrap_or(false),
-            history: self.history.clone().unwrap_or_default().check()?,
+            history: match &self.history {
+                None if linear => None,
+                history => history.clone().unwrap_or_default().check()?,
+            },
             position_slots: 0,
         };
         config.check()?;
@@ -258,6 +266,7 @@ impl NetworkKind {
     /// The name in configs and messages.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Linear => "linear",
             Self::Mlp => "mlp",
             Self::Transformer => "transformer",
             Self::Gru => "gru",

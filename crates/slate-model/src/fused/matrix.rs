@@ -50,7 +50,7 @@ impl<'a> View<'a> {
         let empty = self.rows == 0 || self.columns == 0;
         assert!(
             empty || last < length,
-            "{} x {} numbers, {} and {} apart, do not fit {length}",
+            "a matrix of {} x {} numbers, {} and {} apart, does not fit {length}",
             self.rows,
             self.columns,
             self.row,

@@ -12,6 +12,7 @@ use crate::{NetworkKind, TrainOptions};
 /// SGD, because `AdamW` makes whole steps of gradients that are zero but for rounding.
 fn options(kind: NetworkKind) -> TrainOptions {
     let kind = match kind {
+        NetworkKind::Linear => "linear",
         NetworkKind::Mlp => "mlp",
         NetworkKind::Transformer => "transformer",
         NetworkKind::Gru => "gru",

@@ -378,6 +378,7 @@ pub(super) mod tests {
     #[test]
     fn gradients_of_all_weights_equal_finite_differences() {
         for (kind, encoder) in [
+            (NetworkKind::Linear, HistoryChoice::Gru),
             (NetworkKind::Mlp, HistoryChoice::Gru),
             (NetworkKind::Transformer, HistoryChoice::Transformer),
             (NetworkKind::Gru, HistoryChoice::Gru),

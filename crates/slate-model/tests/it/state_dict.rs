@@ -97,7 +97,7 @@ fn a_model_of_pytorch_scores_the_same_here() {
     let golden = golden();
     let batch = batch(&golden);
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 4);
+    assert_eq!(cases.len(), 5);
     for case in cases {
         let name = case["name"].as_str().unwrap();
         let file = folder().join(format!("{name}.safetensors"));
@@ -138,6 +138,6 @@ fn a_state_dict_of_another_network_is_refused_by_name() {
         missing.contains("is missing, expected of shape"),
         "{missing}"
     );
-    let other = refused(3, "mlp");
+    let other = refused(4, "mlp");
     assert!(other.contains("`body.bias_hh_l0_reverse`"), "{other}");
 }

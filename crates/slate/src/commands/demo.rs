@@ -78,16 +78,10 @@ pub(super) fn run(context: &Context, args: &DemoArgs) -> Result<Outcome> {
 
 /// The name of the trained order: the kind of its network.
 fn model_name(context: &Context) -> &'static str {
-    match context
-        .config
-        .file
-        .train
-        .as_ref()
-        .map(|train| train.network.kind)
-    {
-        Some(NetworkKind::Mlp) => "mlp",
-        _ => "transformer",
-    }
+    let train = context.config.file.train.as_ref();
+    train
+        .map_or(NetworkKind::Transformer, |train| train.network.kind)
+        .name()
 }
 
 /// A step of the demo as its own command, with the configuration, seed and overrides in force.

@@ -21,6 +21,7 @@ COMMON = {"hidden": 8, "layers": 2, "heads": 2, "feed_forward": 12, "dropout": 0
 CASES = {
     "transformer-pre": {"kind": "transformer", "input_norm": True},
     "transformer-post": {"kind": "transformer", "norm": "post", "activation": "gelu"},
+    "linear": {"kind": "linear"},
     "mlp": {"kind": "mlp", "layers": 3},
     "gru": {"kind": "gru", "bidirectional": True},
 }
