@@ -4,6 +4,7 @@
 
 mod formats;
 mod golden_losses;
+mod linear;
 mod loss_laws;
 mod market;
 mod saving;

@@ -1,6 +1,6 @@
 //! The command-line contract: streams, exit codes, help.
 
-use super::program::{dataset, slate};
+use super::program::{config, dataset, slate};
 
 #[test]
 fn every_command_has_help_and_most_have_examples() {
@@ -45,6 +45,11 @@ fn wrong_use_is_exit_code_2() {
     slate(folder.path(), "import netflix x --out y").refused(&["netflix", "outbrain"]);
     slate(folder.path(), "train --data x --out y --device cuda:0")
         .refused(&["no section `[train]`"]);
+    let absent = format!(
+        "train -c {} --data x --out y --device cuda:77",
+        config("demo.toml").display()
+    );
+    slate(folder.path(), &absent).refused(&["device `cuda:77` is not available", "`cpu`"]);
 }
 
 #[test]
@@ -57,7 +62,7 @@ fn json_is_one_object_and_nothing_else() {
             .as_array()
             .unwrap()
             .iter()
-            .any(|device| device == "cpu")
+            .any(|device| device["name"] == "cpu")
     );
 
     let line = format!(
