@@ -231,6 +231,20 @@ fn because(culprit: Option<&Culprit>) -> String {
     })
 }
 
+/// What this build would need for a device of this name.
+fn missing_support(device: &str) -> Option<&'static str> {
+    if device.starts_with("cuda") && !cfg!(feature = "cuda") {
+        Some("this build knows no cards of NVIDIA: build it with `--features cuda`")
+    } else if device.starts_with("gpu") && !cfg!(feature = "gpu") {
+        Some(
+            "this build knows no graphics cards, `gpu:N` or `vulkan:N` or `metal:N`: build it with \
+             `--features gpu`",
+        )
+    } else {
+        None
+    }
+}
+
 impl Hint for ModelError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -242,6 +256,7 @@ impl Hint for ModelError {
             Self::NoPositives { label, .. } => Some(format!(
                 "train on a longer window, or on a label that occurs (`{label}` never does)"
             )),
+            Self::Device { given, .. } => missing_support(given).map(str::to_owned),
             Self::BatchValue { array: "dense", .. } => Some(
                 "give the feature a missing indicator or a clip, so that every input is finite"
                     .to_owned(),
@@ -266,7 +281,7 @@ impl Hint for ModelError {
                     .to_owned(),
             ),
             Self::Checkpoint { .. } => Some(
-                "resume with the config, data and seed it was made with, or leave out \
+                "resume with the config, data, seed, device and version it was made with, or leave out \
                  --resume and pass --force to begin anew"
                     .to_owned(),
             ),

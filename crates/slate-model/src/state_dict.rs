@@ -3,7 +3,7 @@
 //! `scripts/slate_torch.py` has the networks made of these modules, and the table of names. PyTorch
 //! keeps linear weights as `[outputs, inputs]` and stacks those of query, key and value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::ModelError;
@@ -30,12 +30,12 @@ impl Ranker {
     /// finite, and for a network that reads histories, which has no counterpart.
     pub fn with_state_dict(&self, path: &Path) -> Result<Self, ModelError> {
         let theirs = read_arrays(path)?;
-        let mut used: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut used = BTreeSet::new();
         let mut weights = BTreeMap::new();
         for (name, own) in self.weights() {
             let Some(source) = source(&name) else {
                 let given = "without a counterpart in PyTorch".to_owned();
-                let expected = "a network that reads no histories".to_owned();
+                let expected = "`history = { encoder = \"none\" }` in [train.network]".to_owned();
                 return Err(wrong(path, &name, given, expected));
             };
             let shape = stacked(&own.shape, &source);
@@ -48,10 +48,10 @@ impl Ranker {
                 return Err(wrong(path, &source.name, given, format!("{shape:?}")));
             }
             weights.insert(name, part(found, own.shape, &source));
-            used.insert(source.name, shape);
+            used.insert(source.name);
         }
-        if let Some(unknown) = theirs.keys().find(|name| !used.contains_key(*name)) {
-            let expected = used.keys().cloned().collect::<Vec<_>>().join(", ");
+        if let Some(unknown) = theirs.keys().find(|name| !used.contains(*name)) {
+            let expected = format!("no more than the {} of this network", used.len());
             return Err(wrong(path, unknown, "unknown".to_owned(), expected));
         }
         Ok(self.with_network(replace(self.network().clone(), weights)))
@@ -123,11 +123,15 @@ fn source(name: &str) -> Option<Source> {
             }
         }
         ["body", "gru", "layers", layer, direction, given, end] => {
-            let from = if given == "input" { "ih" } else { "hh" };
-            let way = if direction == "backward" {
-                "_reverse"
-            } else {
-                ""
+            let from = match given {
+                "input" => "ih",
+                "hidden" => "hh",
+                _ => return None,
+            };
+            let way = match direction {
+                "forward" => "",
+                "backward" => "_reverse",
+                _ => return None,
             };
             of(format!("body.{end}_{from}_l{layer}{way}"), end == "weight")
         }

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use slate_types::FormatVersion;
 
 use super::step::Trainer;
-use crate::ModelError;
 use crate::bundle;
 use crate::ranker::Ranker;
 use crate::schedule::Plateau;
 use crate::weights::{self, Weight};
+use crate::{ModelError, TrainConfig};
 
 /// Newest version of a checkpoint this crate reads, and the one it writes.
 const CHECKPOINT_FORMAT: FormatVersion = FormatVersion(1);
@@ -275,14 +275,19 @@ impl Checkpoint {
         Ok(self.path.clone())
     }
 
-    /// Refuses counters that cannot be those of a training with so many losses and parameters.
-    fn hold(&self, losses: usize, parameters: usize) -> Result<(), ModelError> {
+    /// Refuses counters that cannot be those of a training with this config and so many parameters.
+    fn hold(&self, config: &TrainConfig, parameters: usize) -> Result<(), ModelError> {
         let Progress {
             epoch, positives, ..
         } = &self.state.progress;
         let of = |count: usize| format!("{count} values");
-        let wrong = if *epoch == 0 {
-            Some(("`epoch`", "0".to_owned(), "at least 1".to_owned()))
+        let (losses, last) = (config.losses().len(), config.options().epochs);
+        let wrong = if *epoch == 0 || *epoch > last {
+            let expected = format!("a number from 1 to {last}");
+            Some(("`epoch`", epoch.to_string(), expected))
+        } else if *epoch > 1 && self.state.best.is_none() {
+            let expected = "the best epoch so far".to_owned();
+            Some(("`best`", "null".to_owned(), expected))
         } else if positives.len() != losses {
             Some(("`positives`", of(positives.len()), of(losses)))
         } else if self.state.times.len() != parameters {
@@ -305,11 +310,11 @@ impl Checkpoint {
     pub(super) fn restore(
         mut self,
         start: &Ranker,
-        losses: usize,
+        config: &TrainConfig,
         trainer: &mut Trainer<'_>,
     ) -> Result<(Progress, Option<(Best, Ranker)>), ModelError> {
         let parameters = weights::names(&trainer.network).len();
-        self.hold(losses, parameters)?;
+        self.hold(config, parameters)?;
         let file = self.path.join(ARRAYS_FILE);
         let mut take = |part: &str| -> BTreeMap<String, Weight> {
             let prefix = format!("{part}/");

@@ -385,8 +385,8 @@ impl Run<'_> {
     /// Puts a checkpoint's state in place of the beginning.
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), ModelError> {
         let start = self.trainer.start().clone();
-        let losses = self.training.config.losses().len();
-        let (progress, best) = checkpoint.restore(&start, losses, &mut self.trainer)?;
+        let config = self.training.config;
+        let (progress, best) = checkpoint.restore(&start, config, &mut self.trainer)?;
         self.progress = progress;
         self.best = best;
         Ok(())

@@ -29,10 +29,10 @@ pub(super) fn run(context: &Context) -> Outcome {
             format!("{} ({} available)", gib(total), gib(free))
         }),
     ]);
-    let auto = devices.iter().position(|device| device.is_card);
-    let auto = auto.unwrap_or(devices.len() - 1);
+    let auto = slate_model::DeviceSpec::Auto.find().ok();
     for (place, device) in devices.iter().enumerate() {
-        let mark = if place == auto { " (auto)" } else { "" };
+        let taken = auto.as_ref().is_some_and(|auto| auto.name == device.name);
+        let mark = if taken { " (auto)" } else { "" };
         let what = if place == 0 { "devices" } else { "" };
         let here = format!("{} is {}{mark}", device.name, device.label);
         table.row([what.to_owned(), here]);

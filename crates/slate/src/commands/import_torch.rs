@@ -7,7 +7,7 @@ use slate_model::DeviceSpec;
 use super::Context;
 use crate::artefacts::Staged;
 use crate::cli::ImportTorchArgs;
-use crate::console::Outcome;
+use crate::console::{Outcome, Refusal};
 use crate::pipeline::training::{self, Setting};
 
 pub(super) fn run(context: &Context, args: &ImportTorchArgs) -> Result<Outcome> {
@@ -23,9 +23,22 @@ pub(super) fn run(context: &Context, args: &ImportTorchArgs) -> Result<Outcome> 
         progress: &bar,
         keep: None,
     };
+    // Replacing the output must not remove what it is made of.
+    if let (Ok(weights), Ok(out)) = (args.weights.canonicalize(), args.out.canonicalize())
+        && weights.starts_with(&out)
+    {
+        let told = format!("`{}` lies in the output", args.weights.display());
+        return Err(Refusal::new(told).hint("choose another --out").into());
+    }
     let staged = Staged::folder(&args.out, context.force)?;
     let report = training::import(options, &setting, &args.weights, staged.path())?;
     staged.commit()?;
+    if !report.unread.is_empty() {
+        let unread = report.unread.join(", ");
+        context
+            .console
+            .say(&format!("left unread, as the configuration says: {unread}"));
+    }
     let text = format!(
         "{} {:.4} on the validation split; {} parameters\nthe run is in {}\n",
         report.metric,

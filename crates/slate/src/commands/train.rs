@@ -30,18 +30,31 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     // With --force over a finished run, its checkpoints are those of the run to replace it.
     let replacing = context.force && unfinished.has_checkpoints()?;
     if args.resume && !replacing && training::is_done(options, &setting, &args.out)? {
-        remove(&unfinished, context);
+        if training::is_left_of(options, &setting, &unfinished)? {
+            remove(&unfinished, context);
+        } else {
+            let told =
+                "checkpoints of another training of this output are kept: go on with its own";
+            context
+                .console
+                .warn(&format!("{told} command, --resume and --force"));
+        }
         let text = format!(
             "the run in {} is finished: nothing to do\n",
             args.out.display()
         );
         let run = manifest::read_json(&args.out.join("manifest.json"))?;
-        return Ok(Outcome::done(json!({ "out": args.out, "run": run }), text));
+        let diverged = !run["diverged"].is_null();
+        let mut outcome = Outcome::done(json!({ "out": args.out, "run": run }), text);
+        if diverged {
+            outcome.status = ExitStatus::CheckFailed;
+        }
+        return Ok(outcome);
     }
-    let staged = Staged::folder(&args.out, context.force)?;
     if !args.resume && !context.force {
         unfinished.refuse_earlier()?;
     }
+    let staged = Staged::folder(&args.out, context.force)?;
     setting.keep = Some(Keep {
         unfinished: &unfinished,
         resume: args.resume,
@@ -52,7 +65,7 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         stop: end_when_asked(),
     });
     let trained = training::train(options, &setting, staged.path());
-    if trained.is_err() && !unfinished.has_checkpoints()? {
+    if trained.is_err() && !unfinished.has_checkpoints().unwrap_or(true) {
         remove(&unfinished, context);
     }
     let report = trained?;

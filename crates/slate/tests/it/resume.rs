@@ -121,6 +121,19 @@ fn an_interrupt_saves_a_checkpoint_and_says_how_to_go_on() {
     let other = format!("{first} --resume --set train.learning_rate=0.5");
     slate(folder, &other).refused(&["train.learning_rate 0.002, expected 0.5", "--force"]);
 
+    // Counters that no training has.
+    let state = folder.join(".run.training/checkpoints");
+    let state = state
+        .join(checkpoints(folder, "run").last().unwrap())
+        .join("state.json");
+    let sound = fs::read_to_string(&state).unwrap();
+    let mut broken: serde_json::Value = serde_json::from_str(&sound).unwrap();
+    broken["progress"]["epoch"] = 99.into();
+    fs::write(&state, broken.to_string()).unwrap();
+    slate(folder, &format!("{first} --resume"))
+        .refused(&["`epoch` 99, expected a number from 1 to 12"]);
+    fs::write(&state, sound).unwrap();
+
     // The newest is cut short: it is refused by name, and the one before is offered.
     let names = checkpoints(folder, "run");
     let [before, newest] = names.as_slice() else {
@@ -157,6 +170,15 @@ fn a_training_that_replaces_a_run_is_resumed_like_any_other() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(file(folder, "run/model.safetensors") == first);
+    // The command of the run in place has nothing to do, and leaves what another one began.
+    let first_again = slate(folder, &format!("{command} --resume")).done();
+    assert!(first_again.stdout.contains("nothing to do"));
+    assert!(
+        first_again.stderr.contains("are kept"),
+        "{}",
+        first_again.stderr
+    );
+    slate(folder, &command).refused(&["was not finished", "--resume", "--force"]);
     slate(folder, &format!("{other} --resume")).done();
     assert!(!folder.join(".run.training").exists());
     let second = file(folder, "run/model.safetensors");

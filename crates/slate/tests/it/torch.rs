@@ -25,6 +25,9 @@ fn weights_under_other_names_are_refused_and_nothing_is_written() {
     let absent = format!("{import} --weights nowhere.safetensors --out adopted");
     slate(folder, &absent).refused(&["cannot read `nowhere.safetensors`"]);
     assert!(!folder.join("adopted").exists());
+    let itself = format!("{import} --weights run/model.safetensors --out run --force");
+    slate(folder, &itself).refused(&["lies in the output"]);
+    assert!(folder.join("run/model.safetensors").exists());
 }
 
 /// Numbers of an `.npy` file of `f32`: what follows its header of whole 64 bytes.
@@ -92,5 +95,7 @@ fn a_run_scores_the_same_in_pytorch_and_comes_back_to_the_byte() {
     slate(folder, &import).done();
     let weights = |run: &str| fs::read(folder.join(run).join("model.safetensors")).unwrap();
     assert!(weights("run") == weights("back"));
+    let resume = format!("{} --resume --out back", line("train"));
+    slate(folder, &resume).refused(&["already exists"]);
     slate(folder, "report back --out report.html").done();
 }

@@ -236,9 +236,20 @@ pub(crate) fn is_done(options: &TrainOptions, setting: &Setting<'_>, out: &Path)
     let manifest = manifest::read_json(&out.join("manifest.json"))?;
     let data = manifest::sha256(&setting.data.join("manifest.json"))?;
     Ok(manifest["kind"] == "run"
+        && manifest["imported"].is_null()
         && manifest["config"] == json!({ "train": options })
         && manifest["seed"] == json!(setting.seed)
         && manifest["data"]["manifest_sha256"] == json!(data))
+}
+
+/// Whether what is in the folder of an unfinished training, if anything, is of this very training.
+pub(crate) fn is_left_of(
+    options: &TrainOptions,
+    setting: &Setting<'_>,
+    unfinished: &Unfinished,
+) -> Result<bool> {
+    let own = unfinished.last(&identity(options, setting)?);
+    Ok(!unfinished.has_checkpoints()? || own.is_ok())
 }
 
 /// What a checkpoint has to agree with to be gone on from, key by key.

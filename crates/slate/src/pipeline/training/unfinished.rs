@@ -46,6 +46,8 @@ impl Unfinished {
         Ok(!self.list()?.is_empty())
     }
 
+    /// For a training that begins anew and may not remove anything.
+    ///
     /// # Errors
     /// Checkpoints of an earlier training.
     pub(crate) fn refuse_earlier(&self) -> Result<()> {
@@ -55,7 +57,10 @@ impl Unfinished {
                 "an earlier training was not finished; its last checkpoint is `{}`",
                 last.display()
             ))
-            .hint("pass --resume to go on from it, or --force to begin anew")
+            .hint(
+                "pass --resume to go on from it (with --force where a run is in the way), or --force \
+                 alone to begin anew",
+            )
             .into()),
         }
     }
