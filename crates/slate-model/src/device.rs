@@ -53,12 +53,7 @@ impl DeviceSpec {
             cards::gpu().into_iter().partition(|device| device.is_card);
         found.extend(cards);
         found.extend(software);
-        found.push(FoundDevice {
-            name: Self::Cpu,
-            label: "the processor".to_owned(),
-            is_card: false,
-            device: Device::flex(),
-        });
+        found.push(FoundDevice::processor());
         found
     }
 
@@ -67,6 +62,10 @@ impl DeviceSpec {
     /// # Errors
     /// [`ModelError::Device`] where there is none, with those that there are.
     pub fn find(self) -> Result<FoundDevice, ModelError> {
+        if self == Self::Cpu {
+            // Without asking any driver.
+            return Ok(FoundDevice::processor());
+        }
         let found = Self::found();
         let names: Vec<String> = found.iter().map(|device| device.name.to_string()).collect();
         let wanted = found.into_iter().find(|device| match self {
@@ -78,10 +77,17 @@ impl DeviceSpec {
 
     /// As [`find`](Self::find), for tensors.
     pub(crate) fn open(self) -> Result<Device, ModelError> {
-        match self {
-            // Without asking any driver.
-            Self::Cpu => Ok(Device::flex()),
-            other => Ok(other.find()?.device),
+        Ok(self.find()?.device)
+    }
+}
+
+impl FoundDevice {
+    fn processor() -> Self {
+        Self {
+            name: DeviceSpec::Cpu,
+            label: "the processor".to_owned(),
+            is_card: false,
+            device: Device::flex(),
         }
     }
 }

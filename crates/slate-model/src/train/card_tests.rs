@@ -11,12 +11,7 @@ use crate::{NetworkKind, TrainOptions};
 
 /// SGD, because `AdamW` makes whole steps of gradients that are zero but for rounding.
 fn options(kind: NetworkKind) -> TrainOptions {
-    let kind = match kind {
-        NetworkKind::Linear => "linear",
-        NetworkKind::Mlp => "mlp",
-        NetworkKind::Transformer => "transformer",
-        NetworkKind::Gru => "gru",
-    };
+    let kind = kind.name();
     let activation = if kind == "gru" {
         ""
     } else {

@@ -119,7 +119,7 @@ fn kept_records(
     let mut kept = Vec::with_capacity(old.len());
     let mut rest = old;
     while let Some((event, after)) = split_record(rest) {
-        if tag_of(event).is_none_or(|tag| keep(tag, step_of(event))) {
+        if tag_and_step(event).is_none_or(|(tag, step)| keep(tag, step)) {
             kept.extend(&rest[..rest.len() - after.len()]);
         }
         rest = after;
@@ -156,30 +156,24 @@ fn event_at(wall_time: f64) -> Vec<u8> {
     [&[WALL_TIME][..], &wall_time.to_le_bytes()].concat()
 }
 
-/// The step of an event whose fields stand in the order of their numbers, as all writers have it.
-fn step_of(event: &[u8]) -> u64 {
-    let Some([STEP, varint @ ..]) = event.get(WALL_TIME_FIELD..) else {
-        return 0;
-    };
-    let more = varint.iter().take_while(|byte| **byte >= 0x80).count();
-    let groups = varint.iter().take(more + 1).rev();
-    groups.fold(0, |step, byte| (step << 7) | u64::from(byte & 0x7f))
+/// The tag and step of an event that [`EventFile::scalar`] wrote; none for the version.
+fn tag_and_step(event: &[u8]) -> Option<(&str, u64)> {
+    let number = |bytes, key| split_varint(<[u8]>::strip_prefix(bytes, &[key])?);
+    let (step, rest) = number(event.get(WALL_TIME_FIELD..)?, STEP)?;
+    let (_, rest) = number(rest, SUMMARY)?;
+    let (_, rest) = number(rest, VALUE)?;
+    let (length, rest) = number(rest, TAG)?;
+    let tag = rest.get(..usize::try_from(length).ok()?)?;
+    Some((std::str::from_utf8(tag).ok()?, step))
 }
 
-/// The tag of an event that [`EventFile::scalar`] wrote; none for the version.
-fn tag_of(event: &[u8]) -> Option<&str> {
-    /// What follows a key, and a varint where there is one behind it.
-    fn behind(bytes: &[u8], key: u8) -> Option<&[u8]> {
-        let rest = bytes.strip_prefix(&[key])?;
-        let more = rest.iter().take_while(|byte| **byte >= 0x80).count();
-        rest.get(more + 1..)
-    }
-    let fields = behind(event.get(WALL_TIME_FIELD..)?, STEP)?;
-    let tagged = behind(behind(fields, SUMMARY)?, VALUE)?;
-    let [TAG, length, text @ ..] = tagged else {
-        return None;
-    };
-    std::str::from_utf8(text.get(..usize::from(*length))?).ok()
+/// A [`varint`] and what follows it.
+fn split_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let more = bytes.iter().take_while(|byte| **byte >= 0x80).count();
+    let (groups, rest) = bytes.split_at_checked(more + 1)?;
+    let groups = groups.iter().rev();
+    let value = groups.fold(0, |value, byte| (value << 7) | u64::from(byte & 0x7f));
+    Some((value, rest))
 }
 
 /// A number in groups of seven bits, lowest first, with the top bit set in all but the last.

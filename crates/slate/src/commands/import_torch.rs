@@ -5,6 +5,7 @@ use serde_json::json;
 use slate_model::DeviceSpec;
 
 use super::Context;
+use super::train::say_unread;
 use crate::artefacts::Staged;
 use crate::cli::ImportTorchArgs;
 use crate::console::{Outcome, Refusal};
@@ -33,16 +34,11 @@ pub(super) fn run(context: &Context, args: &ImportTorchArgs) -> Result<Outcome> 
     let staged = Staged::folder(&args.out, context.force)?;
     let report = training::import(options, &setting, &args.weights, staged.path())?;
     staged.commit()?;
-    if !report.unread.is_empty() {
-        let unread = report.unread.join(", ");
-        context
-            .console
-            .say(&format!("left unread, as the configuration says: {unread}"));
-    }
+    say_unread(context, &report.unread);
     let text = format!(
         "{} {:.4} on the validation split; {} parameters\nthe run is in {}\n",
+        report.metric_name,
         report.metric,
-        report.best_metric,
         report.parameters,
         args.out.display()
     );

@@ -75,12 +75,7 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         let told = "the log of the training is not whole, the run is";
         context.console.warn(&format!("{told}: {failure}"));
     }
-    if !report.unread.is_empty() {
-        context.console.say(&format!(
-            "left unread, as the configuration says: {}",
-            report.unread.join(", ")
-        ));
-    }
+    say_unread(context, &report.unread);
     let text = format!(
         "best {} {:.4} at epoch {}; {} parameters; {:.0} lists/s\nthe run is in {}\n",
         report.metric,
@@ -105,5 +100,15 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
 fn remove(unfinished: &Unfinished, context: &Context) {
     if let Err(error) = unfinished.remove() {
         context.console.warn(&format!("{error:#}"));
+    }
+}
+
+/// Names the inputs that no network will look at.
+pub(super) fn say_unread(context: &Context, unread: &[String]) {
+    if !unread.is_empty() {
+        let unread = unread.join(", ");
+        context
+            .console
+            .say(&format!("left unread, as the configuration says: {unread}"));
     }
 }

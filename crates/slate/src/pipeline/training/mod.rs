@@ -197,23 +197,27 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
             None => error,
         })?;
 
-    trained.ranker.save(out)?;
     if let Some(keep) = &setting.keep {
         for name in [METRICS_FILE, tensorboard::FILE_NAME] {
             std::fs::copy(keep.unfinished.folder().join(name), out.join(name))
                 .with_context(|| format!("cannot copy {name} into the run"))?;
         }
     }
-    std::fs::copy(
-        setting.data.join("feature_map.json"),
-        out.join("feature_map.json"),
-    )
-    .context("cannot copy the dataset's feature_map.json into the run")?;
-    let mut manifest = run_manifest(options, setting, &dataset, &trained, &metric, out)?;
-    if let Some(diverged) = &diverged {
-        manifest["diverged"] = json!(diverged);
-    }
-    manifest::write_json(&out.join("manifest.json"), &manifest)?;
+    let best = Best {
+        epoch: trained.best_epoch,
+        metric: &metric,
+        value: trained.best_metric,
+    };
+    let note = diverged.as_ref().map(|why| ("diverged", json!(why)));
+    let manifest = write_run(
+        options,
+        setting,
+        &dataset,
+        &trained.ranker,
+        &best,
+        note,
+        out,
+    )?;
     rates.sort_by(f64::total_cmp);
     Ok(Report {
         best_epoch: trained.best_epoch,
@@ -388,14 +392,31 @@ fn validate(
     })
 }
 
-fn run_manifest(
+/// What a run's weights came to on the validation split.
+#[derive(serde::Serialize)]
+struct Best<'a> {
+    /// 0 where no epoch was trained here.
+    epoch: u32,
+    metric: &'a str,
+    value: f64,
+}
+
+/// Writes a run into `out`, where its log is already; the manifest, with one more entry if given.
+fn write_run(
     options: &TrainOptions,
     setting: &Setting<'_>,
     dataset: &Dataset,
-    trained: &Trained,
-    metric: &str,
+    ranker: &Ranker,
+    best: &Best<'_>,
+    note: Option<(&str, Value)>,
     out: &Path,
 ) -> Result<Value> {
+    ranker.save(out)?;
+    std::fs::copy(
+        setting.data.join("feature_map.json"),
+        out.join("feature_map.json"),
+    )
+    .context("cannot copy the dataset's feature_map.json into the run")?;
     let data_hash = manifest::sha256(&setting.data.join("manifest.json"))?;
     let mut files = serde_json::Map::new();
     for name in [
@@ -409,7 +430,7 @@ fn run_manifest(
             json!({ "sha256": manifest::sha256(&out.join(name))? }),
         );
     }
-    Ok(json!({
+    let mut manifest = json!({
         "format": manifest::FORMAT,
         "kind": "run",
         "command": setting.command,
@@ -422,8 +443,13 @@ fn run_manifest(
             "feature_map_sha256": dataset.manifest().feature_map_sha256,
         },
         "parent_run": Value::Null,
-        "best": { "epoch": trained.best_epoch, "metric": metric, "value": trained.best_metric },
-        "parameters": trained.ranker.parameters(),
+        "best": best,
+        "parameters": ranker.parameters(),
         "files": files,
-    }))
+    });
+    if let Some((key, value)) = note {
+        manifest[key] = value;
+    }
+    manifest::write_json(&out.join("manifest.json"), &manifest)?;
+    Ok(manifest)
 }
