@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The crates of the middle row. They meet in `slate`, never in each other.
-const MIDDLE: [&str; 8] = [
+const MIDDLE: [&str; 9] = [
     "slate-allocate",
     "slate-calibrate",
     "slate-embed",
@@ -19,10 +19,11 @@ const MIDDLE: [&str; 8] = [
     "slate-logs",
     "slate-model",
     "slate-sim",
+    "slate-trees",
 ];
 
 /// Dependencies that one crate alone may name.
-const ONLY: [(&str, &str); 18] = [
+const ONLY: [(&str, &str); 19] = [
     ("anyhow", "slate"),
     ("ballista", "slate-logs"),
     ("ballista-scheduler", "slate-logs"),
@@ -33,6 +34,7 @@ const ONLY: [(&str, &str); 18] = [
     ("datafusion", "slate-logs"),
     ("gemm", "slate-model"),
     ("good_lp", "slate-allocate"),
+    ("hessboost", "slate-trees"),
     ("indicatif", "slate"),
     ("linfa", "slate-calibrate"),
     ("mimalloc", "slate"),

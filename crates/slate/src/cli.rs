@@ -71,7 +71,7 @@ pub(crate) enum Command {
     Label(LabelArgs),
     /// Follow one page through the job: events, labels and features, each with its reason
     Trace(TraceArgs),
-    /// Train a page ranker on a dataset
+    /// Train a page ranker on a dataset: a network, or gradient-boosted trees
     Train(TrainArgs),
     /// Make a run of a network that was trained in PyTorch
     ImportTorch(ImportTorchArgs),
@@ -304,11 +304,13 @@ pub(crate) struct TraceArgs {
     after_help = "Examples:\n  slate train --config configs/demo.toml --data dataset --out run\n  \
     slate train -c my.toml --data dataset --out run --set train.epochs=3 --set train.network.kind=mlp\n  \
     slate train -c my.toml --data dataset --out run --resume\n  \
+    slate train -c my.toml --data dataset --out trees --ranker trees\n  \
     tensorboard --logdir .run.training\n\n\
     While it trains, checkpoints, metrics.jsonl and TensorBoard events are in the hidden folder\n\
     .RUN.training beside RUN. Ctrl-C saves a checkpoint; with --resume training goes on from the last\n\
     one and ends with the same weights as if it had never stopped. Beside --resume, --force means no\n\
-    more than that a run in the way is replaced in the end."
+    more than that a run in the way is replaced in the end. Trees ([trees]) grow on the processor and\n\
+    have no checkpoints: after a kill the same command grows the same trees from the beginning."
 )]
 pub(crate) struct TrainArgs {
     /// Folder of the dataset
@@ -317,6 +319,9 @@ pub(crate) struct TrainArgs {
     /// Folder for the run
     #[arg(long, value_name = "RUN")]
     pub(crate) out: PathBuf,
+    /// What to train [default: network where the configuration has [train], or else trees]
+    #[arg(long, value_name = "RANKER", value_enum)]
+    pub(crate) ranker: Option<RankerKind>,
     /// Go on from the last checkpoint of this training; begin where there is none, and do nothing
     /// where it is done
     #[arg(long)]
@@ -324,12 +329,21 @@ pub(crate) struct TrainArgs {
     /// Optimiser steps between checkpoints [default: as often as 2 % of the running time allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) checkpoint_steps: Option<u64>,
-    /// Checkpoints to keep
-    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) keep: u32,
+    /// Checkpoints to keep [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) keep: Option<u32>,
     /// Where to compute: auto, cpu, gpu:N, vulkan:N, metal or cuda:N; `slate doctor` lists those here
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
+}
+
+/// What `slate train` trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RankerKind {
+    /// A network, as [train] says
+    Network,
+    /// Gradient-boosted trees, as [trees] says
+    Trees,
 }
 
 #[derive(Debug, Args)]

@@ -51,9 +51,18 @@ pub fn run_with(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>
         Ok(status) => status,
         Err(error) => {
             console::print_failure(&error);
-            match error.downcast_ref() {
-                Some(slate_model::ModelError::Interrupted { .. }) => ExitStatus::Interrupted,
-                _ => ExitStatus::BadInput,
+            let network = matches!(
+                error.downcast_ref(),
+                Some(slate_model::ModelError::Interrupted { .. })
+            );
+            let trees = matches!(
+                error.downcast_ref(),
+                Some(slate_trees::TreesError::Interrupted { .. })
+            );
+            if network || trees {
+                ExitStatus::Interrupted
+            } else {
+                ExitStatus::BadInput
             }
         }
     }

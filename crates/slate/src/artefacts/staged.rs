@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::interrupted;
+use super::{OutputLock, interrupted};
 use crate::console::Refusal;
 
 /// Files one of which every folder written by a command holds. Only such folders are replaced.
@@ -28,13 +28,16 @@ pub(crate) struct Staged {
     partial: PathBuf,
     replace: bool,
     committed: bool,
+    /// Dropped last, after all that is written.
+    _lock: OutputLock,
 }
 
 impl Staged {
     /// Prepares an output folder.
     ///
     /// # Errors
-    /// An output that exists without `force`, and a parent that cannot be written.
+    /// An output that exists without `force`, one that another process is writing, and a parent that
+    /// cannot be written.
     pub(crate) fn folder(target: &Path, force: bool) -> Result<Self> {
         let staged = Self::prepare(target, force)?;
         fs::create_dir(&staged.partial)
@@ -60,6 +63,7 @@ impl Staged {
         };
         fs::create_dir_all(parent)
             .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
+        let lock = OutputLock::take(target)?;
         let partial = parent.join(format!(".{}.partial", name.to_string_lossy()));
         // A kill between the two renames of a replacement leaves the old output set aside.
         let aside = partial.with_extension("replaced");
@@ -92,6 +96,7 @@ impl Staged {
             partial,
             replace: force,
             committed: false,
+            _lock: lock,
         })
     }
 

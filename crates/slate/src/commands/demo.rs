@@ -9,7 +9,7 @@ use slate_calibrate::Method;
 use slate_eval::Metric;
 use slate_features::Dataset;
 use slate_logs::EngineOptions;
-use slate_model::{DeviceSpec, NetworkKind};
+use slate_model::{DeviceSpec, NetworkKind, NetworkOptions, TrainOptions};
 use slate_types::Split;
 
 use super::score::write_scores;
@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, args: &DemoArgs) -> Result<Outcome> {
     let out = staged.path();
     simulate(context, &out.join("logs"))?;
     features(context, &out.join("logs"), &out.join("dataset"))?;
-    train(context, &out.join("dataset"), &out.join("run"))?;
+    train(context, &out.join("dataset"), out)?;
 
     let dataset = Dataset::open(&out.join("dataset"))?;
     let tables = score(context, &dataset, out)?;
@@ -140,22 +140,62 @@ fn features(context: &Context, logs: &Path, dataset: &Path) -> Result<()> {
     staged.commit()
 }
 
-fn train(context: &Context, dataset: &Path, run: &Path) -> Result<()> {
-    let options = context
-        .config
-        .need(context.config.file.train.as_ref(), "train")?;
-    let staged = Staged::folder(run, false)?;
+/// Baselines that are trained, by the name of their order, with the folder of their run.
+const TRAINED: [(&str, &str); 2] = [("linear", "run-linear"), ("trees", "run-trees")];
+
+/// Folder of the run that all is about.
+const RUN: &str = "run";
+
+/// Purchase rate of the item so far, the usual order without a model.
+const HEURISTIC: &str = "item_purchase_rate_30d";
+
+/// Trains into an empty folder.
+type Train<'a> = dyn Fn(&Setting<'_>, &Path) -> Result<()> + 'a;
+
+/// Trains the ranker, and the baselines it is measured against.
+fn train(context: &Context, dataset: &Path, out: &Path) -> Result<()> {
+    let config = &context.config;
+    let options = config.need(config.file.train.as_ref(), "train")?;
     let bar = context.console.bar();
-    let setting = Setting {
-        data: dataset,
-        device: DeviceSpec::Auto.find()?.name,
-        seed: context.seed,
-        command: &command_of(context, "train --data dataset --out run"),
-        progress: &bar,
-        keep: None,
+    let device = DeviceSpec::Auto.find()?.name;
+    let linear = TrainOptions {
+        network: NetworkOptions {
+            kind: NetworkKind::Linear,
+            ..NetworkOptions::default()
+        },
+        ..options.clone()
     };
-    training::train(options, &setting, staged.path())?;
-    staged.commit()
+    let trees = config.file.trees.clone().unwrap_or_default();
+    let run = |name: &str, flags: &str, train: &Train<'_>| {
+        let staged = Staged::folder(&out.join(name), false)?;
+        let setting = Setting {
+            data: dataset,
+            device,
+            seed: context.seed,
+            command: &command_of(
+                context,
+                &format!("train --data dataset --out {name} {flags}"),
+            ),
+            progress: &bar,
+            events: false,
+            stop: None,
+            keep: None,
+        };
+        train(&setting, staged.path())?;
+        staged.commit()
+    };
+    run(RUN, "", &|setting, out| {
+        training::train(options, setting, out).map(drop)
+    })?;
+    let [(_, linear_run), (_, trees_run)] = TRAINED;
+    run(
+        linear_run,
+        "--set train.network={kind=\"linear\"}",
+        &|setting, out| training::train(&linear, setting, out).map(drop),
+    )?;
+    run(trees_run, "--ranker trees", &|setting, out| {
+        training::grow(&trees, setting, out).map(drop)
+    })
 }
 
 /// Score tables of the demo.
@@ -176,30 +216,44 @@ impl Tables {
 }
 
 fn score(context: &Context, dataset: &Dataset, out: &Path) -> Result<Tables> {
-    let run = out.join("run");
     let folder = out.join("scores");
     let model = model_name(context);
     let bar = context.console.bar();
-    let calibrate = scoring::by_run(&run, dataset, Split::Calibrate, DeviceSpec::Auto, &bar)?;
+    let by_run =
+        |run: &str, split| scoring::by_run(&out.join(run), dataset, split, DeviceSpec::Auto, &bar);
+    let calibrate = by_run(RUN, Split::Calibrate)?;
     write_scores(
         &calibrate,
         &folder.join(format!("{model}.calibrate.parquet")),
         false,
     )?;
-    let mut test = Vec::new();
-    for name in ["logged", "random", model, "oracle"] {
-        let table = match name {
-            _ if name == model => {
-                scoring::by_run(&run, dataset, Split::Test, DeviceSpec::Auto, &bar)?
-            }
-            "oracle" => {
-                let baseline = Baseline::Oracle(out.join("logs/truth.parquet"));
-                scoring::by_baseline(&baseline, dataset, Split::Test)?
-            }
-            other => scoring::by_baseline(&Baseline::parse(other)?, dataset, Split::Test)?,
-        };
-        write_scores(&table, &folder.join(format!("{name}.test.parquet")), false)?;
-        test.push((name, table));
+    let by_baseline = |name: &str| -> Result<ScoreTable> {
+        scoring::by_baseline(&Baseline::parse(name)?, dataset, Split::Test)
+    };
+    let mut test = vec![
+        ("logged", by_baseline("logged")?),
+        ("random", by_baseline("random")?),
+    ];
+    // Another configuration may have no such input.
+    if dataset
+        .manifest()
+        .dense
+        .iter()
+        .any(|name| name == HEURISTIC)
+    {
+        test.push(("popular", by_baseline(&format!("feature:{HEURISTIC}"))?));
+    }
+    for (name, run) in TRAINED.into_iter().filter(|(name, _)| *name != model) {
+        test.push((name, by_run(run, Split::Test)?));
+    }
+    test.push((model, by_run(RUN, Split::Test)?));
+    let oracle = Baseline::Oracle(out.join("logs/truth.parquet"));
+    test.push((
+        "oracle",
+        scoring::by_baseline(&oracle, dataset, Split::Test)?,
+    ));
+    for (name, table) in &test {
+        write_scores(table, &folder.join(format!("{name}.test.parquet")), false)?;
     }
     Ok(Tables {
         model,

@@ -22,6 +22,8 @@ pub(super) fn run(context: &Context, args: &ImportTorchArgs) -> Result<Outcome> 
         seed: context.seed,
         command: &context.command,
         progress: &bar,
+        events: false,
+        stop: None,
         keep: None,
     };
     // Replacing the output must not remove what it is made of.

@@ -1,19 +1,106 @@
 //! `slate train`: a dataset to a run.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde_json::json;
 use slate_model::{DeviceSpec, Every};
 
 use super::Context;
-use crate::artefacts::{Staged, end_when_asked, manifest};
-use crate::cli::TrainArgs;
-use crate::console::{ExitStatus, Outcome};
+use crate::artefacts::{OutputLock, Staged, end_when_asked, manifest};
+use crate::cli::{RankerKind, TrainArgs};
+use crate::console::{ExitStatus, Outcome, Refusal};
 use crate::pipeline::training::{self, Keep, Setting, Unfinished};
 
 /// Most of the running time that checkpoints may take.
 const CHECKPOINT_SHARE: f64 = 0.02;
 
+/// Checkpoints kept where nothing is said.
+const KEEP: u32 = 2;
+
 pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
+    match ranker(context, args) {
+        RankerKind::Network => network(context, args),
+        RankerKind::Trees => trees(context, args),
+    }
+}
+
+/// What to train: what was asked for, or else a network where the configuration has one.
+fn ranker(context: &Context, args: &TrainArgs) -> RankerKind {
+    let file = &context.config.file;
+    match (args.ranker, &file.train, &file.trees) {
+        (Some(asked), ..) => asked,
+        (None, None, Some(_)) => RankerKind::Trees,
+        (None, ..) => RankerKind::Network,
+    }
+}
+
+/// Gradient-boosted trees.
+fn trees(context: &Context, args: &TrainArgs) -> Result<Outcome> {
+    let config = &context.config;
+    let options = config.need(config.file.trees.as_ref(), "trees")?;
+    let device = args.device.parse::<DeviceSpec>()?;
+    if !matches!(device, DeviceSpec::Auto | DeviceSpec::Cpu) {
+        let told = format!("--device is {device}, but trees grow on the processor");
+        return Err(Refusal::new(told).hint("leave --device out").into());
+    }
+    for (flag, given) in [
+        ("--checkpoint-steps", args.checkpoint_steps.is_some()),
+        ("--keep", args.keep.is_some()),
+    ] {
+        if given {
+            let told = format!("{flag} is set, but trees have no checkpoints");
+            let hint = format!("leave {flag} out: the same command grows the same trees");
+            return Err(Refusal::new(told).hint(hint).into());
+        }
+    }
+    let bar = context.console.bar();
+    let setting = Setting {
+        data: &args.data,
+        device: DeviceSpec::Cpu,
+        seed: context.seed,
+        command: &context.command,
+        progress: &bar,
+        events: true,
+        stop: Some(end_when_asked()),
+        keep: None,
+    };
+    if args.resume && !context.force && training::is_grown(options, &setting, &args.out)? {
+        return finished(&args.out);
+    }
+    let staged = Staged::folder(&args.out, context.force)?;
+    let report = training::grow(options, &setting, staged.path())?;
+    staged.commit()?;
+    if !report.unread.is_empty() {
+        let unread = report.unread.join(", ");
+        let told = format!("left unread, as trees have no use for them: {unread}");
+        context.console.say(&told);
+    }
+    let text = format!(
+        "best {} {:.4} with {} trees, {} leaves\nthe run is in {}\n",
+        report.metric,
+        report.best_metric,
+        report.best_trees,
+        report.leaves,
+        args.out.display()
+    );
+    let json = json!({ "out": args.out, "run": report.json });
+    Ok(Outcome::done(json, text))
+}
+
+/// The outcome of a command whose run is there already.
+fn finished(out: &Path) -> Result<Outcome> {
+    let text = format!("the run in {} is finished: nothing to do\n", out.display());
+    let run = manifest::read_json(&out.join("manifest.json"))?;
+    let diverged = !run["diverged"].is_null();
+    let mut outcome = Outcome::done(json!({ "out": out, "run": run }), text);
+    if diverged {
+        outcome.status = ExitStatus::CheckFailed;
+    }
+    Ok(outcome)
+}
+
+fn network(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let options = context
         .config
         .need(context.config.file.train.as_ref(), "train")?;
@@ -24,6 +111,8 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         seed: context.seed,
         command: &context.command,
         progress: &bar,
+        events: true,
+        stop: None,
         keep: None,
     };
     let unfinished = Unfinished::beside(&args.out)?;
@@ -31,6 +120,7 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let replacing = context.force && unfinished.has_checkpoints()?;
     if args.resume && !replacing && training::is_done(options, &setting, &args.out)? {
         if training::is_left_of(options, &setting, &unfinished)? {
+            let _lock = OutputLock::take(&args.out)?;
             remove(&unfinished, context);
         } else {
             let told =
@@ -39,30 +129,20 @@ pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
                 .console
                 .warn(&format!("{told} command, --resume and --force"));
         }
-        let text = format!(
-            "the run in {} is finished: nothing to do\n",
-            args.out.display()
-        );
-        let run = manifest::read_json(&args.out.join("manifest.json"))?;
-        let diverged = !run["diverged"].is_null();
-        let mut outcome = Outcome::done(json!({ "out": args.out, "run": run }), text);
-        if diverged {
-            outcome.status = ExitStatus::CheckFailed;
-        }
-        return Ok(outcome);
+        return finished(&args.out);
     }
     if !args.resume && !context.force {
         unfinished.refuse_earlier()?;
     }
     let staged = Staged::folder(&args.out, context.force)?;
+    setting.stop = Some(end_when_asked());
     setting.keep = Some(Keep {
         unfinished: &unfinished,
         resume: args.resume,
         every: args
             .checkpoint_steps
             .map_or(Every::Share(CHECKPOINT_SHARE), Every::Steps),
-        checkpoints: args.keep as usize,
-        stop: end_when_asked(),
+        checkpoints: args.keep.unwrap_or(KEEP) as usize,
     });
     let trained = training::train(options, &setting, staged.path());
     if trained.is_err() && !unfinished.has_checkpoints().unwrap_or(true) {

@@ -145,6 +145,9 @@ fn configuration(path: &Path) -> Result<Vec<String>> {
     if let Some(section) = file.train {
         note("train", section.check().map(|_| ()).map_err(Into::into));
     }
+    if let Some(section) = file.trees {
+        note("trees", section.check().map(|_| ()).map_err(Into::into));
+    }
     for name in &file.calibrate.methods {
         note(
             "calibrate",
@@ -218,7 +221,7 @@ fn run_folder(path: &Path) -> Result<Vec<String>> {
             Err(error) => problems.push(chain(&error)),
         }
     }
-    slate_model::Ranker::load(path, slate_model::DeviceSpec::Cpu)?;
+    crate::pipeline::scoring::load(path, slate_model::DeviceSpec::Cpu)?;
     Ok(problems)
 }
 

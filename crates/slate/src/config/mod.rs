@@ -41,9 +41,12 @@ pub(crate) struct ConfigFile {
     /// `slate features`: training, validation, calibration and test windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) split: Option<slate_features::SplitSpec>,
-    /// `slate train`.
+    /// `slate train` of a network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) train: Option<slate_model::TrainOptions>,
+    /// `slate train` of gradient-boosted trees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trees: Option<slate_trees::TreesOptions>,
     /// `slate calibrate`.
     #[serde(default)]
     pub(crate) calibrate: CalibrateSection,

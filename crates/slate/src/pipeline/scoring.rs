@@ -5,10 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use slate_features::{BatchOptions, Dataset, SplitData, batches};
-use slate_model::{DeviceSpec, Ranker};
-use slate_types::{FeatureShape, Progress, Split};
+use slate_model::{DeviceSpec, MODEL_FILE, Ranker, WEIGHTS_FILE};
+use slate_trees::{TREES_FILE, TreeRanker};
+use slate_types::{Batch, FeatureShape, Progress, Split};
 
 use super::truth::Truth;
+use crate::artefacts::manifest;
 use crate::artefacts::scores::ScoreTable;
 use crate::console::Refusal;
 
@@ -17,10 +19,64 @@ const LISTS_PER_BATCH: usize = 256;
 
 /// Scores of a split, in row order.
 pub(crate) struct Scored {
-    /// The head the ranker was told to rank by.
+    /// What ranks: the head a network was told to rank by.
     pub(crate) score: Vec<f64>,
-    /// Log-odds of a click, from the click head.
-    pub(crate) click: Vec<f64>,
+    /// From the click head, where there is one.
+    pub(crate) click: Option<Vec<f64>>,
+}
+
+/// A ranker that scores batches.
+pub(crate) trait Scores {
+    /// Appends the scores of a batch's slots, padding left out.
+    ///
+    /// # Errors
+    /// A batch of other features.
+    fn score_batch(&self, batch: &Batch, scored: &mut Scored) -> Result<()>;
+
+    /// Nothing yet, with room.
+    fn begin(&self, rows: usize) -> Scored;
+}
+
+/// The places of a batch that are no padding.
+fn real(batch: &Batch) -> impl Iterator<Item = usize> + '_ {
+    let places = batch.mask.iter().enumerate();
+    places.filter(|(_, real)| **real).map(|(place, _)| place)
+}
+
+impl Scores for Ranker {
+    fn begin(&self, rows: usize) -> Scored {
+        Scored {
+            score: Vec::with_capacity(rows),
+            click: Some(Vec::with_capacity(rows)),
+        }
+    }
+
+    fn score_batch(&self, batch: &Batch, scored: &mut Scored) -> Result<()> {
+        let scores = self.score(batch)?;
+        let head = scores.of(self.score_head());
+        scored
+            .score
+            .extend(real(batch).map(|place| f64::from(head[place])));
+        let click = real(batch).map(|place| f64::from(scores.click[place]));
+        scored.click.get_or_insert_default().extend(click);
+        Ok(())
+    }
+}
+
+impl Scores for TreeRanker {
+    fn begin(&self, rows: usize) -> Scored {
+        Scored {
+            score: Vec::with_capacity(rows),
+            click: None,
+        }
+    }
+
+    fn score_batch(&self, batch: &Batch, scored: &mut Scored) -> Result<()> {
+        let scores = self.score(batch)?;
+        let own = real(batch).map(|place| f64::from(scores[place]));
+        scored.score.extend(own);
+        Ok(())
+    }
 }
 
 /// Scores every row of a split, in order.
@@ -28,16 +84,12 @@ pub(crate) struct Scored {
 /// # Errors
 /// A ranker built for other features.
 pub(crate) fn score_split(
-    ranker: &Ranker,
+    ranker: &dyn Scores,
     data: &SplitData,
     shape: &FeatureShape,
     progress: &dyn Progress,
 ) -> Result<Scored> {
-    let rows = data.lists.rows();
-    let mut scored = Scored {
-        score: Vec::with_capacity(rows),
-        click: Vec::with_capacity(rows),
-    };
+    let mut scored = ranker.begin(data.lists.rows());
     let options = BatchOptions {
         lists_per_batch: LISTS_PER_BATCH,
         shuffle: None,
@@ -45,15 +97,26 @@ pub(crate) fn score_split(
         skip: 0,
     };
     for (lists, batch) in batches(data, shape, options) {
-        let scores = ranker.score(&batch)?;
-        let head = scores.of(ranker.score_head());
-        for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
-            scored.score.push(f64::from(head[place]));
-            scored.click.push(f64::from(scores.click[place]));
-        }
+        ranker.score_batch(&batch, &mut scored)?;
         progress.advance(lists.len() as u64);
     }
     Ok(scored)
+}
+
+/// Loads the ranker of a run, and the hash of what it learned.
+///
+/// # Errors
+/// Files that are missing, broken or of another version.
+pub(crate) fn load(run: &Path, device: DeviceSpec) -> Result<(Box<dyn Scores>, String)> {
+    let described = manifest::read_json(&run.join(MODEL_FILE))?;
+    let (ranker, file): (Box<dyn Scores>, _) = if described["kind"] == slate_trees::KIND {
+        (Box::new(TreeRanker::load(run)?), TREES_FILE)
+    } else {
+        (Box::new(Ranker::load(run, device)?), WEIGHTS_FILE)
+    };
+    let manifest = manifest::read_json(&run.join("manifest.json"))?;
+    let hash = manifest["files"][file]["sha256"].as_str();
+    Ok((ranker, hash.unwrap_or_default().to_owned()))
 }
 
 /// Scores a split with a run.
@@ -67,9 +130,9 @@ pub(crate) fn by_run(
     device: DeviceSpec,
     progress: &dyn Progress,
 ) -> Result<ScoreTable> {
-    let ranker = Ranker::load(run, device)
-        .with_context(|| format!("cannot load the run `{}`", run.display()))?;
-    let manifest = crate::artefacts::manifest::read_json(&run.join("manifest.json"))?;
+    let (ranker, hash) =
+        load(run, device).with_context(|| format!("cannot load the run `{}`", run.display()))?;
+    let manifest = manifest::read_json(&run.join("manifest.json"))?;
     let trained_on = manifest["data"]["feature_map_sha256"]
         .as_str()
         .unwrap_or_default();
@@ -85,18 +148,13 @@ pub(crate) fn by_run(
     }
     let data = dataset.split(split)?;
     progress.begin("score", Some(data.lists.len() as u64), "lists");
-    let scored = score_split(&ranker, &data, &dataset.shape(), progress)?;
+    let scored = score_split(&*ranker, &data, &dataset.shape(), progress)?;
     progress.end();
-    let weights = manifest["files"]["model.safetensors"]["sha256"]
-        .as_str()
-        .unwrap_or_default();
-    let mut table = with_labels(
-        &data,
-        split,
-        scored.score,
-        &format!("run:{}", short_hash(weights)),
-    )?;
-    table.set("click_score", scored.click);
+    let scorer = format!("run:{}", short_hash(&hash));
+    let mut table = with_labels(&data, split, scored.score, &scorer)?;
+    if let Some(click) = scored.click {
+        table.set("click_score", click);
+    }
     Ok(table)
 }
 

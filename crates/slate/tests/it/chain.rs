@@ -49,7 +49,15 @@ fn the_demo_repeats_to_the_byte() {
 fn the_demo_has_the_documented_shape_and_ends_in_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let json = demo(folder.path(), "");
-    for order in ["logged", "random", "transformer", "oracle"] {
+    for order in [
+        "logged",
+        "random",
+        "popular",
+        "linear",
+        "trees",
+        "transformer",
+        "oracle",
+    ] {
         assert_eq!(json["orders"][order][0]["name"], "ndcg@10", "{order}");
     }
     for method in ["raw", "isotonic", "sigmoid", "exponential"] {
@@ -92,7 +100,7 @@ fn the_demo_has_the_documented_shape_and_ends_in_a_page() {
     }
     assert!(sources >= 8, "{sources} sources");
     let model =
-        fs::read_to_string(folder.path().join("demo/evaluations/3-transformer.json")).unwrap();
+        fs::read_to_string(folder.path().join("demo/evaluations/6-transformer.json")).unwrap();
     let model: Value = serde_json::from_str(&model).unwrap();
     assert_eq!(model["metrics"], json["orders"]["transformer"]);
 
@@ -116,6 +124,12 @@ fn commands_and_demo_make_the_same_files() {
         "features -c {toml} {SMALL} --logs logs --out dataset"
     ));
     run(&format!("train -c {toml} {SMALL} --data dataset --out run"));
+    run(&format!(
+        "train -c {toml} {SMALL} --data dataset --out trees --ranker trees"
+    ));
+    run(&format!(
+        "train -c {toml} {SMALL} --data dataset --out linear --set train.network={{kind=\"linear\"}}"
+    ));
     run("score --run run --data dataset --split calibrate --out calibrate.parquet");
     run("score --run run --data dataset --split test --out test.parquet");
     run(&format!(
@@ -130,6 +144,8 @@ fn commands_and_demo_make_the_same_files() {
         ("dataset/feature_map.json", "dataset/feature_map.json"),
         ("dataset/test/dense.npy", "dataset/test/dense.npy"),
         ("run/model.safetensors", "run/model.safetensors"),
+        ("run-trees/model.ubj", "trees/model.ubj"),
+        ("run-linear/model.safetensors", "linear/model.safetensors"),
         ("scores/transformer.test.parquet", "test.parquet"),
         ("calibrators/isotonic.json", "calibrators/isotonic.json"),
     ] {
@@ -211,8 +227,8 @@ fn the_ranker_beats_the_log_and_calibration_beats_the_raw_score() {
         let text = fs::read_to_string(folder.path().join("demo").join(name)).unwrap();
         serde_json::from_str(&text).unwrap()
     };
-    let model = read("evaluations/3-transformer.json");
-    for (at, other) in ["logged", "random"].into_iter().enumerate() {
+    let model = read("evaluations/6-transformer.json");
+    for (at, other) in ["logged", "random", "popular"].into_iter().enumerate() {
         let against = &model["against"][at];
         assert_eq!(against["name"], other);
         let ndcg = &against["differences"][0];

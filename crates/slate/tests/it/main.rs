@@ -23,3 +23,4 @@ mod resume;
 mod sources;
 mod torch;
 mod trace;
+mod trees;

@@ -1,7 +1,9 @@
 //! Dataset to run: the training loop's batches, its validation and its files.
 
 mod state_dict;
+mod trees;
 mod unfinished;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,23 +11,22 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use slate_eval::{Convention, ndcg};
 use slate_features::{BatchOptions, Dataset, FeatureMap, SplitData, batches};
 use slate_model::{
-    Batches, BoxError, Checkpoint, CheckpointPlan, Culprit, DeviceSpec, Every, Head, ModelError,
-    Ranker, TrainConfig, TrainEvent, TrainOptions, Trained, Training, Validation,
+    Batches, BoxError, Checkpoint, CheckpointPlan, Culprit, DeviceSpec, Every, Head, MODEL_FILE,
+    ModelError, Ranker, TrainConfig, TrainEvent, TrainOptions, Trained, Training, Validation,
+    WEIGHTS_FILE,
 };
 use slate_types::{Batch, FeatureShape, Progress, Seed, Split};
 
 pub(crate) use state_dict::import;
+pub(crate) use trees::{grow, is_grown};
 pub(crate) use unfinished::Unfinished;
 use unfinished::{Log, METRICS_FILE};
+use validation::Outcome;
 
 use super::scoring;
 use crate::artefacts::{manifest, tensorboard};
-
-/// Slots counted by the metric that stops training.
-const CUTOFF: usize = 10;
 
 /// The training split, shuffled anew in each epoch.
 struct Shuffled<'a> {
@@ -75,6 +76,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) seed: Seed,
     pub(crate) command: &'a str,
     pub(crate) progress: &'a dyn Progress,
+    /// Whether to write TensorBoard events, the one file of a run that tells the time of day.
+    pub(crate) events: bool,
+    /// Set when training should save what it can and end.
+    pub(crate) stop: Option<&'static AtomicBool>,
     /// Where to keep checkpoints, and how; none are kept without.
     pub(crate) keep: Option<Keep<'a>>,
 }
@@ -86,8 +91,6 @@ pub(crate) struct Keep<'a> {
     pub(crate) resume: bool,
     pub(crate) every: Every,
     pub(crate) checkpoints: usize,
-    /// Set when training should save its state and end.
-    pub(crate) stop: &'static AtomicBool,
 }
 
 /// Trains on a dataset and writes a whole run into the empty folder `out`.
@@ -132,7 +135,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     let lists = train.lists.len() as u64;
     let batches = lists.div_ceil(config.batch_lists() as u64);
     let steps = u64::from(options.epochs) * batches.div_ceil(u64::from(options.accumulate));
-    let mut log = Log::open(folder, setting.keep.is_some(), resume.as_ref(), steps)?;
+    let mut log = Log::open(folder, setting.events, resume.as_ref(), steps)?;
 
     let mut rates = Vec::new();
     let (mut seen, mut rate) = (resume.as_ref().map_or(0, Checkpoint::lists_done), f64::NAN);
@@ -143,7 +146,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     setting
         .progress
         .advance(u64::from(done) * lists + seen as u64);
-    let metric = metric_name(&config);
+    let metric = outcome(&config).metric_name();
     let mut best_metric = f64::NEG_INFINITY;
     let training = Training {
         config: &config,
@@ -152,7 +155,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         device: setting.device,
         checkpoints: plan.as_ref(),
         resume,
-        stop: setting.keep.as_ref().map(|keep| keep.stop),
+        stop: setting.stop,
     };
     let trained = training.run(
         &mut source,
@@ -198,13 +201,15 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         })?;
 
     if let Some(keep) = &setting.keep {
-        for name in [METRICS_FILE, tensorboard::FILE_NAME] {
+        let events = setting.events.then_some(tensorboard::FILE_NAME);
+        for name in std::iter::once(METRICS_FILE).chain(events) {
             std::fs::copy(keep.unfinished.folder().join(name), out.join(name))
                 .with_context(|| format!("cannot copy {name} into the run"))?;
         }
     }
     let best = Best {
-        epoch: trained.best_epoch,
+        epoch: Some(trained.best_epoch),
+        trees: None,
         metric: &metric,
         value: trained.best_metric,
     };
@@ -234,6 +239,11 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
 
 /// Whether `out` is the finished run of this very training.
 pub(crate) fn is_done(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -> Result<bool> {
+    is_run_of(&json!({ "train": options }), setting, out)
+}
+
+/// Whether `out` is a finished run of this configuration, data and seed.
+fn is_run_of(config: &Value, setting: &Setting<'_>, out: &Path) -> Result<bool> {
     if !out.join("manifest.json").is_file() {
         return Ok(false);
     }
@@ -241,7 +251,7 @@ pub(crate) fn is_done(options: &TrainOptions, setting: &Setting<'_>, out: &Path)
     let data = manifest::sha256(&setting.data.join("manifest.json"))?;
     Ok(manifest["kind"] == "run"
         && manifest["imported"].is_null()
-        && manifest["config"] == json!({ "train": options })
+        && manifest["config"] == *config
         && manifest["seed"] == json!(setting.seed)
         && manifest["data"]["manifest_sha256"] == json!(data))
 }
@@ -333,14 +343,14 @@ fn unread(config: &TrainConfig, map: &FeatureMap) -> Vec<String> {
     history.map(|_| "history".to_owned()).into_iter().collect()
 }
 
-/// The validation metric, named after the outcome it counts.
-fn metric_name(config: &TrainConfig) -> String {
-    let outcome = if by_grade(config) {
-        "grade"
-    } else {
-        config.options().score_head.name()
-    };
-    format!("{outcome}_ndcg@{CUTOFF}")
+/// The outcome the head that ranks learns.
+fn outcome(config: &TrainConfig) -> Outcome {
+    match config.options().score_head {
+        _ if by_grade(config) => Outcome::Grade,
+        Head::Grade => Outcome::Grade,
+        Head::Purchase => Outcome::Purchase,
+        Head::Click => Outcome::Click,
+    }
 }
 
 /// Whether the head that ranks is trained on grades.
@@ -355,7 +365,7 @@ fn by_grade(config: &TrainConfig) -> bool {
         .any(|label| label == slate_model::Label::Grade)
 }
 
-/// NDCG@10 on the validation split, by the outcome that the score head is trained on.
+/// What the weights come to on the validation split.
 fn validate(
     ranker: &Ranker,
     config: &TrainConfig,
@@ -363,45 +373,28 @@ fn validate(
     shape: &FeatureShape,
 ) -> Result<Validation, BoxError> {
     let scored = scoring::score_split(ranker, valid, shape, &slate_types::Silent)?;
-    let head = config.options().score_head;
-    let grades: &[u8] = match head {
-        _ if by_grade(config) => &valid.grade,
-        Head::Grade => &valid.grade,
-        Head::Purchase => &valid.purchase,
-        Head::Click => &valid.click,
-    };
-    let values = ndcg(
-        &valid.lists,
-        &scored.score,
-        grades,
-        Some(CUTOFF),
-        &Convention::default(),
-    )?;
-    let values: Vec<f64> = values.into_iter().flatten().collect();
-    if values.is_empty() {
-        return Err(format!(
-            "no list of the validation split has a {}: a larger one is needed to stop training by",
-            head.name()
-        )
-        .into());
-    }
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let outcome = outcome(config);
     Ok(Validation {
-        metric: mean,
-        name: metric_name(config),
+        metric: outcome.judge(&valid.lists, &scored.score, outcome.of(valid))?,
+        name: outcome.metric_name(),
     })
 }
 
-/// What a run's weights came to on the validation split.
+/// What a run came to on the validation split.
 #[derive(serde::Serialize)]
 struct Best<'a> {
-    /// 0 where no epoch was trained here.
-    epoch: u32,
+    /// Of a network; 0 where no epoch was trained here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u32>,
+    /// Number of trees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trees: Option<u32>,
     metric: &'a str,
     value: f64,
 }
 
-/// Writes a run into `out`, where its log is already; the manifest, with one more entry if given.
+/// Writes the run of a network into `out`, where its log is already; the manifest, with one more
+/// entry if given.
 fn write_run(
     options: &TrainOptions,
     setting: &Setting<'_>,
@@ -412,6 +405,23 @@ fn write_run(
     out: &Path,
 ) -> Result<Value> {
     ranker.save(out)?;
+    let mut notes = vec![("parameters", json!(ranker.parameters()))];
+    notes.extend(note);
+    let config = json!({ "train": options });
+    run_manifest(setting, dataset, &config, best, WEIGHTS_FILE, &notes, out)
+}
+
+/// Writes the feature map and the manifest of a run into `out`, where its model and log are
+/// already; the manifest, with more entries if given.
+fn run_manifest(
+    setting: &Setting<'_>,
+    dataset: &Dataset,
+    config: &Value,
+    best: &Best<'_>,
+    model: &str,
+    notes: &[(&str, Value)],
+    out: &Path,
+) -> Result<Value> {
     std::fs::copy(
         setting.data.join("feature_map.json"),
         out.join("feature_map.json"),
@@ -419,12 +429,7 @@ fn write_run(
     .context("cannot copy the dataset's feature_map.json into the run")?;
     let data_hash = manifest::sha256(&setting.data.join("manifest.json"))?;
     let mut files = serde_json::Map::new();
-    for name in [
-        "feature_map.json",
-        "metrics.jsonl",
-        "model.json",
-        "model.safetensors",
-    ] {
+    for name in ["feature_map.json", METRICS_FILE, MODEL_FILE, model] {
         files.insert(
             name.to_owned(),
             json!({ "sha256": manifest::sha256(&out.join(name))? }),
@@ -437,18 +442,17 @@ fn write_run(
         "slate": env!("CARGO_PKG_VERSION"),
         "seed": setting.seed,
         "device": setting.device,
-        "config": { "train": options },
+        "config": config,
         "data": {
             "manifest_sha256": data_hash,
             "feature_map_sha256": dataset.manifest().feature_map_sha256,
         },
         "parent_run": Value::Null,
         "best": best,
-        "parameters": ranker.parameters(),
         "files": files,
     });
-    if let Some((key, value)) = note {
-        manifest[key] = value;
+    for (key, value) in notes {
+        manifest[*key] = value.clone();
     }
     manifest::write_json(&out.join("manifest.json"), &manifest)?;
     Ok(manifest)

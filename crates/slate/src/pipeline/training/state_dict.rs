@@ -45,7 +45,8 @@ pub(crate) fn import(
     // No epoch was trained here.
     fs::write(out.join(METRICS_FILE), "").context("cannot write metrics.jsonl")?;
     let best = Best {
-        epoch: 0,
+        epoch: Some(0),
+        trees: None,
         metric: &found.name,
         value: found.metric,
     };

@@ -297,7 +297,8 @@ fn told_until(path: &Path, epochs: u32) -> Result<String> {
         .collect())
 }
 
-fn now() -> f64 {
+/// Seconds since 1970.
+pub(super) fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
 }

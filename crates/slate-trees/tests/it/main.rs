@@ -1,0 +1,4 @@
+//! Rankers of trees, from options to files.
+
+mod rankers;
+mod xgboost;
