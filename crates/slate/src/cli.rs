@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Train a page ranker on a dataset: a network, or gradient-boosted trees
     Train(TrainArgs),
+    /// Train many configurations on one dataset and say which validates best
+    Sweep(SweepArgs),
     /// Make a run of a network that was trained in PyTorch
     ImportTorch(ImportTorchArgs),
     /// List the losses a ranker can be trained with; hold their gradients to finite differences
@@ -337,6 +339,39 @@ pub(crate) struct TrainArgs {
     pub(crate) device: String,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate sweep -c my.toml --data dataset --out sweep\n  \
+    slate sweep -c my.toml --data dataset --out sweep --resume\n  \
+    slate sweep -c my.toml --data dataset --out sweep --ranker trees --set sweep.seeds=3\n\n\
+    The section [sweep] of the configuration says what varies:\n\n  \
+    [sweep]\n  \
+    search = \"random\"            # or \"grid\": every combination of lists\n  \
+    points = 20\n  \
+    seeds = 3                    # trainings of each point\n  \
+    [sweep.over]\n  \
+    \"train.learning_rate\" = { from = 1e-4, to = 1e-2, scale = \"log\" }\n  \
+    \"train.network.hidden\" = [32, 64]\n\n\
+    While it goes on all is in the hidden folder .SWEEP.sweep; after a kill or Ctrl-C --resume goes on."
+)]
+pub(crate) struct SweepArgs {
+    /// Folder of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) data: PathBuf,
+    /// Folder for the runs and the table of points
+    #[arg(long, value_name = "SWEEP")]
+    pub(crate) out: PathBuf,
+    /// What to train [default: network where the configuration has [train], or else trees]
+    #[arg(long, value_name = "RANKER", value_enum)]
+    pub(crate) ranker: Option<RankerKind>,
+    /// Go on with a sweep that was not finished
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Where to compute: auto, cpu, gpu:N, vulkan:N, metal or cuda:N; `slate doctor` lists those here
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+}
+
 /// What `slate train` trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RankerKind {
@@ -344,6 +379,16 @@ pub(crate) enum RankerKind {
     Network,
     /// Gradient-boosted trees, as [trees] says
     Trees,
+}
+
+impl RankerKind {
+    /// As it is typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Trees => "trees",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -28,6 +28,8 @@ pub(crate) struct Staged {
     partial: PathBuf,
     replace: bool,
     committed: bool,
+    /// Whether what was written outlives an error.
+    kept: bool,
     /// Dropped last, after all that is written.
     _lock: OutputLock,
 }
@@ -53,7 +55,43 @@ impl Staged {
         Self::prepare(target, force)
     }
 
+    /// Prepares an output folder that outlives errors, interrupts and kills until it is finished,
+    /// `.NAME.SUFFIX`. `go_on` is told the folder and says whether to go on with what is in it.
+    ///
+    /// # Errors
+    /// As [`Staged::folder`], and those of `go_on`.
+    pub(crate) fn kept(
+        target: &Path,
+        force: bool,
+        suffix: &str,
+        go_on: impl FnOnce(&Path) -> Result<bool>,
+    ) -> Result<Self> {
+        let mut staged = Self::begin(target, force, suffix)?;
+        staged.kept = true;
+        if !go_on(&staged.partial)? {
+            remove(&staged.partial).with_context(|| {
+                format!(
+                    "cannot remove what is left in `{}`",
+                    staged.partial.display()
+                )
+            })?;
+        }
+        fs::create_dir_all(&staged.partial)
+            .with_context(|| format!("cannot create `{}`", staged.partial.display()))?;
+        Ok(staged)
+    }
+
     fn prepare(target: &Path, force: bool) -> Result<Self> {
+        let staged = Self::begin(target, force, "partial")?;
+        let partial = &staged.partial;
+        remove(partial)
+            .with_context(|| format!("cannot remove what is left in `{}`", partial.display()))?;
+        interrupted::begin(partial);
+        Ok(staged)
+    }
+
+    /// Looks whether the output may be written, without touching what is under construction.
+    fn begin(target: &Path, force: bool, suffix: &str) -> Result<Self> {
         let name = target.file_name().ok_or_else(|| {
             Refusal::new(format!("`{}` does not name an output", target.display()))
         })?;
@@ -64,7 +102,7 @@ impl Staged {
         fs::create_dir_all(parent)
             .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
         let lock = OutputLock::take(target)?;
-        let partial = parent.join(format!(".{}.partial", name.to_string_lossy()));
+        let partial = parent.join(format!(".{}.{suffix}", name.to_string_lossy()));
         // A kill between the two renames of a replacement leaves the old output set aside.
         let aside = partial.with_extension("replaced");
         if aside.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {
@@ -88,14 +126,12 @@ impl Staged {
             .hint("choose another --out, or remove the folder yourself")
             .into());
         }
-        remove(&partial)
-            .with_context(|| format!("cannot remove what is left in `{}`", partial.display()))?;
-        interrupted::begin(&partial);
         Ok(Self {
             target: target.to_owned(),
             partial,
             replace: force,
             committed: false,
+            kept: false,
             _lock: lock,
         })
     }
@@ -140,7 +176,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.committed && !self.kept {
             // Nothing more can be done about a failure to clean up.
             let _ = remove(&self.partial);
             interrupted::end(&self.partial);

@@ -14,6 +14,7 @@ mod losses;
 mod report;
 mod score;
 mod simulate;
+mod sweep;
 mod trace;
 mod train;
 mod validate;
@@ -76,6 +77,7 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Label(args) => label::run(&context, &args),
         Command::Trace(args) => trace::run(&context, &args),
         Command::Train(args) => train::run(&context, &args),
+        Command::Sweep(args) => sweep::run(&context, &args),
         Command::ImportTorch(args) => import_torch::run(&context, &args),
         Command::Losses(args) => losses::run(&context, &args),
         Command::Score(args) => score::run(&context, &args),

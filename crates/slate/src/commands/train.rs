@@ -19,16 +19,16 @@ const CHECKPOINT_SHARE: f64 = 0.02;
 const KEEP: u32 = 2;
 
 pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
-    match ranker(context, args) {
+    match ranker(context, args.ranker) {
         RankerKind::Network => network(context, args),
         RankerKind::Trees => trees(context, args),
     }
 }
 
 /// What to train: what was asked for, or else a network where the configuration has one.
-fn ranker(context: &Context, args: &TrainArgs) -> RankerKind {
+pub(super) fn ranker(context: &Context, asked: Option<RankerKind>) -> RankerKind {
     let file = &context.config.file;
-    match (args.ranker, &file.train, &file.trees) {
+    match (asked, &file.train, &file.trees) {
         (Some(asked), ..) => asked,
         (None, None, Some(_)) => RankerKind::Trees,
         (None, ..) => RankerKind::Network,

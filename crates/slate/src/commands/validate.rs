@@ -148,6 +148,9 @@ fn configuration(path: &Path) -> Result<Vec<String>> {
     if let Some(section) = file.trees {
         note("trees", section.check().map(|_| ()).map_err(Into::into));
     }
+    if let Some(section) = file.sweep {
+        note("sweep", section.points(file.seed).map(|_| ()));
+    }
     for name in &file.calibrate.methods {
         note(
             "calibrate",
@@ -181,6 +184,7 @@ fn folder(path: &Path) -> (&'static str, Result<Vec<String>>) {
     match kind.as_str() {
         "dataset" => ("dataset", dataset(path)),
         "run" => ("run", run_folder(path)),
+        "sweep" => ("sweep", sweep(path)),
         _ if path.join("comparison.json").exists() => ("calibrators", calibrators(path)),
         // A log needs no manifest: any folder with the tables is one.
         _ => ("log", log(path)),
@@ -222,6 +226,19 @@ fn run_folder(path: &Path) -> Result<Vec<String>> {
         }
     }
     crate::pipeline::scoring::load(path, slate_model::DeviceSpec::Cpu)?;
+    Ok(problems)
+}
+
+fn sweep(path: &Path) -> Result<Vec<String>> {
+    let value = manifest::read_json(&path.join("manifest.json"))?;
+    let mut problems = Vec::new();
+    let trials = value["points"].as_array().into_iter().flatten();
+    for trial in trials.flat_map(|point| point["trials"].as_array().into_iter().flatten()) {
+        if let Some(run) = trial["run"].as_str() {
+            let found = run_folder(&path.join(run)).unwrap_or_else(|error| vec![chain(&error)]);
+            problems.extend(found.iter().map(|problem| format!("`{run}`: {problem}")));
+        }
+    }
     Ok(problems)
 }
 

@@ -5,6 +5,7 @@
 
 mod overrides;
 mod strict;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use slate_types::{FormatVersion, Seed};
 
 use crate::console::Refusal;
+pub(crate) use sweep::{Point, SweepSection};
 
 /// Version of the configuration file.
 pub(crate) const CONFIG_FORMAT: FormatVersion = FormatVersion(1);
@@ -47,6 +49,9 @@ pub(crate) struct ConfigFile {
     /// `slate train` of gradient-boosted trees.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trees: Option<slate_trees::TreesOptions>,
+    /// `slate sweep`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sweep: Option<SweepSection>,
     /// `slate calibrate`.
     #[serde(default)]
     pub(crate) calibrate: CalibrateSection,

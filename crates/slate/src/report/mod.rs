@@ -9,6 +9,7 @@ mod chart;
 mod data;
 mod learning;
 mod orders;
+mod search;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// `log`, `dataset`, `run`, `calibrators`, `evaluation` or `truth`.
+    /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation` or `truth`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -139,6 +140,9 @@ pub(crate) fn page(title: &str, parts: &[Part]) -> String {
     body.push_str(&orders::section(&of("evaluation"), truth.first().copied()));
     for part in of("calibrators") {
         body.push_str(&calibration::section(part, truth.first().copied()));
+    }
+    for part in of("sweep") {
+        body.push_str(&search::section(part));
     }
     for part in of("run") {
         body.push_str(&learning::section(part));

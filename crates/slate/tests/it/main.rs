@@ -21,6 +21,7 @@ mod program;
 mod real_logs;
 mod resume;
 mod sources;
+mod sweep;
 mod torch;
 mod trace;
 mod trees;

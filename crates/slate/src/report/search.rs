@@ -1,0 +1,60 @@
+//! What a search over configurations found.
+
+use serde_json::Value;
+
+use super::{Part, count, escape, number, table};
+
+/// Points shown.
+const SHOWN: usize = 20;
+
+pub(super) fn section(part: &Part) -> String {
+    let value = &part.value;
+    let points: Vec<&Value> = value["points"].as_array().into_iter().flatten().collect();
+    let Some(first) = points.first() else {
+        return String::new();
+    };
+    let keys: Vec<&String> = first["set"]
+        .as_object()
+        .into_iter()
+        .flat_map(|set| set.keys())
+        .collect();
+    let metric = value["metric"].as_str().unwrap_or("metric");
+    let seeds = value["seeds"].as_array().map_or(1, Vec::len);
+    let mut header = vec!["point".to_owned()];
+    header.extend(keys.iter().map(|key| escape(key)));
+    header.push(escape(metric));
+    if seeds > 1 {
+        header.push("of its seeds".to_owned());
+    }
+    let shown = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| escape(&value.to_string()), escape)
+    };
+    let row = |point: &&Value| {
+        let mut cells = vec![count(&point["point"])];
+        cells.extend(keys.iter().map(|key| shown(&point["set"][key.as_str()])));
+        let mean = point["mean"].as_f64();
+        cells.push(mean.map_or("diverged".to_owned(), |mean| format!("{mean:.4}")));
+        if seeds > 1 {
+            let ends = (number(&point["low"]), number(&point["high"]));
+            cells.push(mean.map_or(String::new(), |_| format!("{:.4} to {:.4}", ends.0, ends.1)));
+        }
+        cells
+    };
+    let rows: Vec<Vec<String>> = points.iter().take(SHOWN).map(row).collect();
+    let content = format!(
+        "<p>{} points of {}, {seeds} trainings each, by {} on the validation split, which flatters \
+         the best of many.{}</p>{}",
+        points.len(),
+        escape(value["ranker"].as_str().unwrap_or("–")),
+        escape(metric),
+        if points.len() > SHOWN {
+            " The best are shown."
+        } else {
+            ""
+        },
+        table(&header, &rows),
+    );
+    super::section("Search", &content, &[&part.source])
+}
