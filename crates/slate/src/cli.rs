@@ -421,18 +421,20 @@ pub(crate) struct LossesArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate score --run run --data dataset --split test --out test.parquet\n  \
+    slate score --run run --run trees --data dataset --split test --out both.parquet\n  \
     slate score --baseline random --data dataset --split test --out random.parquet\n  \
     slate score --baseline feature:item_click_rate_30d --data dataset --split test --out popular.csv"
 )]
 pub(crate) struct ScoreArgs {
-    /// Folder of a trained run
+    /// Folder of a trained run. Several are an ensemble: the mean of their scores, each brought to
+    /// mean 0 and deviation 1 inside every list
     #[arg(
         long,
         value_name = "RUN",
         required_unless_present = "baseline",
         conflicts_with = "baseline"
     )]
-    pub(crate) run: Option<PathBuf>,
+    pub(crate) run: Vec<PathBuf>,
     /// random (all scores equal, so that metrics with ties=mean are those of the average order),
     /// logged, oracle:TRUTH.parquet, or feature:NAME of a dense feature
     #[arg(long, value_name = "NAME")]

@@ -219,8 +219,9 @@ fn score(context: &Context, dataset: &Dataset, out: &Path) -> Result<Tables> {
     let folder = out.join("scores");
     let model = model_name(context);
     let bar = context.console.bar();
-    let by_run =
-        |run: &str, split| scoring::by_run(&out.join(run), dataset, split, DeviceSpec::Auto, &bar);
+    let by_run = |run: &str, split| {
+        scoring::by_runs(&[out.join(run)], dataset, split, DeviceSpec::Auto, &bar)
+    };
     let calibrate = by_run(RUN, Split::Calibrate)?;
     write_scores(
         &calibrate,

@@ -22,10 +22,9 @@ pub(super) fn run(context: &Context, args: &ScoreArgs) -> Result<Outcome> {
     let device: slate_model::DeviceSpec = args.device.parse()?;
     let dataset = Dataset::open(&args.data)
         .with_context(|| format!("cannot open the dataset `{}`", args.data.display()))?;
-    let table = match (&args.run, &args.baseline) {
-        (Some(run), _) => scoring::by_run(run, &dataset, split, device, &context.console.bar())?,
-        (None, Some(name)) => scoring::by_baseline(&Baseline::parse(name)?, &dataset, split)?,
-        (None, None) => return Err(Refusal::new("pass --run or --baseline").into()),
+    let table = match &args.baseline {
+        Some(name) => scoring::by_baseline(&Baseline::parse(name)?, &dataset, split)?,
+        None => scoring::by_runs(&args.run, &dataset, split, device, &context.console.bar())?,
     };
     write_scores(&table, &args.out, context.force)?;
     let json = json!({

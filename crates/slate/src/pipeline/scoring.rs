@@ -1,13 +1,13 @@
 //! One split of a dataset to a score table: by a trained ranker or by a baseline.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use slate_features::{BatchOptions, Dataset, SplitData, batches};
 use slate_model::{DeviceSpec, MODEL_FILE, Ranker, WEIGHTS_FILE};
 use slate_trees::{TREES_FILE, TreeRanker};
-use slate_types::{Batch, FeatureShape, Progress, Split};
+use slate_types::{Batch, FeatureShape, ListOffsets, Progress, Split};
 
 use super::truth::Truth;
 use crate::artefacts::manifest;
@@ -119,43 +119,80 @@ pub(crate) fn load(run: &Path, device: DeviceSpec) -> Result<(Box<dyn Scores>, S
     Ok((ranker, hash.unwrap_or_default().to_owned()))
 }
 
-/// Scores a split with a run.
+/// Scores a split with a run, or with several as an ensemble: their scores are brought to mean 0 and
+/// deviation 1 inside each list, since networks and trees measure in different units, and averaged.
 ///
 /// # Errors
 /// A run whose feature map is not the dataset's, and what reading them refuses.
-pub(crate) fn by_run(
-    run: &Path,
+pub(crate) fn by_runs(
+    runs: &[PathBuf],
     dataset: &Dataset,
     split: Split,
     device: DeviceSpec,
     progress: &dyn Progress,
 ) -> Result<ScoreTable> {
-    let (ranker, hash) =
-        load(run, device).with_context(|| format!("cannot load the run `{}`", run.display()))?;
+    let data = dataset.split(split)?;
+    let mut each = Vec::with_capacity(runs.len());
+    let mut hashes = Vec::with_capacity(runs.len());
+    for run in runs {
+        let (ranker, hash) = load(run, device)
+            .with_context(|| format!("cannot load the run `{}`", run.display()))?;
+        check_map(run, dataset)?;
+        progress.begin("score", Some(data.lists.len() as u64), "lists");
+        each.push(score_split(&*ranker, &data, &dataset.shape(), progress)?);
+        progress.end();
+        hashes.push(short_hash(&hash).to_owned());
+    }
+    let scorer = format!("run:{}", hashes.join("+"));
+    if let [_] = each[..] {
+        let own = each.remove(0);
+        let mut table = with_labels(&data, split, own.score, &scorer)?;
+        if let Some(click) = own.click {
+            table.set("click_score", click);
+        }
+        return Ok(table);
+    }
+    let mut mean = vec![0.0; data.lists.rows()];
+    for scored in &mut each {
+        standardise(&mut scored.score, &data.lists);
+        for (sum, score) in mean.iter_mut().zip(&scored.score) {
+            *sum += score / runs.len() as f64;
+        }
+    }
+    with_labels(&data, split, mean, &scorer)
+}
+
+/// Brings the scores of every list to mean 0 and deviation 1; to 0 where they are all equal.
+fn standardise(scores: &mut [f64], lists: &ListOffsets) {
+    for rows in lists.iter() {
+        let own = &mut scores[rows];
+        let count = own.len() as f64;
+        let mean = own.iter().sum::<f64>() / count;
+        let variance = own.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / count;
+        let scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
+        for score in own {
+            *score = (*score - mean) / scale;
+        }
+    }
+}
+
+/// Refuses a run that was trained on other features.
+fn check_map(run: &Path, dataset: &Dataset) -> Result<()> {
     let manifest = manifest::read_json(&run.join("manifest.json"))?;
     let trained_on = manifest["data"]["feature_map_sha256"]
         .as_str()
         .unwrap_or_default();
-    if trained_on != dataset.manifest().feature_map_sha256 {
-        return Err(Refusal::new(format!(
-            "run `{}` was trained with feature map {}, but the dataset was made with {}",
-            run.display(),
-            short_hash(trained_on),
-            short_hash(&dataset.manifest().feature_map_sha256)
-        ))
-        .hint("make the dataset with `slate features --feature-map RUN/feature_map.json`")
-        .into());
+    if trained_on == dataset.manifest().feature_map_sha256 {
+        return Ok(());
     }
-    let data = dataset.split(split)?;
-    progress.begin("score", Some(data.lists.len() as u64), "lists");
-    let scored = score_split(&*ranker, &data, &dataset.shape(), progress)?;
-    progress.end();
-    let scorer = format!("run:{}", short_hash(&hash));
-    let mut table = with_labels(&data, split, scored.score, &scorer)?;
-    if let Some(click) = scored.click {
-        table.set("click_score", click);
-    }
-    Ok(table)
+    Err(Refusal::new(format!(
+        "run `{}` was trained with feature map {}, but the dataset was made with {}",
+        run.display(),
+        short_hash(trained_on),
+        short_hash(&dataset.manifest().feature_map_sha256)
+    ))
+    .hint("make the dataset with `slate features --feature-map RUN/feature_map.json`")
+    .into())
 }
 
 fn short_hash(hash: &str) -> &str {
@@ -290,4 +327,19 @@ fn with_labels(
     }
     table.split = Some(vec![split.name().to_owned(); rows]);
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_standardised_list_by_list() {
+        let lists = ListOffsets::from_lengths([3, 2, 1]).unwrap();
+        let mut scores = vec![10.0, 30.0, 20.0, 7.0, 7.0, -4.0];
+        standardise(&mut scores, &lists);
+        let deviation = (200.0_f64 / 3.0).sqrt();
+        assert_eq!(scores[..3], [-10.0 / deviation, 10.0 / deviation, 0.0]);
+        assert_eq!(scores[3..], [0.0, 0.0, 0.0]);
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::program::{Ran, config, dataset, slate};
+use super::program::{Ran, SMALL, config, dataset, slate};
 
 fn line(out: &str) -> String {
     format!(
@@ -62,6 +62,55 @@ fn trees_go_through_the_whole_chain() {
     assert!(page.contains("share of the gain") && page.contains("lambdamart on purchase"));
     let sound = slate(folder, "validate run").done();
     assert!(sound.stdout.contains("run: run, sound"), "{}", sound.stdout);
+
+    // Beside a network, as an ensemble.
+    let network = format!(
+        "train -c {} {SMALL} --data {} --out network",
+        config("demo.toml").display(),
+        dataset().display()
+    );
+    slate(folder, &network).done();
+    let both = format!("{} --run network --json", score("run", "both.csv"));
+    let scorer = slate(folder, &both).done().json()["scorer"].clone();
+    assert!(scorer.as_str().unwrap().contains('+'), "{scorer}");
+    slate(folder, &score("run", "one.csv")).done();
+    slate(folder, &score("network", "other.csv")).done();
+    let column = |file: &str, name: &str| -> Vec<f64> {
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        let at = text
+            .lines()
+            .next()
+            .unwrap()
+            .split(',')
+            .position(|cell| cell == name)
+            .unwrap();
+        let cells = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split(',').nth(at).unwrap());
+        cells.map(|cell| cell.parse().unwrap()).collect()
+    };
+    let lists = column("both.csv", "list_id");
+    let (one, other) = (column("one.csv", "score"), column("other.csv", "score"));
+    for (row, score) in column("both.csv", "score").iter().enumerate() {
+        let list: Vec<usize> = (0..lists.len())
+            .filter(|&at| lists[at] == lists[row])
+            .collect();
+        let standard = |scores: &[f64]| {
+            let mean = list.iter().map(|&at| scores[at]).sum::<f64>() / list.len() as f64;
+            let squares = list
+                .iter()
+                .map(|&at| (scores[at] - mean).powi(2))
+                .sum::<f64>();
+            let deviation = (squares / list.len() as f64).sqrt();
+            (scores[row] - mean) / if deviation > 0.0 { deviation } else { 1.0 }
+        };
+        let wanted = f64::midpoint(standard(&one), standard(&other));
+        assert!(
+            (score - wanted).abs() < 1e-9,
+            "row {row}: {score}, {wanted}"
+        );
+    }
 
     // The same trees again, at any number of threads; and nothing to do where they are.
     slate(folder, &format!("{} --threads 1", line("again"))).done();
