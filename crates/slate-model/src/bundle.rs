@@ -19,6 +19,7 @@ use slate_types::{FeatureShape, FormatVersion, Seed};
 use crate::network_config::NetworkConfig;
 use crate::outputs::Outputs;
 use crate::ranker::{Description, Ranker};
+use crate::replicas::Replicas;
 use crate::weights::{Weight, replace};
 use crate::{DeviceSpec, Head, ModelError};
 
@@ -104,7 +105,7 @@ impl Ranker {
             score_head: file.score_head,
         };
         // The seed's weights are all replaced.
-        let ranker = Self::build(description, Seed(0), device)?;
+        let ranker = Self::build(description, Seed(0), Replicas::open(device, None)?)?;
         let path = dir.join(WEIGHTS_FILE);
         let weights = read_arrays(&path)?;
         check_arrays(&path, &ranker.weights(), &weights)?;

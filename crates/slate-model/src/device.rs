@@ -42,7 +42,7 @@ pub struct FoundDevice {
     /// Whether [`DeviceSpec::Auto`] may take it.
     pub is_card: bool,
     #[serde(skip)]
-    device: Device,
+    pub(crate) device: Device,
 }
 
 impl DeviceSpec {
@@ -75,9 +75,13 @@ impl DeviceSpec {
         wanted.ok_or_else(|| refused(&self.to_string(), &names))
     }
 
-    /// As [`find`](Self::find), for tensors.
-    pub(crate) fn open(self) -> Result<Device, ModelError> {
-        Ok(self.find()?.device)
+    /// The card so many places behind this one.
+    pub(crate) fn after(self, places: u32) -> Self {
+        match self {
+            Self::Gpu(number) => Self::Gpu(number.saturating_add(places)),
+            Self::Cuda(number) => Self::Cuda(number.saturating_add(places)),
+            other => other,
+        }
     }
 }
 

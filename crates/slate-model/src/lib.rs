@@ -91,6 +91,7 @@ mod optimizer;
 mod options;
 mod outputs;
 mod ranker;
+mod replicas;
 mod schedule;
 mod shards;
 mod state_dict;

@@ -226,11 +226,7 @@ mod tests {
             slot: vec![0; 4],
             ..Batch::default()
         };
-        let input = Input::new(
-            &shards::cut(&batch, &Device::flex())[0],
-            &batch,
-            &Device::flex(),
-        );
+        let input = Input::new(&shards::cut(&batch, 1)[0], &batch, &Device::flex());
         let scores = network.forward(&input, &mut Noise::none(&Device::flex()));
         let loss = (scores.clone() * scores).sum();
         GradientsParams::from_grads(loss.backward(), network)

@@ -5,29 +5,26 @@
 //! but for the last bit or two where another batch means another amount of padding.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use slate_types::{Batch, FeatureShape, Seed};
 
-use crate::device::is_processor;
 use crate::input::Input;
 use crate::network::Network;
 use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
 use crate::outputs::Outputs;
+use crate::replicas::Replicas;
 use crate::weights::{self, Weight, host};
-use crate::workers::Workers;
-use crate::{DeviceSpec, Head, ModelError, TrainConfig, batch_check, shards};
+use crate::{DeviceSpec, Head, ModelError, TrainConfig, batch_check};
 
 /// A network with its weights; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Ranker {
     network: Network,
     description: Description,
-    device: Device,
-    workers: Arc<Workers>,
+    replicas: Replicas,
 }
 
 /// What a network is besides its weights: `model.json`, less its version.
@@ -90,33 +87,35 @@ impl Ranker {
             outputs: config.outputs().clone(),
             score_head: config.options().score_head,
         };
-        Self::build(description, seed, device)
+        Self::build(description, seed, Replicas::open(device, None)?)
+    }
+
+    /// The same ranker, its batches shared out to `count` threads of the processor, or to `count`
+    /// cards from the named one on.
+    ///
+    /// # Errors
+    /// [`ModelError::Device`] for a card that is not there, [`ModelError::Threads`].
+    pub fn with_replicas(self, device: DeviceSpec, count: u32) -> Result<Self, ModelError> {
+        let replicas = Replicas::open(device, Some(count))?;
+        Ok(Self { replicas, ..self })
     }
 
     pub(crate) fn build(
         description: Description,
         seed: Seed,
-        device: DeviceSpec,
+        replicas: Replicas,
     ) -> Result<Self, ModelError> {
-        let device = device.open()?;
         let network = Network::new(
             &description.network,
             &description.shape,
             description.outputs.columns(),
             seed,
-            &device,
+            replicas.first(),
         )?;
-        // A card wants a batch as a whole, and has one queue.
-        let workers = if is_processor(&device) {
-            Workers::new()?
-        } else {
-            Workers::with_threads(1)?
-        };
         Ok(Self {
             network,
             description,
-            device,
-            workers: Arc::new(workers),
+            replicas,
         })
     }
 
@@ -130,11 +129,16 @@ impl Ranker {
     /// the feature shape of this ranker.
     pub fn score(&self, batch: &Batch) -> Result<BatchScores, ModelError> {
         batch_check::features(batch, self.shape())?;
-        let device = self.device();
-        let shards = shards::cut(batch, &device);
-        let parts = self.workers.map(shards.len(), |place| {
-            let input = Input::new(&shards[place], batch, &device);
-            let scores = self.network.forward(&input, &mut Noise::none(&device));
+        let shards = self.replicas.cut(batch);
+        let parts = self.replicas.map(shards.len(), |place, device| {
+            let input = Input::new(&shards[place], batch, device);
+            let noise = &mut Noise::none(device);
+            let scores = if device == self.replicas.first() {
+                self.network.forward(&input, noise)
+            } else {
+                let network = self.network.clone().to_device(device);
+                network.forward(&input, noise)
+            };
             host(scores)
                 .into_iter()
                 .map(f64::from)
@@ -184,6 +188,11 @@ impl Ranker {
             .sum()
     }
 
+    #[cfg(all(test, feature = "gpu"))]
+    pub(crate) fn with_devices(self, replicas: Replicas) -> Self {
+        Self { replicas, ..self }
+    }
+
     pub(crate) fn description(&self) -> &Description {
         &self.description
     }
@@ -192,12 +201,8 @@ impl Ranker {
         &self.network
     }
 
-    pub(crate) fn device(&self) -> Device {
-        self.device.clone()
-    }
-
-    pub(crate) fn workers(&self) -> &Workers {
-        &self.workers
+    pub(crate) fn replicas(&self) -> &Replicas {
+        &self.replicas
     }
 
     /// The same ranker with other weights.

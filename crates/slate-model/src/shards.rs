@@ -4,13 +4,10 @@
 //! cut depends on the batch alone, never on the number of threads: sums over shards are the same
 //! everywhere.
 
-use burn::tensor::Device;
 use slate_types::Batch;
 
-use crate::device::is_processor;
-
-/// Most shards of a batch, and the rows below which cutting does not pay.
-const SHARDS: usize = 8;
+/// Most pieces of a batch on the processor, and the rows below which cutting does not pay.
+pub(crate) const PIECES: usize = 8;
 const MIN_ROWS: usize = 192;
 
 /// Some lists of a batch, padded to the longest of them.
@@ -24,14 +21,8 @@ pub(crate) struct Shard {
     pub(crate) places: Vec<Option<usize>>,
 }
 
-/// Cuts a batch for the processor's workers, or gathers it whole for another device; lists without
-/// slots are left out.
-pub(crate) fn cut(batch: &Batch, device: &Device) -> Vec<Shard> {
-    let most = if is_processor(device) { SHARDS } else { 1 };
-    into_at_most(most, batch)
-}
-
-fn into_at_most(most: usize, batch: &Batch) -> Vec<Shard> {
+/// Cuts a batch into at most so many pieces; lists without slots are left out.
+pub(crate) fn cut(batch: &Batch, most: usize) -> Vec<Shard> {
     let mut lists: Vec<Vec<usize>> = (0..batch.lists)
         .map(|list| {
             let row = list * batch.slots..(list + 1) * batch.slots;
@@ -91,9 +82,9 @@ mod tests {
     fn every_slot_is_in_one_shard_and_lists_stay_whole() {
         let lengths: Vec<usize> = (0..300).map(|list| list * 7 % 12).collect();
         let batch = batch(&lengths);
-        let shards = into_at_most(SHARDS, &batch);
+        let shards = cut(&batch, PIECES);
         assert!(shards.len() > 1);
-        assert_eq!(into_at_most(1, &batch).len(), 1);
+        assert_eq!(cut(&batch, 1).len(), 1);
         let mut seen: Vec<usize> = Vec::new();
         for shard in &shards {
             for row in shard.places.chunks_exact(shard.slots) {
@@ -114,10 +105,10 @@ mod tests {
     #[test]
     fn lists_of_one_length_need_no_padding() {
         assert!(
-            into_at_most(SHARDS, &batch(&[5; 200]))
+            cut(&batch(&[5; 200]), PIECES)
                 .iter()
                 .all(|shard| !shard.places.contains(&None))
         );
-        assert!(into_at_most(SHARDS, &batch(&[0, 0])).is_empty());
+        assert!(cut(&batch(&[0, 0]), PIECES).is_empty());
     }
 }

@@ -18,11 +18,6 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts as many workers as the program's rayon pool has threads.
-    pub(crate) fn new() -> Result<Self, ModelError> {
-        Self::with_threads(rayon::current_num_threads())
-    }
-
     pub(crate) fn with_threads(threads: usize) -> Result<Self, ModelError> {
         let pools = (0..threads.max(1))
             .map(|_| ThreadPoolBuilder::new().num_threads(1).build())

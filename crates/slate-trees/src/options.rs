@@ -59,8 +59,9 @@ pub struct TreesOptions {
     /// Left out: 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncation: Option<u32>,
-    /// Most ids of a categorical input that trees read; those with more are left unread, because
-    /// a split that may choose any set of many ids learns the training rows by heart.
+    /// Most ids of a categorical input that trees read, the unknown one included; those with more
+    /// are left unread, because a split that may choose any set of many ids learns the training
+    /// rows by heart (Outbrain's 122 ads take 0.03 of validation NDCG@10 away).
     pub most_ids: u32,
     /// Trees without a better validation metric after which growing stops; 0 never stops early.
     pub patience: u32,
@@ -82,7 +83,7 @@ impl Default for TreesOptions {
             feature_share: 1.0,
             bins: 255,
             truncation: None,
-            most_ids: 256,
+            most_ids: 32,
             patience: 50,
         }
     }

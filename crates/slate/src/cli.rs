@@ -337,6 +337,10 @@ pub(crate) struct TrainArgs {
     /// Where to compute: auto, cpu, gpu:N, vulkan:N, metal or cuda:N; `slate doctor` lists those here
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
+    /// Share every batch out to this many threads of the processor [default: all of them], or to this
+    /// many cards from --device on [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) replicas: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use slate_types::{FeatureShape, HistoryShape, Seed};
 use super::step::tests::batch;
 use super::*;
 use crate::gradients::Gradients;
+use crate::replicas::Replicas;
 use crate::{NetworkKind, TrainOptions};
 
 /// SGD, because `AdamW` makes whole steps of gradients that are zero but for rounding.
@@ -119,6 +120,83 @@ fn gradients(kind: NetworkKind, device: DeviceSpec) -> Gradients {
     let ranker = Ranker::untrained(&config, &shape(), Seed(3), device).expect("it is built");
     let trainer = Trainer::new(&config, Seed(3), ranker);
     trainer.backward(&batch(), Seed(5)).1
+}
+
+/// So many copies of the batch behind one another.
+fn many(times: usize) -> Batch {
+    let one = batch();
+    let mut all = one.clone();
+    let chain = |offsets: &mut Vec<u32>, own: &[u32]| {
+        let end = offsets.last().copied().unwrap_or(0);
+        offsets.extend(own[1..].iter().map(|offset| offset + end));
+    };
+    for _ in 1..times {
+        let next = one.clone();
+        all.lists += next.lists;
+        all.dense.extend(next.dense);
+        all.categorical.extend(next.categorical);
+        all.mask.extend(next.mask);
+        all.click.extend(next.click);
+        all.purchase.extend(next.purchase);
+        all.grade.extend(next.grade);
+        all.weight.extend(next.weight);
+        all.slot.extend(next.slot);
+        chain(
+            &mut all.multi_valued[0].offsets,
+            &next.multi_valued[0].offsets,
+        );
+        all.multi_valued[0]
+            .values
+            .extend(&next.multi_valued[0].values);
+        let (history, own) = (all.history.as_mut().unwrap(), next.history.unwrap());
+        chain(&mut history.offsets, &own.offsets);
+        history.item.extend(own.item);
+        history.kind.extend(own.kind);
+        history.age.extend(own.age);
+    }
+    all
+}
+
+#[test]
+fn two_cards_share_out_what_one_computes() {
+    let batch = many(40);
+    for kind in [NetworkKind::Mlp, NetworkKind::Transformer, NetworkKind::Gru] {
+        let mut config = options(kind);
+        // Each piece draws its own.
+        config.network.dropout = 0.0;
+        let config = config.check().expect("a sound config");
+        let one = Ranker::untrained(&config, &shape(), Seed(3), card()).expect("it is built");
+        let two = Replicas::twice(card()).expect("it opens twice");
+        assert_eq!(two.cut(&batch).len(), 2);
+        let two = one.clone().with_devices(two);
+        let scores = |ranker: &Ranker| ranker.score(&batch).expect("it scores").purchase;
+        for (found, expected) in scores(&two).iter().zip(&scores(&one)) {
+            assert!(found.is_nan() || near((*found).into(), (*expected).into()));
+        }
+        let gradients = |ranker: Ranker| {
+            let trainer = Trainer::new(&config, Seed(3), ranker);
+            trainer.backward(&batch, Seed(5))
+        };
+        let ((found_loss, found), (loss, expected)) = (gradients(two), gradients(one));
+        assert!(near(found_loss, loss), "{kind:?}: {found_loss} {loss}");
+        for (found, expected) in found.0.iter().flatten().zip(expected.0.iter().flatten()) {
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(
+                    near((*found).into(), (*expected).into()),
+                    "{kind:?}: {found} {expected}"
+                );
+            }
+        }
+    }
+    let beyond = Ranker::untrained(
+        &options(NetworkKind::Mlp).check().unwrap(),
+        &shape(),
+        Seed(3),
+        card(),
+    )
+    .and_then(|ranker| ranker.with_replicas(card(), 1000));
+    let refused = beyond.unwrap_err().to_string();
+    assert!(refused.contains("is not available"), "{refused}");
 }
 
 #[test]

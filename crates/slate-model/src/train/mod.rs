@@ -76,6 +76,9 @@ pub struct Training<'a> {
     pub seed: Seed,
     /// Where to compute.
     pub device: DeviceSpec,
+    /// Threads of the processor that share out a batch, all where it is none; or cards from `device`
+    /// on, that one alone where it is none.
+    pub replicas: Option<u32>,
     /// Where checkpoints go; none are written without.
     pub checkpoints: Option<&'a CheckpointPlan>,
     /// Where to go on from; none for the beginning.
@@ -102,6 +105,7 @@ pub fn train(
         shape,
         seed,
         device,
+        replicas: None,
         checkpoints: None,
         resume: None,
         stop: None,
@@ -131,7 +135,10 @@ impl Training<'_> {
         observe: &mut dyn FnMut(&TrainEvent),
     ) -> Result<Trained, ModelError> {
         let options = self.config.options();
-        let start = Ranker::untrained(self.config, self.shape, self.seed, self.device)?;
+        let mut start = Ranker::untrained(self.config, self.shape, self.seed, self.device)?;
+        if let Some(count) = self.replicas {
+            start = start.with_replicas(self.device, count)?;
+        }
         let batches = data.lists_per_epoch().div_ceil(options.batch_lists) as u64;
         let steps_per_epoch = batches.div_ceil(u64::from(options.accumulate));
         let trainer = Trainer::new(self.config, self.seed, start);

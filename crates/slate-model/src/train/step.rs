@@ -97,14 +97,14 @@ impl<'a> Trainer<'a> {
 
     /// The loss of a batch and its gradient.
     pub(super) fn backward(&self, batch: &Batch, seed: Seed) -> (f64, Gradients) {
-        let device = self.start.device();
-        let shards = shards::cut(batch, &device);
+        let replicas = self.start.replicas();
+        let shards = replicas.cut(batch);
         let objective = self.objective();
         let masses = objective.masses(batch, &shards);
         let network = &self.network;
         let dropout = self.config.network().dropout;
-        let parts = self.start.workers().map(shards.len(), |place| {
-            let mut noise = Noise::dropout(dropout, seed.index(place as u64), &device);
+        let parts = replicas.map(shards.len(), |place, device| {
+            let mut noise = Noise::dropout(dropout, seed.index(place as u64), device);
             backward(
                 network,
                 &objective,
@@ -169,11 +169,11 @@ impl<'a> Trainer<'a> {
 
     /// The first slot whose scores are not finite, or else the one with the largest input.
     fn culprit(&self, batch: &Batch) -> Option<Culprit> {
-        let device = self.start.device();
+        let device = self.start.replicas().first();
         let mut failing: Option<usize> = None;
-        for shard in shards::cut(batch, &device) {
-            let input = Input::new(&shard, batch, &device);
-            let scores = host(self.network.forward(&input, &mut Noise::none(&device)));
+        for shard in shards::cut(batch, shards::PIECES) {
+            let input = Input::new(&shard, batch, device);
+            let scores = host(self.network.forward(&input, &mut Noise::none(device)));
             let columns = scores.len() / shard.places.len();
             let rows = scores.chunks_exact(columns).zip(&shard.places);
             let bad = rows.filter(|(row, _)| row.iter().any(|score| !score.is_finite()));
@@ -342,7 +342,7 @@ pub(super) mod tests {
             outputs: &outputs,
         };
         let batch = batch();
-        let shards = shards::cut(&batch, &device);
+        let shards = shards::cut(&batch, shards::PIECES);
         assert_eq!(shards.len(), 1);
         let masses = objective.masses(&batch, &shards);
         let mut noise = Noise::none(&device);

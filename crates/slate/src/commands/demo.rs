@@ -171,6 +171,7 @@ fn train(context: &Context, dataset: &Path, out: &Path) -> Result<()> {
         let setting = Setting {
             data: dataset,
             device,
+            replicas: None,
             seed: context.seed,
             command: &command_of(
                 context,

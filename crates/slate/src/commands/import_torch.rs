@@ -19,6 +19,7 @@ pub(super) fn run(context: &Context, args: &ImportTorchArgs) -> Result<Outcome> 
     let setting = Setting {
         data: &args.data,
         device: DeviceSpec::Cpu,
+        replicas: None,
         seed: context.seed,
         command: &context.command,
         progress: &bar,

@@ -277,6 +277,7 @@ fn one(
         checkpoint_steps: None,
         keep: None,
         device: args.device.clone(),
+        replicas: None,
     };
     match train::run(&own, &train_args) {
         Ok(outcome) => Ok(Ok(outcome.json["run"]["best"].clone())),

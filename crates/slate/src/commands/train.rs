@@ -47,10 +47,14 @@ fn trees(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     for (flag, given) in [
         ("--checkpoint-steps", args.checkpoint_steps.is_some()),
         ("--keep", args.keep.is_some()),
+        ("--replicas", args.replicas.is_some()),
     ] {
         if given {
-            let told = format!("{flag} is set, but trees have no checkpoints");
-            let hint = format!("leave {flag} out: the same command grows the same trees");
+            let told = format!("{flag} is set, but trees have no checkpoints and no replicas");
+            let hint = format!(
+                "leave {flag} out: trees grow on all --threads, and the same command \
+                                grows the same trees"
+            );
             return Err(Refusal::new(told).hint(hint).into());
         }
     }
@@ -58,6 +62,7 @@ fn trees(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let setting = Setting {
         data: &args.data,
         device: DeviceSpec::Cpu,
+        replicas: None,
         seed: context.seed,
         command: &context.command,
         progress: &bar,
@@ -108,6 +113,7 @@ fn network(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let mut setting = Setting {
         data: &args.data,
         device: args.device.parse::<DeviceSpec>()?.find()?.name,
+        replicas: args.replicas,
         seed: context.seed,
         command: &context.command,
         progress: &bar,

@@ -73,6 +73,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) data: &'a Path,
     /// A device by its own name: not `auto`.
     pub(crate) device: DeviceSpec,
+    /// Threads or cards that share out a batch, where not all threads or one card.
+    pub(crate) replicas: Option<u32>,
     pub(crate) seed: Seed,
     pub(crate) command: &'a str,
     pub(crate) progress: &'a dyn Progress,
@@ -153,6 +155,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         shape: &shape,
         seed: setting.seed.derive("train"),
         device: setting.device,
+        replicas: setting.replicas,
         checkpoints: plan.as_ref(),
         resume,
         stop: setting.stop,
@@ -266,6 +269,14 @@ pub(crate) fn is_left_of(
     Ok(!unfinished.has_checkpoints()? || own.is_ok())
 }
 
+/// The devices that results depend on: how many threads share out a batch changes no bit of them.
+fn devices(setting: &Setting<'_>) -> String {
+    match (setting.device, setting.replicas) {
+        (DeviceSpec::Cpu, _) | (_, None | Some(1)) => setting.device.to_string(),
+        (first, Some(count)) => format!("{first} and {} more", count - 1),
+    }
+}
+
 /// What a checkpoint has to agree with to be gone on from, key by key.
 fn identity(options: &TrainOptions, setting: &Setting<'_>) -> Result<BTreeMap<String, String>> {
     fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
@@ -292,7 +303,7 @@ fn identity(options: &TrainOptions, setting: &Setting<'_>) -> Result<BTreeMap<St
     identity.insert("seed".to_owned(), setting.seed.0.to_string());
     let data = manifest::sha256(&setting.data.join("manifest.json"))?;
     identity.insert("dataset manifest".to_owned(), data);
-    identity.insert("device".to_owned(), setting.device.to_string());
+    identity.insert("device".to_owned(), devices(setting));
     Ok(identity)
 }
 
@@ -441,7 +452,7 @@ fn run_manifest(
         "command": setting.command,
         "slate": env!("CARGO_PKG_VERSION"),
         "seed": setting.seed,
-        "device": setting.device,
+        "device": devices(setting),
         "config": config,
         "data": {
             "manifest_sha256": data_hash,
