@@ -22,6 +22,7 @@ mod real_logs;
 mod resume;
 mod sources;
 mod sweep;
+mod tensorboard;
 mod torch;
 mod trace;
 mod trees;
