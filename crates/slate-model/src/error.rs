@@ -194,6 +194,12 @@ pub enum ModelError {
         /// What the file has.
         given: String,
     },
+    /// A device failed at a batch.
+    #[error("the device could not compute a batch: {told}")]
+    Compute {
+        /// What it says about it.
+        told: String,
+    },
     /// The worker threads could not be started.
     #[error("cannot start worker threads")]
     Threads {
@@ -264,6 +270,12 @@ impl Hint for ModelError {
             Self::BatchShape { .. } => Some(
                 "score with the feature map the model was trained with (`feature_map.json` of the \
                  run)"
+                    .to_owned(),
+            ),
+            Self::Compute { told } if told.contains("allocate") => Some(
+                "it is out of memory: lower `train.batch_lists` (raising `train.accumulate` by the same \
+                 factor keeps the step), `train.network.hidden`, or the longest list \
+                 (`features.max_list_length`)"
                     .to_owned(),
             ),
             Self::EmptyData { .. } => {

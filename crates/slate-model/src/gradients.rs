@@ -8,7 +8,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::weights::host;
+use crate::ModelError;
+use crate::weights::fetch;
 
 /// The gradient of each parameter, in the order a module visits them; none where the loss does not
 /// depend on the parameter.
@@ -17,13 +18,20 @@ pub(crate) struct Gradients(pub(crate) Vec<Option<Vec<f32>>>);
 
 impl Gradients {
     /// Brings the gradients of a backward pass to the host.
-    pub(crate) fn collect<M: Module>(module: &M, gradients: GradientsParams) -> Self {
+    ///
+    /// # Errors
+    /// [`ModelError::Compute`] for a device that failed at one.
+    pub(crate) fn collect<M: Module>(
+        module: &M,
+        gradients: GradientsParams,
+    ) -> Result<Self, ModelError> {
         let mut collect = Collect {
             gradients,
             values: Vec::new(),
         };
         module.visit(&mut collect);
-        Self(collect.values)
+        let values = collect.values.into_iter().map(Option::transpose);
+        Ok(Self(values.collect::<Result<_, _>>()?))
     }
 
     /// Adds another's, parameter by parameter.
@@ -62,13 +70,13 @@ impl Gradients {
 
 struct Collect {
     gradients: GradientsParams,
-    values: Vec<Option<Vec<f32>>>,
+    values: Vec<Option<Result<Vec<f32>, ModelError>>>,
 }
 
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.values
-            .push(self.gradients.remove::<D>(param.id).map(host));
+            .push(self.gradients.remove::<D>(param.id).map(fetch));
     }
 }
 
@@ -84,7 +92,7 @@ mod tests {
         let layer = LinearConfig::new(3, 1).init(&Device::flex().autodiff());
         let output = layer.forward(Tensor::<2>::ones([1, 3], &Device::flex()));
         let backward = output.mul_scalar(factor).sum().backward();
-        Gradients::collect(&layer, GradientsParams::from_grads(backward, &layer))
+        Gradients::collect(&layer, GradientsParams::from_grads(backward, &layer)).unwrap()
     }
 
     fn combined(most: f64) -> (Vec<f32>, f64) {

@@ -241,7 +241,7 @@ mod tests {
             let gradients = backward(&other, step);
             other = burn.step(options.learning_rate, other, gradients);
             let leaves = own.clone().train();
-            let gradients = Gradients::collect(&leaves, backward(&leaves, step));
+            let gradients = Gradients::collect(&leaves, backward(&leaves, step)).unwrap();
             own = ours.step(options.learning_rate, own, &gradients);
         }
         let (own, other) = (weights::read(&own), weights::read(&other.valid()));
@@ -283,7 +283,7 @@ mod tests {
         let mut first = Optimizer::new(&options);
         let step = |optimizer: &mut Optimizer, network: Network, at: usize| {
             let leaves = network.clone().train();
-            let gradients = Gradients::collect(&leaves, backward(&leaves, at));
+            let gradients = Gradients::collect(&leaves, backward(&leaves, at)).unwrap();
             optimizer.step(1e-2, network, &gradients)
         };
         let at_three = (0..3).fold(network(), |network, at| step(&mut first, network, at));

@@ -16,7 +16,7 @@ use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
 use crate::outputs::Outputs;
 use crate::replicas::Replicas;
-use crate::weights::{self, Weight, host};
+use crate::weights::{self, Weight, fetch};
 use crate::{DeviceSpec, Head, ModelError, TrainConfig, batch_check};
 
 /// A network with its weights; cheap to clone.
@@ -126,7 +126,7 @@ impl Ranker {
     ///
     /// # Errors
     /// [`ModelError::BatchShape`] and [`ModelError::BatchValue`] for a batch that does not fit
-    /// the feature shape of this ranker.
+    /// the feature shape of this ranker, [`ModelError::Compute`] for a device that fails.
     pub fn score(&self, batch: &Batch) -> Result<BatchScores, ModelError> {
         batch_check::features(batch, self.shape())?;
         let shards = self.replicas.cut(batch);
@@ -139,11 +139,12 @@ impl Ranker {
                 let network = self.network.clone().to_device(device);
                 network.forward(&input, noise)
             };
-            host(scores)
-                .into_iter()
-                .map(f64::from)
-                .collect::<Vec<f64>>()
+            let scores = fetch(scores)?;
+            Ok(scores.into_iter().map(f64::from).collect())
         });
+        let parts = parts
+            .into_iter()
+            .collect::<Result<Vec<Vec<f64>>, ModelError>>()?;
         let outputs = &self.description.outputs;
         let mut scores = BatchScores {
             click: Vec::new(),

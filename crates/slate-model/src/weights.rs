@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 
+use crate::ModelError;
 use crate::network::Network;
 
 /// One parameter on the host.
@@ -112,6 +113,26 @@ impl ModuleMapper for Replacer {
             Tensor::from_data(TensorData::new(weight.values, weight.shape), &old.device())
         })
     }
+}
+
+/// Values of a tensor in row-major order, where a device may have failed at them: what it could not
+/// compute shows when it is read.
+///
+/// # Errors
+/// [`ModelError::Compute`].
+pub(crate) fn fetch<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
+    tensor.try_into_vec_as().map_err(|error| {
+        let text = format!("{error:?}");
+        // The first thing that went wrong stands at the end, and says most.
+        let lines = text.lines().map(str::trim);
+        let cause = lines.clone().find(|line| line.contains("allocate"));
+        ModelError::Compute {
+            told: cause
+                .or(lines.clone().next())
+                .unwrap_or_default()
+                .to_owned(),
+        }
+    })
 }
 
 /// Values of a tensor in row-major order.

@@ -388,7 +388,7 @@ mod tests {
         let values = host(output.clone());
         let backward = (output * wave).sum().backward();
         let gradients = GradientsParams::from_grads(backward, &case);
-        (values, Gradients::collect(&case, gradients))
+        (values, Gradients::collect(&case, gradients).unwrap())
     }
 
     fn assert_same(

@@ -119,7 +119,7 @@ fn gradients(kind: NetworkKind, device: DeviceSpec) -> Gradients {
     let config = options(kind).check().expect("a sound config");
     let ranker = Ranker::untrained(&config, &shape(), Seed(3), device).expect("it is built");
     let trainer = Trainer::new(&config, Seed(3), ranker);
-    trainer.backward(&batch(), Seed(5)).1
+    trainer.backward(&batch(), Seed(5)).expect("it computes").1
 }
 
 /// So many copies of the batch behind one another.
@@ -175,7 +175,7 @@ fn two_cards_share_out_what_one_computes() {
         }
         let gradients = |ranker: Ranker| {
             let trainer = Trainer::new(&config, Seed(3), ranker);
-            trainer.backward(&batch, Seed(5))
+            trainer.backward(&batch, Seed(5)).expect("it computes")
         };
         let ((found_loss, found), (loss, expected)) = (gradients(two), gradients(one));
         assert!(near(found_loss, loss), "{kind:?}: {found_loss} {loss}");
@@ -216,4 +216,33 @@ fn gradients_are_those_of_the_processor() {
             }
         }
     }
+}
+
+#[test]
+fn a_card_that_is_full_says_what_to_lower() {
+    let mut config = options(NetworkKind::Mlp);
+    config.network.hidden = 4096;
+    let config = config.check().expect("a sound config");
+    let shape = FeatureShape {
+        dense: 1,
+        ..FeatureShape::default()
+    };
+    let ranker = Ranker::untrained(&config, &shape, Seed(3), card()).expect("it is built");
+    // 128 GiB in each layer.
+    let places = 1 << 23;
+    let batch = Batch {
+        lists: places / 4,
+        slots: 4,
+        dense_width: 1,
+        dense: vec![0.5; places],
+        mask: vec![true; places],
+        ..Batch::default()
+    };
+    let error = ranker.score(&batch).unwrap_err();
+    assert!(
+        error.to_string().contains("could not compute a batch"),
+        "{error}"
+    );
+    let hint = slate_types::Hint::hint(&error).unwrap_or_default();
+    assert!(hint.contains("`train.batch_lists`"), "{error}; {hint}");
 }

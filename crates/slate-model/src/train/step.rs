@@ -16,7 +16,7 @@ use crate::objective::Objective;
 use crate::optimizer::Optimizer;
 use crate::ranker::Ranker;
 use crate::shards::Shard;
-use crate::weights::{self, Weight, host};
+use crate::weights::{self, Weight, fetch, host};
 use crate::{ModelError, PositionKind, TrainConfig, shards};
 
 /// What changes from step to step, and what each step needs.
@@ -72,7 +72,7 @@ impl<'a> Trainer<'a> {
             } else {
                 seed.derive("batch").index(place as u64)
             };
-            let (loss, gradients) = self.backward(batch, seed);
+            let (loss, gradients) = self.backward(batch, seed)?;
             if !loss.is_finite() {
                 return Err(self.diverged(step, "loss", loss, Some(batch)));
             }
@@ -96,7 +96,14 @@ impl<'a> Trainer<'a> {
     }
 
     /// The loss of a batch and its gradient.
-    pub(super) fn backward(&self, batch: &Batch, seed: Seed) -> (f64, Gradients) {
+    ///
+    /// # Errors
+    /// [`ModelError::Compute`] for a device that fails.
+    pub(super) fn backward(
+        &self,
+        batch: &Batch,
+        seed: Seed,
+    ) -> Result<(f64, Gradients), ModelError> {
         let replicas = self.start.replicas();
         let shards = replicas.cut(batch);
         let objective = self.objective();
@@ -115,12 +122,13 @@ impl<'a> Trainer<'a> {
             )
         });
         let mut parts = parts.into_iter();
-        let (mut loss, mut total) = parts.next().expect("a batch with rows has a shard");
-        for (part, gradients) in parts {
+        let (mut loss, mut total) = parts.next().expect("a batch with rows has a shard")?;
+        for part in parts {
+            let (part, gradients) = part?;
             loss += part;
             total.add(gradients);
         }
-        (loss, total)
+        Ok((loss, total))
     }
 
     /// Moves the running mean after the weights.
@@ -233,13 +241,13 @@ fn backward(
     shard: &Shard,
     masses: &[f64],
     noise: &mut Noise,
-) -> (f64, Gradients) {
+) -> Result<(f64, Gradients), ModelError> {
     let device = noise.device().clone();
     // Leaves of its own: a graph belongs to one thread.
     let network = network.clone().fork(&device.clone().autodiff()).train();
     let scores = network.forward_as_shown(&Input::new(shard, batch, &device), noise);
     let shape = scores.dims();
-    let values: Vec<f64> = host(scores.clone()).into_iter().map(f64::from).collect();
+    let values: Vec<f64> = fetch(scores.clone())?.into_iter().map(f64::from).collect();
     let (loss, slopes) = objective.share(batch, shard, masses, &values);
     // The derivative of Σ score · slope with the slopes held fixed is the slopes: the backward
     // pass starts from the loss's exact gradient.
@@ -247,7 +255,7 @@ fn backward(
     let slopes = Tensor::<2>::from_data(TensorData::new(slopes, shape), &device);
     let backward = (scores * slopes).sum().backward();
     let gradients = GradientsParams::from_grads(backward, &network);
-    (loss, Gradients::collect(&network, gradients))
+    Ok((loss, Gradients::collect(&network, gradients)?))
 }
 
 #[cfg(test)]
@@ -348,7 +356,8 @@ pub(super) mod tests {
         let mut noise = Noise::none(&device);
         let (_, gradients) = backward(
             &network, &objective, &batch, &shards[0], &masses, &mut noise,
-        );
+        )
+        .unwrap();
         let weights = read(&network);
         let values = gradients.0.iter().flatten().flatten();
         let largest = values.fold(0.0_f64, |most, value| most.max(f64::from(value.abs())));
