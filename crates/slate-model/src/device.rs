@@ -66,13 +66,18 @@ impl DeviceSpec {
             // Without asking any driver.
             return Ok(FoundDevice::processor());
         }
-        let found = Self::found();
-        let names: Vec<String> = found.iter().map(|device| device.name.to_string()).collect();
-        let wanted = found.into_iter().find(|device| match self {
+        let wanted = Self::found().into_iter().find(|device| match self {
             Self::Auto => device.is_card || device.name == Self::Cpu,
             other => device.name == other,
         });
-        wanted.ok_or_else(|| refused(&self.to_string(), &names))
+        wanted.ok_or_else(|| self.refused())
+    }
+
+    /// The error that there is no such device, with those that there are.
+    pub(crate) fn refused(self) -> ModelError {
+        let found = Self::found();
+        let names: Vec<String> = found.iter().map(|device| device.name.to_string()).collect();
+        refused(&self.to_string(), &names)
     }
 
     /// The card so many places behind this one.

@@ -199,6 +199,8 @@ pub enum ModelError {
     Compute {
         /// What it says about it.
         told: String,
+        /// Whether it had no room.
+        out_of_memory: bool,
     },
     /// The worker threads could not be started.
     #[error("cannot start worker threads")]
@@ -272,10 +274,13 @@ impl Hint for ModelError {
                  run)"
                     .to_owned(),
             ),
-            Self::Compute { told } if told.contains("allocate") => Some(
+            Self::Compute {
+                out_of_memory: true,
+                ..
+            } => Some(
                 "it is out of memory: lower `train.batch_lists` (raising `train.accumulate` by the same \
                  factor keeps the step), `train.network.hidden`, or the longest list \
-                 (`features.max_list_length`)"
+                 (`features.max_list_length`, which is what counts in scoring); or pass --device cpu"
                     .to_owned(),
             ),
             Self::EmptyData { .. } => {

@@ -23,19 +23,29 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
-    /// On a device: `count` threads of the processor, by default all; or `count` cards from the
-    /// named one on, by default that one alone.
+    /// On a device: `count` threads of the processor, by default and at most all of the program's; or
+    /// `count` cards from the named one on, by default that one alone.
     ///
     /// # Errors
-    /// [`ModelError::Device`] for a card that is not there, [`ModelError::Threads`].
+    /// [`ModelError::Device`] for a card that is not there or is a driver in software beside a card,
+    /// [`ModelError::Threads`].
     pub(crate) fn open(device: DeviceSpec, count: Option<u32>) -> Result<Self, ModelError> {
         let first = device.find()?;
         let (devices, workers) = match (first.name, count) {
             (DeviceSpec::Cpu, None) => (vec![first.device], rayon::current_num_threads()),
-            (DeviceSpec::Cpu, Some(count)) => (vec![first.device], count as usize),
+            (DeviceSpec::Cpu, Some(count)) => {
+                let threads = rayon::current_num_threads();
+                (vec![first.device], threads.min(count as usize))
+            }
             (name, count) => {
                 let count = count.unwrap_or(1).max(1);
-                let cards = (0..count).map(|place| Ok(name.after(place).find()?.device));
+                let cards = (0..count).map(|place| {
+                    let found = name.after(place).find()?;
+                    if first.is_card && !found.is_card {
+                        return Err(found.name.refused());
+                    }
+                    Ok(found.device)
+                });
                 (cards.collect::<Result<_, ModelError>>()?, count as usize)
             }
         };

@@ -1,12 +1,12 @@
 //! A batch cut into pieces of similar lists, for workers.
 //!
 //! Lists are taken by length, so that a shard needs little padding, often none. How a batch is
-//! cut depends on the batch alone, never on the number of threads: sums over shards are the same
-//! everywhere.
+//! cut depends on the batch and the number of cards, never on the number of threads: sums over shards
+//! are the same on every processor.
 
 use slate_types::Batch;
 
-/// Most pieces of a batch on the processor, and the rows below which cutting does not pay.
+/// Most pieces of a batch on the processor, and the rows of a piece below which cutting does not pay.
 pub(crate) const PIECES: usize = 8;
 const MIN_ROWS: usize = 192;
 

@@ -123,14 +123,13 @@ impl ModuleMapper for Replacer {
 pub(crate) fn fetch<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
     tensor.try_into_vec_as().map_err(|error| {
         let text = format!("{error:?}");
-        // The first thing that went wrong stands at the end, and says most.
-        let lines = text.lines().map(str::trim);
-        let cause = lines.clone().find(|line| line.contains("allocate"));
+        // Burn has no kind of error for it: a chain of what was skipped ends in these words.
+        let mut lines = text.lines().map(str::trim);
+        let first = lines.clone().next().unwrap_or_default();
+        let full = lines.find(|line| line.contains("can't allocate"));
         ModelError::Compute {
-            told: cause
-                .or(lines.clone().next())
-                .unwrap_or_default()
-                .to_owned(),
+            told: full.unwrap_or(first).to_owned(),
+            out_of_memory: full.is_some(),
         }
     })
 }

@@ -431,7 +431,7 @@ pub(crate) struct LossesArgs {
 )]
 pub(crate) struct ScoreArgs {
     /// Folder of a trained run. Several are an ensemble: the mean of their scores, each brought to
-    /// mean 0 and deviation 1 inside every list
+    /// mean 0 and deviation 1 inside every list. It orders a list, and is no log-odds
     #[arg(
         long,
         value_name = "RUN",

@@ -16,10 +16,8 @@ pub(super) fn forward(x: &FlexTensor, w: &FlexTensor, b: &FlexTensor, relu: bool
     multiply(&mut y, outputs, true, 1.0, x, w);
     if relu {
         for value in &mut y {
-            // Not `max`, which would hide a NaN.
-            if *value <= 0.0 {
-                *value = 0.0;
-            }
+            // Not `max`, which would hide a NaN; always written, so that no branch is needed.
+            *value = if *value <= 0.0 { 0.0 } else { *value };
         }
     }
     tensor(y, &[rows, outputs])

@@ -72,7 +72,8 @@ pub(crate) fn end_when_asked() -> &'static AtomicBool {
 
 /// Workers may still write: what they make anew while it is removed goes in another round.
 fn remove_all(paths: &[PathBuf]) {
-    for path in paths {
+    // The last first: a lock was there before what it protects.
+    for path in paths.iter().rev() {
         for _ in 0..10 {
             let gone = match path.symlink_metadata() {
                 Err(_) => break,

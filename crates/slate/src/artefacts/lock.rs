@@ -39,12 +39,25 @@ impl OutputLock {
                     return Err(Refusal::new(told).hint(hint).into());
                 }
             };
-            // Who held it before may have removed the file between the two calls.
-            if path.exists() {
+            // Who held it before may have removed the file between the two calls, and another made one.
+            if is_still(file.as_ref(), &path) {
                 interrupted::begin(&path);
                 return Ok(Self { path, file });
             }
         }
+    }
+}
+
+/// Whether the file that is held is the one of this name.
+fn is_still(file: Option<&File>, path: &Path) -> bool {
+    let held = file.map(File::metadata);
+    match (held, fs::metadata(path)) {
+        #[cfg(unix)]
+        (Some(Ok(held)), Ok(named)) => {
+            use std::os::unix::fs::MetadataExt as _;
+            (held.dev(), held.ino()) == (named.dev(), named.ino())
+        }
+        (_, named) => named.is_ok(),
     }
 }
 

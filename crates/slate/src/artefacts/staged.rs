@@ -2,7 +2,8 @@
 //!
 //! A command writes into a hidden neighbour of its output, `.NAME.partial`, and renames it into
 //! place when everything is on disk. An error or an interrupt removes the neighbour; a kill leaves
-//! it, and the next run of the command removes it first.
+//! it, and the next run of the command removes it first. What took hours is kept instead, in a
+//! neighbour of another name, until it is finished or someone says to begin anew.
 
 use std::fs;
 use std::io::Write;
@@ -41,6 +42,7 @@ impl Staged {
     /// An output that exists without `force`, one that another process is writing, and a parent that
     /// cannot be written.
     pub(crate) fn folder(target: &Path, force: bool) -> Result<Self> {
+        refuse_file(target)?;
         let staged = Self::prepare(target, force)?;
         fs::create_dir(&staged.partial)
             .with_context(|| format!("cannot create `{}`", staged.partial.display()))?;
@@ -66,6 +68,7 @@ impl Staged {
         suffix: &str,
         go_on: impl FnOnce(&Path) -> Result<bool>,
     ) -> Result<Self> {
+        refuse_file(target)?;
         let mut staged = Self::begin(target, force, suffix)?;
         staged.kept = true;
         if !go_on(&staged.partial)? {
@@ -182,6 +185,18 @@ impl Drop for Staged {
             interrupted::end(&self.partial);
         }
     }
+}
+
+/// A folder never replaces a file, which is no output of the same command.
+fn refuse_file(target: &Path) -> Result<()> {
+    if target.is_file() {
+        let told = format!(
+            "`{}` is a file, expected a folder to write",
+            target.display()
+        );
+        return Err(Refusal::new(told).hint("choose another --out").into());
+    }
+    Ok(())
 }
 
 /// Whether a folder is empty or one of ours.

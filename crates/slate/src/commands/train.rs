@@ -19,6 +19,7 @@ const CHECKPOINT_SHARE: f64 = 0.02;
 const KEEP: u32 = 2;
 
 pub(super) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
+    super::sweep::refuse_begun(&args.out, context.force)?;
     match ranker(context, args.ranker) {
         RankerKind::Network => network(context, args),
         RankerKind::Trees => trees(context, args),
@@ -70,9 +71,10 @@ fn trees(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         stop: Some(end_when_asked()),
         keep: None,
     };
-    if args.resume && !context.force && training::is_grown(options, &setting, &args.out)? {
+    if args.resume && training::is_grown(options, &setting, &args.out)? {
         return finished(&args.out);
     }
+    Unfinished::beside(&args.out)?.refuse_other(context.force)?;
     let staged = Staged::folder(&args.out, context.force)?;
     let report = training::grow(options, &setting, staged.path())?;
     staged.commit()?;
@@ -126,8 +128,10 @@ fn network(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let replacing = context.force && unfinished.has_checkpoints()?;
     if args.resume && !replacing && training::is_done(options, &setting, &args.out)? {
         if training::is_left_of(options, &setting, &unfinished)? {
-            let _lock = OutputLock::take(&args.out)?;
-            remove(&unfinished, context);
+            if unfinished.exists() {
+                let _lock = OutputLock::take(&args.out)?;
+                remove(&unfinished, context);
+            }
         } else {
             let told =
                 "checkpoints of another training of this output are kept: go on with its own";

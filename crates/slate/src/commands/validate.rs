@@ -120,7 +120,8 @@ fn chain(error: &anyhow::Error) -> String {
 
 /// Reads the configuration and lets every section check its ranges.
 fn configuration(path: &Path) -> Result<Vec<String>> {
-    let file = Config::read(path, &[])?.file;
+    let config = Config::read(path, &[])?;
+    let file = config.file.clone();
     let mut problems = Vec::new();
     let mut note = |section: &str, result: Result<()>| {
         if let Err(error) = result {
@@ -148,9 +149,7 @@ fn configuration(path: &Path) -> Result<Vec<String>> {
     if let Some(section) = file.trees {
         note("trees", section.check().map(|_| ()).map_err(Into::into));
     }
-    if let Some(section) = file.sweep {
-        note("sweep", section.points(file.seed).map(|_| ()));
-    }
+    note("sweep", super::sweep::check(&config));
     for name in &file.calibrate.methods {
         note(
             "calibrate",
@@ -232,6 +231,9 @@ fn run_folder(path: &Path) -> Result<Vec<String>> {
 fn sweep(path: &Path) -> Result<Vec<String>> {
     let value = manifest::read_json(&path.join("manifest.json"))?;
     let mut problems = Vec::new();
+    if !value["points"].is_array() {
+        problems.push("`points` in manifest.json is no list".to_owned());
+    }
     let trials = value["points"].as_array().into_iter().flatten();
     for trial in trials.flat_map(|point| point["trials"].as_array().into_iter().flatten()) {
         if let Some(run) = trial["run"].as_str() {

@@ -2,7 +2,7 @@
 //!
 //! A point is a value for each key. A grid has every combination, the first key changing slowest;
 //! a random search draws each point by itself, from the seed, its number and the key alone, so that
-//! more points go on where fewer ended.
+//! a search of more points begins with those of one of fewer.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,9 @@ use toml::{Table, Value};
 
 use crate::console::Refusal;
 
-/// Most points of a grid.
+/// Most points of a search, and seeds of a point.
 const MOST_POINTS: usize = 10_000;
+const MOST_SEEDS: u64 = 1_000;
 
 /// `[sweep]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +83,25 @@ enum Scale {
 }
 
 impl SweepSection {
+    /// The seeds each point is trained with.
+    ///
+    /// # Errors
+    /// None, too many, or some beyond the largest number.
+    pub(crate) fn seeds(&self, first: Seed) -> Result<Vec<u64>> {
+        if !(1..=MOST_SEEDS).contains(&self.seeds) {
+            let told = format!(
+                "`sweep.seeds` is {}, expected a number from 1 to {MOST_SEEDS}",
+                self.seeds
+            );
+            return Err(Refusal::new(told).into());
+        }
+        let last = first.0.checked_add(self.seeds - 1).ok_or_else(|| {
+            let told = format!("{} seeds from {} on are too many", self.seeds, first.0);
+            Refusal::new(told).hint("pass a smaller --seed")
+        })?;
+        Ok((first.0..=last).collect())
+    }
+
     /// The points, in the order they are trained.
     ///
     /// # Errors
@@ -94,8 +114,11 @@ impl SweepSection {
                 .hint("for instance \"train.learning_rate\" = [1e-3, 3e-3]")
                 .into());
         }
-        if self.seeds == 0 {
-            return Err(Refusal::new("`sweep.seeds` is 0, expected 1 or more").into());
+        for (at, (key, _)) in axes.iter().enumerate() {
+            if axes[..at].iter().any(|(other, _)| other == key) {
+                let told = format!("`sweep.over.{key}` is there twice");
+                return Err(Refusal::new(told).into());
+            }
         }
         match (self.search, self.points) {
             (Search::Grid, Some(_)) => {
@@ -152,7 +175,9 @@ fn collect(path: &str, table: &Table, axes: &mut Vec<(String, Axis)>) -> Result<
                 let whole = range.from.is_integer() && range.to.is_integer();
                 let log = range.scale == Scale::Log;
                 match (number(&range.from), number(&range.to)) {
-                    (Some(from), Some(to)) if from < to && (!log || from > 0.0) => {
+                    (Some(from), Some(to))
+                        if from < to && to.is_finite() && (!log || from > 0.0) =>
+                    {
                         let axis = Axis::Range {
                             from,
                             to,
@@ -212,7 +237,7 @@ fn draw(axes: &[(String, Axis)], seed: Seed) -> Point {
                 log,
                 whole,
             } => {
-                // Each whole number of a range is as likely as the next.
+                // Every whole number has its share of the range, the last one too.
                 let end = if *whole { to + 1.0 } else { *to };
                 let at = if *log {
                     from * (end / from).powf(unit)
@@ -222,7 +247,8 @@ fn draw(axes: &[(String, Axis)], seed: Seed) -> Point {
                 if *whole {
                     Value::Integer(at.floor().min(*to) as i64)
                 } else {
-                    Value::Float(rounded(at).clamp(*from, *to))
+                    let least = (to - from).min(if *log { at } else { f64::INFINITY }) * 1e-3;
+                    Value::Float(rounded(at, least).clamp(*from, *to))
                 }
             }
         };
@@ -231,9 +257,12 @@ fn draw(axes: &[(String, Axis)], seed: Seed) -> Point {
     axes.iter().map(value).collect()
 }
 
-/// Three digits that mean something: enough for a search, and fit to be typed.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.2e}").parse().unwrap_or(value)
+/// The shortest number that is off by `least` at most: fit to be typed, and no coarser than a search
+/// can tell apart.
+fn rounded(value: f64, least: f64) -> f64 {
+    let short = |digits: usize| format!("{value:.digits$e}").parse().unwrap_or(value);
+    let near = |short: &f64| (short - value).abs() <= least;
+    (0..17).map(short).find(near).unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -295,8 +324,43 @@ mod tests {
     }
 
     #[test]
+    fn draws_of_a_narrow_range_differ() {
+        for (from, to) in [(0.9990, 0.9999), (1e6, 1.001e6)] {
+            let text = format!(
+                "search = \"random\"\npoints = 100\n[over]\na = {{ from = {from:e}, to = {to:e} }}"
+            );
+            let points = points(&text).unwrap();
+            let mut values: Vec<f64> = points
+                .iter()
+                .map(|point| point[0].1.as_float().unwrap())
+                .collect();
+            values.sort_by(f64::total_cmp);
+            values.dedup();
+            assert!(values.len() > 80, "{} of 100 differ", values.len());
+            assert!(values[0] >= from && values[values.len() - 1] <= to);
+        }
+    }
+
+    #[test]
+    fn seeds_are_counted_on_from_the_first() {
+        let section = |seeds| SweepSection {
+            seeds,
+            ..SweepSection::default()
+        };
+        assert_eq!(section(3).seeds(Seed(5)).unwrap(), [5, 6, 7]);
+        for seeds in [0, 1001, u64::MAX] {
+            let told = section(seeds).seeds(Seed(5)).unwrap_err().to_string();
+            assert!(told.contains("expected a number from 1 to 1000"), "{told}");
+        }
+        assert!(section(2).seeds(Seed(u64::MAX)).is_err());
+        assert_eq!(section(1).seeds(Seed(u64::MAX)).unwrap(), [u64::MAX]);
+    }
+
+    #[test]
     fn what_is_no_search_is_refused() {
         assert!(refused("seeds = 1").contains("`sweep.over` is empty"));
+        let twice = refused("[over]\n\"a.b\" = [1]\n[over.a]\nb = [2]");
+        assert_eq!(twice, "`sweep.over.a.b` is there twice");
         let one = refused("[over]\na = 3");
         assert_eq!(
             one,

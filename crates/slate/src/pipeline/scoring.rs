@@ -132,12 +132,14 @@ pub(crate) fn by_runs(
     progress: &dyn Progress,
 ) -> Result<ScoreTable> {
     let data = dataset.split(split)?;
+    for run in runs {
+        check_map(run, dataset)?;
+    }
     let mut each = Vec::with_capacity(runs.len());
     let mut hashes = Vec::with_capacity(runs.len());
     for run in runs {
         let (ranker, hash) = load(run, device)
             .with_context(|| format!("cannot load the run `{}`", run.display()))?;
-        check_map(run, dataset)?;
         progress.begin("score", Some(data.lists.len() as u64), "lists");
         each.push(score_split(&*ranker, &data, &dataset.shape(), progress)?);
         progress.end();
@@ -178,7 +180,18 @@ fn standardise(scores: &mut [f64], lists: &ListOffsets) {
 
 /// Refuses a run that was trained on other features.
 fn check_map(run: &Path, dataset: &Dataset) -> Result<()> {
-    let manifest = manifest::read_json(&run.join("manifest.json"))?;
+    let manifest = manifest::read_json(&run.join("manifest.json"))
+        .with_context(|| format!("cannot load the run `{}`", run.display()))?;
+    if manifest["kind"] == "sweep" {
+        let told = format!("`{}` is a sweep, expected one of its runs", run.display());
+        let best = manifest["points"][0]["trials"][0]["run"].as_str();
+        let best = best.map_or("trials/…".into(), |best| {
+            run.join(best).display().to_string()
+        });
+        return Err(Refusal::new(told)
+            .hint(format!("the best is {best}"))
+            .into());
+    }
     let trained_on = manifest["data"]["feature_map_sha256"]
         .as_str()
         .unwrap_or_default();

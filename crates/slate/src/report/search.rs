@@ -35,7 +35,7 @@ pub(super) fn section(part: &Part) -> String {
         let mut cells = vec![count(&point["point"])];
         cells.extend(keys.iter().map(|key| shown(&point["set"][key.as_str()])));
         let mean = point["mean"].as_f64();
-        cells.push(mean.map_or("diverged".to_owned(), |mean| format!("{mean:.4}")));
+        cells.push(mean.map_or("failed".to_owned(), |mean| format!("{mean:.4}")));
         if seeds > 1 {
             let ends = (number(&point["low"]), number(&point["high"]));
             cells.push(mean.map_or(String::new(), |_| format!("{:.4} to {:.4}", ends.0, ends.1)));
@@ -44,10 +44,11 @@ pub(super) fn section(part: &Part) -> String {
     };
     let rows: Vec<Vec<String>> = points.iter().take(SHOWN).map(row).collect();
     let content = format!(
-        "<p>{} points of {}, {seeds} trainings each, by {} on the validation split, which flatters \
+        "<p>{} points of {}, {seeds} training{} each, by {} on the validation split, which flatters \
          the best of many.{}</p>{}",
         points.len(),
         escape(value["ranker"].as_str().unwrap_or("–")),
+        if seeds == 1 { "" } else { "s" },
         escape(metric),
         if points.len() > SHOWN {
             " The best are shown."

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::program::{SMALL, config, dataset, listing, slate};
+use super::program::{Ran, SMALL, config, dataset, listing, slate};
 
 const OVER: &str = "--set sweep={search=\"grid\",seeds=2,over={train={learning_rate=[1e-3,4e-3],network={hidden=[8,16]}}}}";
 
@@ -103,6 +103,22 @@ fn a_killed_sweep_goes_on_and_ends_with_the_same_files() {
         );
         assert!(a.is_dir() || file(&a) == file(&b), "`{name}` differs");
     }
+    // What a killed move into place leaves: everything but the name.
+    fs::rename(folder.join("killed"), folder.join(".killed.sweep")).unwrap();
+    slate(folder, &line("killed")).refused(&["is not finished", "--resume"]);
+    fs::remove_file(folder.join(".killed.sweep/plan.json")).unwrap();
+    slate(folder, &line("killed")).refused(&["is not finished"]);
+    slate(folder, &resume).refused(&["is another one"]);
+    fs::copy(
+        folder.join("whole/plan.json"),
+        folder.join(".killed.sweep/plan.json"),
+    )
+    .unwrap();
+    slate(folder, &resume).done();
+    for flags in ["", "--force"] {
+        let again = slate(folder, &format!("{resume} {flags}")).done();
+        assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
+    }
     let again = slate(folder, &resume).done();
     assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
 
@@ -116,12 +132,18 @@ fn a_killed_sweep_goes_on_and_ends_with_the_same_files() {
         .as_str()
         .unwrap()
         .trim_start_matches("slate ");
+    assert!(!command.contains("sweep="), "{command}");
     let command = command
         .replace("--out whole/", "--out again/")
         .replace('\'', "");
     slate(folder, &command).done();
     let weights = |root: &str| file(&folder.join(root).join(best).join("model.safetensors"));
     assert!(weights("whole") == weights("again"));
+    let sweep = format!(
+        "score --run whole --data {} --out s.csv",
+        dataset().display()
+    );
+    slate(folder, &sweep).refused(&["`whole` is a sweep", "hint: the best is whole/trials/"]);
     let sound = slate(folder, "validate whole").done();
     assert!(
         sound.stdout.contains("whole: sweep, sound"),
@@ -131,6 +153,54 @@ fn a_killed_sweep_goes_on_and_ends_with_the_same_files() {
     slate(folder, "report whole --out report.html").done();
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(page.contains("4 points of network, 2 trainings each"));
+}
+
+#[test]
+fn an_interrupted_sweep_says_how_to_go_on_and_others_keep_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let long = format!(
+        "{} --set train.epochs=10000 --set train.patience=0",
+        line("out")
+    );
+    let child = Command::new(env!("CARGO_BIN_EXE_slate"))
+        .args(long.split_whitespace())
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !folder.join(".out.sweep/trials/.1-seed1.training").exists() {
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "it trains within a minute"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let ended = Ran::new(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    for words in [
+        "the sweep was interrupted",
+        "go on with the same command and --resume",
+    ] {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    let train = format!(
+        "train -c {} {SMALL} --data {} --out out",
+        config("demo.toml").display(),
+        dataset().display()
+    );
+    slate(folder, &train).refused(&["a sweep with the output `out` was not finished"]);
+    let trees = format!("{train} --ranker trees");
+    slate(folder, &trees).refused(&["a sweep with the output `out` was not finished"]);
+    fs::write(folder.join("file"), "mine").unwrap();
+    slate(folder, &format!("{} --force", line("file"))).refused(&["is a file, expected a folder"]);
+    assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "mine");
 }
 
 #[test]
@@ -144,7 +214,17 @@ fn a_training_that_diverges_is_a_finding() {
         dataset().display()
     );
     let done = slate(folder, &line).done();
-    assert!(done.stdout.contains("diverged"), "{}", done.stdout);
+    assert!(done.stdout.contains("point 1, seed 1: "), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("training diverged at step"),
+        "{}",
+        done.stdout
+    );
+    let sweep: Value = serde_json::from_slice(&file(&folder.join("sweep/manifest.json"))).unwrap();
+    let failed = &sweep["points"][1];
+    assert_eq!(failed["failed"], 1);
+    let reason = failed["trials"][0]["failed"].as_str().unwrap();
+    assert!(reason.contains("training diverged at step"), "{reason}");
     let csv = fs::read_to_string(folder.join("sweep/points.csv")).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
     assert!(

@@ -23,7 +23,7 @@ pub(crate) use state_dict::import;
 pub(crate) use trees::{grow, is_grown};
 pub(crate) use unfinished::Unfinished;
 use unfinished::{Log, METRICS_FILE};
-use validation::Outcome;
+use validation::Judged;
 
 use super::scoring;
 use crate::artefacts::{manifest, tensorboard};
@@ -355,12 +355,12 @@ fn unread(config: &TrainConfig, map: &FeatureMap) -> Vec<String> {
 }
 
 /// The outcome the head that ranks learns.
-fn outcome(config: &TrainConfig) -> Outcome {
+fn outcome(config: &TrainConfig) -> Judged {
     match config.options().score_head {
-        _ if by_grade(config) => Outcome::Grade,
-        Head::Grade => Outcome::Grade,
-        Head::Purchase => Outcome::Purchase,
-        Head::Click => Outcome::Click,
+        _ if by_grade(config) => Judged::Grade,
+        Head::Grade => Judged::Grade,
+        Head::Purchase => Judged::Purchase,
+        Head::Click => Judged::Click,
     }
 }
 

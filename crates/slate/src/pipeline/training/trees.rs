@@ -13,7 +13,7 @@ use slate_trees::{
 use slate_types::{FeatureShape, Split};
 
 use super::unfinished::{METRICS_FILE, now};
-use super::validation::Outcome;
+use super::validation::Judged;
 use super::{Best, Setting, run_manifest};
 use crate::artefacts::tensorboard::{self, EventFile};
 
@@ -44,9 +44,9 @@ pub(crate) fn grow(options: &TreesOptions, setting: &Setting<'_>, out: &Path) ->
     let valid = dataset.split(Split::Valid)?;
     let held_out = examples(&config, &shape, &valid)?;
     let outcome = match options.label {
-        Label::Click => Outcome::Click,
-        Label::Purchase => Outcome::Purchase,
-        Label::Grade => Outcome::Grade,
+        Label::Click => Judged::Click,
+        Label::Purchase => Judged::Purchase,
+        Label::Grade => Judged::Grade,
     };
     let (lists, outcomes) = (valid.lists.clone(), outcome.of(&valid).to_vec());
     drop(valid);

@@ -46,6 +46,27 @@ impl Unfinished {
         Ok(!self.list()?.is_empty())
     }
 
+    /// Whether there is anything.
+    pub(crate) fn exists(&self) -> bool {
+        self.folder.exists()
+    }
+
+    /// For a command that is no training of a network and writes the same output.
+    ///
+    /// # Errors
+    /// Checkpoints of an unfinished training, without `force`.
+    pub(crate) fn refuse_other(&self, force: bool) -> Result<()> {
+        match self.list()?.first() {
+            Some(last) if !force => Err(Refusal::new(format!(
+                "a training of a network with this output was not finished; its last checkpoint is `{}`",
+                last.display()
+            ))
+            .hint("go on with it by its own command and --resume, or choose another --out")
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
     /// For a training that begins anew and may not remove anything.
     ///
     /// # Errors

@@ -11,13 +11,13 @@ const CUTOFF: usize = 10;
 
 /// The outcome a ranking score learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Judged {
     Click,
     Purchase,
     Grade,
 }
 
-impl Outcome {
+impl Judged {
     fn name(self) -> &'static str {
         match self {
             Self::Click => "click",
