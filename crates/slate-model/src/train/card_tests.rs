@@ -148,7 +148,8 @@ fn many(times: usize) -> Batch {
         all.multi_valued[0]
             .values
             .extend(&next.multi_valued[0].values);
-        let (history, own) = (all.history.as_mut().unwrap(), next.history.unwrap());
+        let history = all.history.as_mut().expect("the batch has histories");
+        let own = next.history.expect("the batch has histories");
         chain(&mut history.offsets, &own.offsets);
         history.item.extend(own.item);
         history.kind.extend(own.kind);
