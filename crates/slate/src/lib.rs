@@ -51,15 +51,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>
         Ok(status) => status,
         Err(error) => {
             console::print_failure(&error);
-            let network = matches!(
-                error.downcast_ref(),
-                Some(slate_model::ModelError::Interrupted { .. })
-            );
-            let trees = matches!(
-                error.downcast_ref(),
-                Some(slate_trees::TreesError::Interrupted { .. })
-            );
-            if network || trees {
+            if pipeline::training::was_interrupted(&error) {
                 ExitStatus::Interrupted
             } else {
                 ExitStatus::BadInput

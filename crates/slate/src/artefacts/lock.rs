@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::interrupted;
+use super::{interrupted, neighbour};
 use crate::console::Refusal;
 
 /// The right to write an output, until dropped.
@@ -25,8 +25,7 @@ impl OutputLock {
     /// # Errors
     /// Another process that holds it; a folder that cannot be written.
     pub(crate) fn take(target: &Path) -> Result<Self> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = target.with_file_name(format!(".{name}.lock"));
+        let path = neighbour(target, "lock")?;
         loop {
             let file = File::create(&path)
                 .with_context(|| format!("cannot create `{}`", path.display()))?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{OutputLock, interrupted};
+use super::{OutputLock, interrupted, neighbour};
 use crate::console::Refusal;
 
 /// Files one of which every folder written by a command holds. Only such folders are replaced.
@@ -95,9 +95,7 @@ impl Staged {
 
     /// Looks whether the output may be written, without touching what is under construction.
     fn begin(target: &Path, force: bool, suffix: &str) -> Result<Self> {
-        let name = target.file_name().ok_or_else(|| {
-            Refusal::new(format!("`{}` does not name an output", target.display()))
-        })?;
+        let partial = neighbour(target, suffix)?;
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -105,7 +103,6 @@ impl Staged {
         fs::create_dir_all(parent)
             .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
         let lock = OutputLock::take(target)?;
-        let partial = parent.join(format!(".{}.{suffix}", name.to_string_lossy()));
         // A kill between the two renames of a replacement leaves the old output set aside.
         let aside = partial.with_extension("replaced");
         if aside.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {

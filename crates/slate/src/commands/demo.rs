@@ -146,7 +146,7 @@ const TRAINED: [(&str, &str); 2] = [("linear", "run-linear"), ("trees", "run-tre
 /// Folder of the run that all is about.
 const RUN: &str = "run";
 
-/// Purchase rate of the item so far, the usual order without a model.
+/// Purchase rate of the item in the last 30 days, the usual order without a model.
 const HEURISTIC: &str = "item_purchase_rate_30d";
 
 /// Trains into an empty folder.

@@ -14,8 +14,22 @@ use crate::artefacts::manifest;
 use crate::artefacts::scores::ScoreTable;
 use crate::console::Refusal;
 
-/// Lists scored at once: enough to fill the cores, small enough to stay in cache.
+/// Lists read at once: enough to fill the cores, small enough to stay in cache.
 const LISTS_PER_BATCH: usize = 256;
+
+/// The batches of a part, its lists in their own order.
+pub(super) fn in_order<'a>(
+    data: &'a SplitData,
+    shape: &FeatureShape,
+) -> impl Iterator<Item = (Vec<u32>, Batch)> + Send + use<'a> {
+    let options = BatchOptions {
+        lists_per_batch: LISTS_PER_BATCH,
+        shuffle: None,
+        bucket_by_length: false,
+        skip: 0,
+    };
+    batches(data, shape, options)
+}
 
 /// Scores of a split, in row order.
 pub(crate) struct Scored {
@@ -90,13 +104,7 @@ pub(crate) fn score_split(
     progress: &dyn Progress,
 ) -> Result<Scored> {
     let mut scored = ranker.begin(data.lists.rows());
-    let options = BatchOptions {
-        lists_per_batch: LISTS_PER_BATCH,
-        shuffle: None,
-        bucket_by_length: false,
-        skip: 0,
-    };
-    for (lists, batch) in batches(data, shape, options) {
+    for (lists, batch) in in_order(data, shape) {
         ranker.score_batch(&batch, &mut scored)?;
         progress.advance(lists.len() as u64);
     }

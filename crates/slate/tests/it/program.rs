@@ -1,8 +1,9 @@
 //! Runs the program and looks at what it leaves behind.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use arrow::record_batch::RecordBatch;
@@ -76,6 +77,37 @@ pub(crate) fn slate_with(folder: &Path, line: &str, environment: &[(&str, String
         .current_dir(folder)
         .output()
         .expect("the program starts");
+    Ran::new(output)
+}
+
+/// Starts the program and does not wait for it.
+pub(crate) fn start(folder: &Path, line: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_slate"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// Asks a started program to end, as Ctrl-C does, and waits for it.
+pub(crate) fn interrupt(child: Child) -> Ran {
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.expect("a signal is sent").success());
+    Ran::new(child.wait_with_output().expect("it ends"))
+}
+
+/// Runs one of the Python scripts in `tests/data`.
+pub(crate) fn script(python: &OsStr, name: &str, arguments: &[PathBuf]) -> Ran {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let output = Command::new(python)
+        .arg(data.join(name))
+        .args(arguments)
+        .output()
+        .expect("Python starts");
     Ran::new(output)
 }
 

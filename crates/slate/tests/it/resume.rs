@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use super::program::{Ran, SMALL, config, dataset, slate};
+use super::program::{SMALL, config, dataset, interrupt, slate, start};
 
 /// Dropout, accumulation, a running mean and a schedule: all that has a state.
 const LONG: &str = "--set train.epochs=12 --set train.patience=0 --set train.batch_lists=8 \
@@ -17,16 +17,6 @@ fn line(out: &str) -> String {
         config("demo.toml").display(),
         dataset().display()
     )
-}
-
-fn start(folder: &Path, line: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_slate"))
-        .args(line.split_whitespace())
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
 }
 
 /// Checkpoints in the folder of an unfinished training, oldest first.
@@ -106,11 +96,7 @@ fn an_interrupt_saves_a_checkpoint_and_says_how_to_go_on() {
     let first = format!("{} --checkpoint-steps 2", line("run"));
     let mut child = start(folder, &first);
     next_checkpoint(folder, "run", "", &mut child).expect("it runs for a while");
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-    let ended = Ran::new(child.wait_with_output().unwrap());
+    let ended = interrupt(child);
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     for words in ["interrupted after step", "checkpoints/step-", "--resume"] {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::program::{Ran, SMALL, config, dataset, listing, slate};
+use super::program::{SMALL, config, dataset, interrupt, listing, slate, start};
 
 const OVER: &str = "--set sweep={search=\"grid\",seeds=2,over={train={learning_rate=[1e-3,4e-3],network={hidden=[8,16]}}}}";
 
@@ -60,13 +59,7 @@ fn a_killed_sweep_goes_on_and_ends_with_the_same_files() {
 
     let resume = format!("{} --resume", line("killed"));
     for runs in [1, 3, 6] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_slate"))
-            .args(resume.split_whitespace())
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = start(folder, &resume);
         let (trials, began) = (folder.join(".killed.sweep/trials"), Instant::now());
         let finished = || {
             let entries = fs::read_dir(&trials).into_iter().flatten();
@@ -163,13 +156,7 @@ fn an_interrupted_sweep_says_how_to_go_on_and_others_keep_away() {
         "{} --set train.epochs=10000 --set train.patience=0",
         line("out")
     );
-    let child = Command::new(env!("CARGO_BIN_EXE_slate"))
-        .args(long.split_whitespace())
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = start(folder, &long);
     let began = Instant::now();
     while !folder.join(".out.sweep/trials/.1-seed1.training").exists() {
         assert!(
@@ -178,11 +165,7 @@ fn an_interrupted_sweep_says_how_to_go_on_and_others_keep_away() {
         );
         std::thread::sleep(Duration::from_millis(2));
     }
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-    let ended = Ran::new(child.wait_with_output().unwrap());
+    let ended = interrupt(child);
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     for words in [
         "the sweep was interrupted",

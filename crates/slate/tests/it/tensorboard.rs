@@ -1,12 +1,10 @@
 //! TensorBoard itself opens the events of a run.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-use super::program::{SMALL, config, dataset, slate};
+use super::program::{SMALL, config, dataset, script, slate};
 
 #[test]
 fn tensorboard_reads_what_metrics_say() {
@@ -30,19 +28,8 @@ fn tensorboard_reads_what_metrics_say() {
         ("network", "epoch", "epoch", "val/purchase_ndcg@10"),
         ("trees", "tree", "trees", "val/purchase_ndcg@10"),
     ] {
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tensorboard_scalars.py");
-        let ran = Command::new(&python)
-            .arg(script)
-            .arg(folder.join(run))
-            .output()
-            .unwrap();
-        assert!(
-            ran.status.success(),
-            "{}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
-        let curves: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let ran = script(&python, "tensorboard_scalars.py", &[folder.join(run)]).done();
+        let curves = ran.json();
         let text = fs::read_to_string(folder.join(run).join("metrics.jsonl")).unwrap();
         let told: Vec<Value> = text
             .lines()

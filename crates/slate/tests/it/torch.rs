@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use super::program::{SMALL, config, dataset, slate};
+use super::program::{SMALL, config, dataset, script, slate};
 
 fn line(verb: &str) -> String {
     format!(
@@ -49,22 +48,13 @@ fn a_run_scores_the_same_in_pytorch_and_comes_back_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     slate(folder, &format!("{} --out run", line("train"))).done();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/torch_scores.py");
-    let ran = Command::new(python)
-        .arg(script)
-        .args([
-            folder.join("run"),
-            dataset().join("test"),
-            folder.join("columns.npy"),
-            folder.join("state.safetensors"),
-        ])
-        .output()
-        .unwrap();
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    let arguments = [
+        folder.join("run"),
+        dataset().join("test"),
+        folder.join("columns.npy"),
+        folder.join("state.safetensors"),
+    ];
+    script(&python, "torch_scores.py", &arguments).done();
 
     let score = format!(
         "score --run run --data {} --split test --out s.csv",

@@ -1,11 +1,9 @@
 //! Runs of gradient-boosted trees.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::program::{Ran, SMALL, config, dataset, slate};
+use super::program::{SMALL, config, dataset, interrupt, script, slate, start};
 
 fn line(out: &str) -> String {
     format!(
@@ -171,13 +169,7 @@ fn two_trainings_of_one_output_do_not_meet() {
         "{} --set trees.trees=100000 --set trees.patience=0",
         line("run")
     );
-    let mut first = Command::new(env!("CARGO_BIN_EXE_slate"))
-        .args(long.split_whitespace())
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut first = start(folder, &long);
     let began = Instant::now();
     let log = folder.join(".run.partial/metrics.jsonl");
     while fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
@@ -190,11 +182,7 @@ fn two_trainings_of_one_output_do_not_meet() {
     }
     slate(folder, &long).refused(&["another process is writing `run`"]);
     assert!(log.exists(), "the second one touched nothing");
-    let kill = Command::new("kill")
-        .args(["-INT", &first.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-    let ended = Ran::new(first.wait_with_output().unwrap());
+    let ended = interrupt(first);
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("interrupted after tree"),
@@ -222,22 +210,13 @@ fn xgboost_opens_a_run_and_scores_it_the_same() {
     )
     .done();
     slate(folder, &score("run", "scores.csv")).done();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/xgboost_scores.py");
-    let ran = Command::new(python)
-        .arg(script)
-        .args([
-            folder.join("run"),
-            dataset().join("test"),
-            folder.join("scores.csv"),
-        ])
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&ran.stdout);
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    let arguments = [
+        folder.join("run"),
+        dataset().join("test"),
+        folder.join("scores.csv"),
+    ];
+    let ran = script(&python, "xgboost_scores.py", &arguments).done();
+    let told = &ran.stdout;
     let mut words = told.split_whitespace();
     let worst: f64 = words.next().unwrap().parse().unwrap();
     let splits_on_ids: usize = words.next().unwrap().parse().unwrap();

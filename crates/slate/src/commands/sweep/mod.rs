@@ -15,10 +15,10 @@ use slate_model::{DeviceSpec, ModelError};
 use slate_trees::TreesError;
 
 use super::{Context, train};
-use crate::artefacts::{Staged, manifest, write_file};
+use crate::artefacts::{Staged, manifest, neighbour, write_file};
 use crate::cli::{RankerKind, SweepArgs, TrainArgs};
 use crate::console::{ExitStatus, Outcome, Refusal};
-use crate::pipeline::training::Unfinished;
+use crate::pipeline::training::{self, Unfinished};
 use ranked::Ranked;
 pub(super) use trial::check;
 use trial::{Ended, Trial};
@@ -98,11 +98,7 @@ const SUFFIX: &str = "sweep";
 
 /// Whether a sweep with this output was begun and not finished.
 fn is_begun(out: &Path) -> Result<bool> {
-    let name = out
-        .file_name()
-        .ok_or_else(|| Refusal::new(format!("`{}` does not name an output", out.display())))?;
-    let name = name.to_string_lossy();
-    Ok(out.with_file_name(format!(".{name}.{SUFFIX}")).exists())
+    Ok(neighbour(out, SUFFIX)?.exists())
 }
 
 /// For a command that writes the same output and is no sweep.
@@ -147,9 +143,7 @@ fn go_on(folder: &Path, plan: &[u8], resume: bool, force: bool) -> Result<bool> 
 
 /// An interrupt of a training is one of the sweep.
 fn interrupted(error: anyhow::Error) -> anyhow::Error {
-    let network = matches!(error.downcast_ref(), Some(ModelError::Interrupted { .. }));
-    let trees = matches!(error.downcast_ref(), Some(TreesError::Interrupted { .. }));
-    if !network && !trees {
+    if !training::was_interrupted(&error) {
         return error;
     }
     let hint = "go on with the same command and --resume";

@@ -17,6 +17,7 @@ use slate_model::{
     ModelError, Ranker, TrainConfig, TrainEvent, TrainOptions, Trained, Training, Validation,
     WEIGHTS_FILE,
 };
+use slate_trees::TreesError;
 use slate_types::{Batch, FeatureShape, Progress, Seed, Split};
 
 pub(crate) use state_dict::import;
@@ -238,6 +239,12 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         log_failure,
         json: manifest,
     })
+}
+
+/// Whether a training ended because someone asked it to.
+pub(crate) fn was_interrupted(error: &anyhow::Error) -> bool {
+    let network = matches!(error.downcast_ref(), Some(ModelError::Interrupted { .. }));
+    network || matches!(error.downcast_ref(), Some(TreesError::Interrupted { .. }))
 }
 
 /// Whether `out` is the finished run of this very training.

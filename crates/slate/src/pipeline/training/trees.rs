@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use slate_features::{BatchOptions, Dataset, SplitData, batches};
+use slate_features::{Dataset, SplitData};
 use slate_trees::{
     Column, Examples, Label, StopReason, TREES_FILE, TreeRanker, TreesConfig, TreesOptions,
 };
@@ -14,11 +14,8 @@ use slate_types::{FeatureShape, Split};
 
 use super::unfinished::{METRICS_FILE, now};
 use super::validation::Judged;
-use super::{Best, Setting, run_manifest};
+use super::{Best, Setting, run_manifest, scoring};
 use crate::artefacts::tensorboard::{self, EventFile};
-
-/// Lists collected at once.
-const LISTS_PER_BATCH: usize = 256;
 
 /// What grown trees report.
 pub(crate) struct Grown {
@@ -120,13 +117,7 @@ pub(crate) fn grow(options: &TreesOptions, setting: &Setting<'_>, out: &Path) ->
 
 fn examples(config: &TreesConfig, shape: &FeatureShape, data: &SplitData) -> Result<Examples> {
     let mut examples = Examples::new(config, shape)?;
-    let options = BatchOptions {
-        lists_per_batch: LISTS_PER_BATCH,
-        shuffle: None,
-        bucket_by_length: false,
-        skip: 0,
-    };
-    for (_, batch) in batches(data, shape, options) {
+    for (_, batch) in scoring::in_order(data, shape) {
         examples.push(&batch)?;
     }
     Ok(examples)

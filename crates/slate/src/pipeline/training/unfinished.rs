@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use slate_model::{Checkpoint, ModelError, TrainEvent};
 
+use crate::artefacts::neighbour;
 use crate::artefacts::tensorboard::{self, EventFile};
 use crate::console::Refusal;
 
@@ -31,10 +32,7 @@ impl Unfinished {
     /// # Errors
     /// An output without a name.
     pub(crate) fn beside(out: &Path) -> Result<Self> {
-        let name = out
-            .file_name()
-            .ok_or_else(|| Refusal::new(format!("`{}` does not name an output", out.display())))?;
-        let folder = out.with_file_name(format!(".{}.training", name.to_string_lossy()));
+        let folder = neighbour(out, "training")?;
         Ok(Self { folder })
     }
 
