@@ -15,6 +15,8 @@ use crate::examples::{Examples, Labels};
 /// Rows with neighbouring scores, summed up.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bin {
+    /// Lowest score.
+    pub lowest: f64,
     /// Weighted mean of the scores.
     pub mean_score: f64,
     /// Weighted mean of the labels, from 0 to 1.
@@ -68,12 +70,17 @@ pub fn quantile(
         }
         let (mut weight, mut score, mut label) = (0.0, 0.0, 0.0);
         for &row in &order[start..end] {
-            weight += examples.weights[row];
-            score += examples.weights[row] * examples.scores[row];
-            label += examples.weights[row] * examples.labels[row];
+            weight += examples.weight(row);
+            score += examples.weight(row) * examples.scores[row];
+            label += examples.weight(row) * examples.labels[row];
         }
+        let (lowest, highest) = (
+            examples.scores[order[start]],
+            examples.scores[order[end - 1]],
+        );
         bins.push(Bin {
-            mean_score: score / weight,
+            lowest,
+            mean_score: (score / weight).clamp(lowest, highest),
             rate: (label / weight).min(1.0),
             weight,
             rows: end - start,

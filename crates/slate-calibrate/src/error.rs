@@ -70,6 +70,9 @@ pub enum FitError {
         /// That score.
         score: f64,
     },
+    /// One score divides the classes, so the steeper a curve the better.
+    #[error("a score divides positives from negatives, so no curve is the best")]
+    Separable,
     /// Fewer than two bins have a positive.
     #[error("need at least 2 bins with a positive, got {got}")]
     TooFewBins {
@@ -95,7 +98,7 @@ impl Hint for FitError {
             Self::OneClass { .. } | Self::TooFew { .. } => {
                 "use a longer calibration window, or a label with more events"
             }
-            Self::NoFiniteFit { .. } | Self::TooFewBins { .. } => {
+            Self::NoFiniteFit { .. } | Self::TooFewBins { .. } | Self::Separable => {
                 "use a longer calibration window, or the method `isotonic` or `sigmoid`"
             }
             Self::Label { .. } => "labels are 1 for the event, as a purchase, and 0 otherwise",

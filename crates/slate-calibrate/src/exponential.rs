@@ -48,7 +48,7 @@ pub fn fit(
 ) -> Result<Exponential, FitError> {
     let examples = Examples::new(scores, labels, weights, Labels::Binary)?;
     let lowest = |label: Option<f64>| {
-        let rows = examples.scores.iter().zip(&examples.labels);
+        let rows = examples.scores.iter().zip(&*examples.labels);
         rows.filter(|(_, y)| label.is_none_or(|label| label == **y))
             .map(|(score, _)| *score)
             .fold(f64::INFINITY, f64::min)
@@ -61,14 +61,9 @@ pub fn fit(
     if lowest(Some(1.0)) == highest && lowest(None) < highest {
         return Err(FitError::NoFiniteFit { score: highest });
     }
-    let (mut weight, mut positive) = (0.0, 0.0);
-    for (w, y) in examples.weights.iter().zip(&examples.labels) {
-        weight += w;
-        positive += w * y;
-    }
-    let base = (positive / weight).ln();
+    let base = (examples.positive / examples.weight).ln();
     let line = minimise(&examples.scores, base, |row, e| {
-        let (weight, y, rate) = (examples.weights[row], examples.labels[row], e.exp());
+        let (weight, y, rate) = (examples.weight(row), examples.labels[row], e.exp());
         [weight * (rate - y * e), weight * (rate - y), weight * rate]
     });
     Ok(rising(line, base))
@@ -91,11 +86,7 @@ pub fn fit_binned(bins: &[Bin]) -> Result<Exponential, FitError> {
         .filter(|&bin| examples.labels[bin] > 0.0)
         .map(|bin| {
             let rate = examples.labels[bin];
-            [
-                examples.scores[bin],
-                rate.ln(),
-                examples.weights[bin] * rate,
-            ]
+            [examples.scores[bin], rate.ln(), examples.weight(bin) * rate]
         })
         .collect();
     if points.len() < 2 {

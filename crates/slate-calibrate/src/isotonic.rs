@@ -16,9 +16,15 @@
 //! # Ok::<(), slate_calibrate::FitError>(())
 //! ```
 
+use rayon::prelude::*;
+
 use crate::FitError;
 use crate::bins::Bin;
 use crate::examples::{Examples, Labels};
+use crate::sorted::{Block, pool};
+
+/// Parts of the range of scores that a table of knots has.
+const CELLS: usize = 1 << 12;
 
 /// How far probabilities stay away from 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,18 +67,38 @@ pub fn fit_within(
     bounds: Bounds,
 ) -> Result<Isotonic, FitError> {
     let examples = Examples::new(scores, labels, weights, Labels::Share)?;
-    let points = examples
-        .scores
-        .iter()
-        .zip(&examples.labels)
-        .zip(&examples.weights)
-        .map(|((&score, &label), &weight)| Point {
-            score,
-            label,
-            weight,
-        })
-        .collect();
-    from_points(points, examples.scores.len(), bounds)
+    let (low, high) = bounds.of(&examples, examples.len())?;
+    Ok(Isotonic::steps(&pool(&examples), low, high))
+}
+
+/// Fits the centred map: linear through the points (mean score, rate) of the pooled blocks,
+/// constant outside (Oron and Flournoy 2017). It rises strictly between the outermost blocks, so it
+/// ties nothing there. Cut at [`Bounds::Smoothed`].
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_centred(
+    scores: &[f64],
+    labels: &[f64],
+    weights: Option<&[f64]>,
+) -> Result<Isotonic, FitError> {
+    let examples = Examples::new(scores, labels, weights, Labels::Share)?;
+    let (low, high) = Bounds::Smoothed.of(&examples, examples.len())?;
+    let blocks = pool(&examples);
+    let mut moments = vec![0.0; blocks.len()];
+    for (row, score) in examples.scores.iter().enumerate() {
+        let block = blocks.partition_point(|block| block.last < *score);
+        moments[block] += examples.weight(row) * score;
+    }
+    let mut map = Isotonic {
+        scores: vec![],
+        probabilities: vec![],
+    };
+    for (block, moment) in blocks.iter().zip(moments) {
+        let centre = (moment / block.weight).clamp(block.first, block.last);
+        map.push(centre, block.mean.clamp(low, high));
+    }
+    Ok(map)
 }
 
 /// Fits to bins instead of rows, each standing at its mean score with its rate and weight: fewer
@@ -85,120 +111,58 @@ pub fn fit_binned(bins: &[Bin]) -> Result<Isotonic, FitError> {
     let rates: Vec<f64> = bins.iter().map(|bin| bin.rate).collect();
     let weights: Vec<f64> = bins.iter().map(|bin| bin.weight).collect();
     let examples = Examples::new(&scores, &rates, Some(&weights), Labels::Share)?;
-    let points = (0..examples.scores.len())
-        .map(|i| Point {
-            score: examples.scores[i],
-            label: examples.labels[i],
-            weight: examples.weights[i],
-        })
-        .collect();
-    from_points(
-        points,
-        bins.iter().map(|bin| bin.rows).sum(),
-        Bounds::Smoothed,
-    )
+    let rows = bins.iter().map(|bin| bin.rows).sum();
+    let (low, high) = Bounds::Smoothed.of(&examples, rows)?;
+    Ok(Isotonic::steps(&pool(&examples), low, high))
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Point {
-    score: f64,
-    label: f64,
-    weight: f64,
-}
-
-/// Neighbouring points with one value.
-struct Block {
-    first: f64,
-    last: f64,
-    mean: f64,
-    weight: f64,
-}
-
-fn from_points(points: Vec<Point>, rows: usize, bounds: Bounds) -> Result<Isotonic, FitError> {
-    let (low, high) = match bounds {
-        Bounds::Unit => (0.0, 1.0),
-        Bounds::Range(low, high) => (low, high),
-        Bounds::Smoothed => {
-            let weight: f64 = points.iter().map(|point| point.weight).sum();
-            let positive: f64 = points.iter().map(|point| point.weight * point.label).sum();
-            // Weights of any scale: what counts is how the rows are shared out.
-            let n1 = rows as f64 * (positive / weight).min(1.0);
-            let n0 = rows as f64 - n1;
-            (1.0 / (n0 + 2.0), 1.0 - 1.0 / (n1 + 2.0))
-        }
-    };
-    if !(0.0 <= low && low <= high && high <= 1.0) {
-        return Err(FitError::Bounds { low, high });
-    }
-    Ok(regress(points, low, high))
-}
-
-/// Weighted least squares under the constraint not to decrease, its values then cut at `low` and
-/// `high`. There is at least one point, and weights are positive; labels may be any finite numbers.
-fn regress(mut points: Vec<Point>, low: f64, high: f64) -> Isotonic {
-    // By label within equal scores, so that sums do not depend on the order of the rows.
-    points.sort_by(|a, b| {
-        a.score
-            .total_cmp(&b.score)
-            .then(a.label.total_cmp(&b.label))
-            .then(a.weight.total_cmp(&b.weight))
-    });
-    let mut blocks: Vec<Block> = Vec::new();
-    for tied in points.chunk_by(|a, b| a.score == b.score) {
-        let weight: f64 = tied.iter().map(|point| point.weight).sum();
-        let sum: f64 = tied.iter().map(|point| point.weight * point.label).sum();
-        // The mean of equal labels is that label, whatever rounding makes of the sum.
-        let mean = if tied[0].label == tied[tied.len() - 1].label {
-            tied[0].label
-        } else {
-            sum / weight
-        };
-        let mut block = Block {
-            first: tied[0].score,
-            last: tied[0].score,
-            mean,
-            weight,
-        };
-        while let Some(before) = blocks.pop_if(|before| before.mean >= block.mean) {
-            if before.mean > block.mean {
-                block.mean = (before.weight * before.mean + block.weight * block.mean)
-                    / (before.weight + block.weight);
+impl Bounds {
+    /// Lowest and highest probability for `examples`, which stand for `rows` rows.
+    pub(crate) fn of(self, examples: &Examples<'_>, rows: usize) -> Result<(f64, f64), FitError> {
+        let (low, high) = match self {
+            Self::Unit => (0.0, 1.0),
+            Self::Range(low, high) => (low, high),
+            Self::Smoothed => {
+                // Weights of any scale: what counts is how the rows are shared out.
+                let n1 = rows as f64 * (examples.positive / examples.weight).min(1.0);
+                let n0 = rows as f64 - n1;
+                (1.0 / (n0 + 2.0), 1.0 - 1.0 / (n1 + 2.0))
             }
-            block.weight += before.weight;
-            block.first = before.first;
-        }
-        blocks.push(block);
-    }
-    let mut map = Isotonic {
-        scores: vec![],
-        probabilities: vec![],
-    };
-    for block in blocks {
-        let value = block.mean.clamp(low, high);
-        map.scores.push(block.first);
-        map.probabilities.push(value);
-        if block.last > block.first {
-            map.scores.push(block.last);
-            map.probabilities.push(value);
+        };
+        if 0.0 <= low && low <= high && high <= 1.0 {
+            Ok((low, high))
+        } else {
+            Err(FitError::Bounds { low, high })
         }
     }
-    map
 }
 
 impl Isotonic {
+    /// Both ends of each block, its mean cut at `low` and `high`.
+    fn steps(blocks: &[Block], low: f64, high: f64) -> Self {
+        let mut map = Self {
+            scores: vec![],
+            probabilities: vec![],
+        };
+        for block in blocks {
+            let value = block.mean.clamp(low, high);
+            map.push(block.first, value);
+            if block.last > block.first {
+                map.push(block.last, value);
+            }
+        }
+        map
+    }
+
+    fn push(&mut self, score: f64, probability: f64) {
+        self.scores.push(score);
+        self.probabilities.push(probability);
+    }
+
     /// Takes knots as they are in a file: finite rising scores, and probabilities from 0 to 1 that
     /// do not decrease; at least one knot. Returns the first knot that breaks this, counted from 0.
     pub fn from_knots(knots: &[[f64; 2]]) -> Result<Self, usize> {
-        if knots.is_empty() {
-            return Err(0);
-        }
-        for (i, &[score, probability]) in knots.iter().enumerate() {
-            let sound = score.is_finite() && (0.0..=1.0).contains(&probability);
-            let rising = i == 0 || knots[i - 1][0] < score && knots[i - 1][1] <= probability;
-            if !sound || !rising {
-                return Err(i);
-            }
-        }
+        check_knots(knots)?;
         Ok(Self {
             scores: knots.iter().map(|knot| knot[0]).collect(),
             probabilities: knots.iter().map(|knot| knot[1]).collect(),
@@ -218,8 +182,44 @@ impl Isotonic {
         if score.is_nan() {
             return f64::NAN;
         }
-        // The first knot above the score.
         let above = self.scores.partition_point(|knot| *knot <= score);
+        self.between(score, above)
+    }
+
+    /// The probability of each score, in order: as [`Isotonic::apply`], with a table that says
+    /// where in the knots to look.
+    pub(crate) fn apply_all(&self, scores: &[f64]) -> Vec<f64> {
+        let (low, high) = (self.scores[0], self.scores[self.scores.len() - 1]);
+        let scale = CELLS as f64 / (high - low);
+        if !scale.is_finite() || scores.len() < CELLS {
+            return scores.iter().map(|score| self.apply(*score)).collect();
+        }
+        // Never falls in the score, so a knot of an earlier cell is below a score, one of a later
+        // cell above it.
+        let cell = |score: f64| ((score - low) * scale).clamp(0.0, (CELLS - 1) as f64) as usize;
+        let mut starts = vec![0_usize; CELLS + 1];
+        for knot in &self.scores {
+            starts[cell(*knot) + 1] += 1;
+        }
+        for cell in 0..CELLS {
+            starts[cell + 1] += starts[cell];
+        }
+        let value = |score: &f64| {
+            if score.is_nan() {
+                return f64::NAN;
+            }
+            let cell = cell(*score);
+            let inside = &self.scores[starts[cell]..starts[cell + 1]];
+            self.between(
+                *score,
+                starts[cell] + inside.partition_point(|knot| knot <= score),
+            )
+        };
+        scores.par_iter().with_min_len(1 << 12).map(value).collect()
+    }
+
+    /// The probability at `score`, whose first knot above it is `above`.
+    fn between(&self, score: f64, above: usize) -> f64 {
         if above == 0 {
             return self.probabilities[0];
         }
@@ -257,6 +257,21 @@ impl Isotonic {
     }
 }
 
+/// Holds knots to what [`Isotonic::from_knots`] says; the first unsound one.
+pub(crate) fn check_knots(knots: &[[f64; 2]]) -> Result<(), usize> {
+    if knots.is_empty() {
+        return Err(0);
+    }
+    for (i, &[score, probability]) in knots.iter().enumerate() {
+        let sound = score.is_finite() && (0.0..=1.0).contains(&probability);
+        let rising = i == 0 || knots[i - 1][0] < score && knots[i - 1][1] <= probability;
+        if !sound || !rising {
+            return Err(i);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,17 +301,20 @@ mod tests {
             } else {
                 floats(&case["w"])
             };
-            let points = (0..x.len())
-                .filter(|&i| w[i] > 0.0)
-                .map(|i| Point {
-                    score: x[i] + 0.0,
-                    label: sign * y[i],
-                    weight: w[i],
-                })
-                .collect();
+            // Labels of any size, which the public door does not let in.
+            let kept: Vec<usize> = (0..x.len()).filter(|&i| w[i] > 0.0).collect();
+            let column = |value: &dyn Fn(usize) -> f64| kept.iter().map(|&i| value(i)).collect();
+            let examples = Examples {
+                scores: column(&|i| x[i]),
+                labels: column(&|i| sign * y[i]),
+                weights: Some(column(&|i| w[i])),
+                binary: false,
+                weight: 0.0,
+                positive: 0.0,
+            };
             let low = case["args"]["y_min"].as_f64().unwrap_or(f64::NEG_INFINITY);
             let high = case["args"]["y_max"].as_f64().unwrap_or(f64::INFINITY);
-            let map = regress(points, low, high);
+            let map = Isotonic::steps(&pool(&examples), low, high);
             for (q, expected) in floats(&case["query"])
                 .iter()
                 .zip(floats(&case["pred_clip"]))
@@ -352,6 +370,23 @@ mod tests {
         assert_eq!(map.invert(0.6), Some(4.0));
         for none in [0.05, 0.1, 0.2, 0.9, 0.95, f64::NAN] {
             assert_eq!(map.invert(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn many_scores_are_mapped_as_one_by_one() {
+        let knots: Vec<[f64; 2]> = (0..300)
+            .map(|i| [(f64::from(i) / 10.0).exp(), f64::from(i) / 300.0])
+            .collect();
+        let map = Isotonic::from_knots(&knots).unwrap();
+        let seed = slate_types::Seed(1);
+        let mut scores: Vec<f64> = (0..9000)
+            .map(|i| 40.0 * seed.index(i).unit() - 3.0)
+            .collect();
+        scores.extend(knots.iter().map(|knot| knot[0]));
+        scores.extend([f64::MIN, f64::MAX, f64::INFINITY]);
+        for (score, value) in scores.iter().zip(map.apply_all(&scores)) {
+            assert_eq!(value, map.apply(*score), "{score}");
         }
     }
 

@@ -8,8 +8,17 @@
 //! | method | map | right when |
 //! |---|---|---|
 //! | [`isotonic`] | the best non-decreasing one | there are many positives, say 1,000 |
+//! | its `_binned` form | the same over 100 quantile bins | as above, and steps should be few |
+//! | its `centred` form | the same through the middles of its steps | it must not tie scores |
 //! | [`sigmoid`] | `1 / (1 + exp(-(a s + b)))` | log-odds are linear in the score |
 //! | [`exponential`] | `min(1, exp(a s + b))` | the log of the rate is linear in the score |
+//! | its `_binned` form | the same through log rates of bins | never; it is what others may do |
+//! | [`power`] | `min(1, f q^k)`, q the claimed probability | the log of the rate is linear in log q |
+//! | [`beta`] | log-odds linear in `ln q` and `ln(1 - q)` | scores are squeezed at one end |
+//! | [`temperature`] | log-odds divided by a number | only how sure it is is wrong |
+//! | [`histogram`] | the rate of each of 20 bins | steps must be few and wide |
+//! | [`spline`] | log-odds a smooth curve | the curve is bent, and rows are few for isotonic |
+//! | [`venn_abers`] | between two isotonic fits | it must say how little is known |
 //!
 //! For rare events (below 1%) the last two hardly differ. A score that falls where labels rise
 //! gives a flat line, not a falling one: calibration never turns a ranking round.
@@ -26,26 +35,43 @@
 //! for method in Method::ALL {
 //!     let calibrator = fit(method, &scores, &labels, None)?;
 //!     let probabilities = calibrator.apply_all(&Scores(scores.to_vec()))?;
-//!     assert!(probabilities.as_slice()[3] > probabilities.as_slice()[0]);
+//!     assert!(probabilities.as_slice()[3] >= probabilities.as_slice()[0]);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod beta;
 pub mod bins;
 mod calibrator;
+mod constrained;
 mod error;
 mod examples;
 pub mod exponential;
 mod file;
+pub mod histogram;
 pub mod isotonic;
+mod method;
 mod newton;
 mod order;
+pub mod power;
+mod segments;
 pub mod sigmoid;
+mod sorted;
+pub mod spline;
+pub mod temperature;
+pub mod venn_abers;
 
-pub use calibrator::{ApplyError, Calibrator, Method, fit};
+pub use beta::Beta;
+pub use calibrator::{ApplyError, Calibrator, PROBABILITY_CLIP};
 pub use error::FitError;
 pub use exponential::Exponential;
 pub use file::{CALIBRATOR_FORMAT, CalibratorFile, FittedOn, ReadError};
+pub use histogram::Steps;
 pub use isotonic::Isotonic;
+pub use method::{BINS, Method, fit};
 pub use order::order;
+pub use power::Power;
+pub use segments::{Adjustment, Segment, SegmentOptions, Segments};
 pub use sigmoid::Sigmoid;
+pub use temperature::Temperature;
+pub use venn_abers::VennAbers;

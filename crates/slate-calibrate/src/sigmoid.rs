@@ -43,28 +43,17 @@ pub fn fit(scores: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Result<Si
 
 /// The likeliest line, of any slope or flat.
 fn likeliest(examples: &Examples, sloped: bool) -> Line {
-    let (mut n0, mut n1) = (0.0, 0.0);
-    for (label, weight) in examples.labels.iter().zip(&examples.weights) {
-        if *label == 1.0 {
-            n1 += weight;
-        } else {
-            n0 += weight;
-        }
-    }
+    let (n0, n1) = (examples.weight - examples.positive, examples.positive);
     let (high, low) = ((n1 + 1.0) / (n1 + 2.0), 1.0 / (n0 + 2.0));
     let loss = |row: usize, e: f64| {
-        let weight = examples.weights[row];
+        let weight = examples.weight(row);
         let target = if examples.labels[row] == 1.0 {
             high
         } else {
             low
         };
-        let p = logistic(e);
-        [
-            weight * (softplus(e) - target * e),
-            weight * (p - target),
-            weight * p * logistic(-e),
-        ]
+        let [loss, first, second] = log_loss(e, target);
+        [weight * loss, weight * first, weight * second]
     };
     let start = ((n1 + 1.0) / (n0 + 1.0)).ln();
     if sloped {
@@ -84,9 +73,22 @@ pub(crate) fn logistic(x: f64) -> f64 {
     }
 }
 
-/// `ln(1 + exp(x))` without overflow.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+/// `ln(1 / (1 + exp(-x)))` without loss of small values.
+pub(crate) fn log_logistic(x: f64) -> f64 {
+    x.min(0.0) - (-x.abs()).exp().ln_1p()
+}
+
+/// `ln(1 + exp(e)) - target e`, the negative log-likelihood of log-odds `e`, and its first two
+/// derivatives in e, from one exponential.
+pub(crate) fn log_loss(e: f64, target: f64) -> [f64; 3] {
+    let small = (-e.abs()).exp();
+    let (larger, smaller) = (1.0 / (1.0 + small), small / (1.0 + small));
+    let p = if e >= 0.0 { larger } else { smaller };
+    [
+        e.max(0.0) + small.ln_1p() - target * e,
+        p - target,
+        larger * smaller,
+    ]
 }
 
 impl Sigmoid {
@@ -132,10 +134,14 @@ mod tests {
                 floats(&case["w"])
             };
             // One-class cases are refused by `fit`; the arithmetic is the same.
+            let rows = || y.iter().zip(&w);
             let examples = Examples {
-                scores: f.clone(),
-                labels: y,
-                weights: w,
+                scores: (&f).into(),
+                labels: (&y).into(),
+                weights: Some((&w).into()),
+                binary: true,
+                weight: w.iter().sum(),
+                positive: rows().map(|(y, w)| y * w).sum(),
             };
             let line = likeliest(&examples, true);
             let map = Sigmoid {

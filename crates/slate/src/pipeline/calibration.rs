@@ -179,8 +179,8 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         };
         let fitted_on = fitted_on(job.fit, &fit_labels);
         let file = CalibratorFile {
-            calibrator: fitted,
             fitted_on: Some(fitted_on),
+            ..CalibratorFile::new(fitted)
         };
         write_calibrator(&file, &out.join(format!("{name}.json")))?;
         let against_raw = evaluation::compare(
