@@ -10,8 +10,10 @@
 //! # Ok::<(), slate_eval::EvalError>(())
 //! ```
 
-use crate::ranking::key;
-use crate::{EvalError, check};
+use slate_types::ListOffsets;
+
+use crate::ranking::{Order, key};
+use crate::{Convention, EvalError, Ties, check};
 
 /// Computes the area under the ROC curve, in `[0, 1]`.
 ///
@@ -25,6 +27,34 @@ pub fn auc(scores: &[f64], labels: &[u8], weights: Option<&[f64]>) -> Result<f64
     check::weights(weights, scores.len())?;
     let rows = RankedRows::new(scores, labels, weights, &vec![0; scores.len()]);
     rows.value(|_| 1.0).ok_or_else(|| nothing(labels, weights))
+}
+
+/// Computes the area of each list by itself: the share of its pairs of a positive and a negative
+/// that are in order, a tied pair counting half. None for a list of one class.
+///
+/// # Errors
+/// [`EvalError::Length`], [`EvalError::NoRows`], [`EvalError::NotFinite`] and
+/// [`EvalError::Label`] for the columns.
+pub fn list_auc(
+    lists: &ListOffsets,
+    scores: &[f64],
+    labels: &[u8],
+) -> Result<Vec<Option<f64>>, EvalError> {
+    let order = Order::new(lists, scores, None, "list_auc", None, Convention::default())?;
+    check::labels(labels, lists.rows())?;
+    Ok(order.each_list(|ranking, list| {
+        let labels = &labels[list.rows.clone()];
+        let (mut positives, mut negatives, mut area) = (0.0, 0.0, 0.0);
+        for group in ranking.head(&list, usize::MAX, Ties::Mean) {
+            let tied = group.iter().filter(|&&(_, row)| labels[row as usize] == 1);
+            let tied_positives = tied.count() as f64;
+            let tied_negatives = group.len() as f64 - tied_positives;
+            area += tied_negatives * (positives + 0.5 * tied_positives);
+            positives += tied_positives;
+            negatives += tied_negatives;
+        }
+        (positives > 0.0 && negatives > 0.0).then(|| area / positives / negatives)
+    }))
 }
 
 /// The error for a sample with one class only.
@@ -52,19 +82,19 @@ pub(crate) struct RankedRows {
 
 struct Row {
     weight: f64,
-    list: u32,
+    cluster: u32,
     positive: bool,
     /// The next row has another score.
     last_of_group: bool,
 }
 
 impl RankedRows {
-    /// `list_of_row` says which list each row belongs to. Columns are checked.
+    /// `cluster_of_row` says which cluster each row belongs to. Columns are checked.
     pub(crate) fn new(
         scores: &[f64],
         labels: &[u8],
         weights: Option<&[f64]>,
-        list_of_row: &[u32],
+        cluster_of_row: &[u32],
     ) -> Self {
         let mut order: Vec<(u64, usize)> = scores
             .iter()
@@ -77,7 +107,7 @@ impl RankedRows {
                 let (key, row) = order[i];
                 Row {
                     weight: weights.map_or(1.0, |weights| weights[row]),
-                    list: list_of_row[row],
+                    cluster: cluster_of_row[row],
                     positive: labels[row] == 1,
                     last_of_group: order.get(i + 1).is_none_or(|next| next.0 != key),
                 }
@@ -86,13 +116,13 @@ impl RankedRows {
         Self { rows }
     }
 
-    /// The area with each row counted `count(its list)` times; `None` when a class has no weight.
+    /// The area with each row counted `count(its cluster)` times; `None` when a class has no weight.
     pub(crate) fn value(&self, count: impl Fn(usize) -> f64) -> Option<f64> {
         // From the best score down: a negative is beaten by all positives above it.
         let (mut positives, mut negatives, mut area) = (0.0, 0.0, 0.0);
         let (mut tied_positives, mut tied_negatives) = (0.0, 0.0);
         for row in &self.rows {
-            let weight = row.weight * count(row.list as usize);
+            let weight = row.weight * count(row.cluster as usize);
             if row.positive {
                 tied_positives += weight;
             } else {
@@ -131,6 +161,13 @@ mod tests {
                         std::cmp::Ordering::Less => 0.0,
                     };
                 }
+            }
+            let whole = slate_types::ListOffsets::from_lengths([rows.len() as u64]).unwrap();
+            let alone = list_auc(&whole, &scores, &labels).unwrap()[0];
+            let value = auc(&scores, &labels, None).ok();
+            prop_assert_eq!(alone.is_some(), value.is_some());
+            if let (Some(alone), Some(value)) = (alone, value) {
+                prop_assert!((alone - value).abs() < 1e-12);
             }
             match auc(&scores, &labels, Some(&weights)) {
                 Ok(value) => prop_assert!((value - area / pairs).abs() < 1e-12),

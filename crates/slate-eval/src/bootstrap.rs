@@ -40,7 +40,7 @@ impl Bootstrap {
         }
     }
 
-    /// Calls `statistic` with how often each of `lists` lists was drawn, once per draw.
+    /// Calls `statistic` with how often each of `lists` lists, or clusters, was drawn, once per draw.
     pub(crate) fn run<T: Send>(
         &self,
         lists: usize,
@@ -77,7 +77,7 @@ impl Bootstrap {
 }
 
 /// Linear between order statistics (type 7 of Hyndman and Fan 1996).
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

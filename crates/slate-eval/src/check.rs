@@ -80,3 +80,29 @@ pub(crate) fn weights(weights: Option<&[f64]>, expected: usize) -> Result<(), Ev
         None => Ok(()),
     }
 }
+
+/// `expected` rows, each above 0 and up to 1.
+pub(crate) fn propensities(propensities: &[f64], expected: usize) -> Result<(), EvalError> {
+    length("propensities", propensities.len(), expected)?;
+    match propensities.iter().position(|&p| !(p > 0.0 && p <= 1.0)) {
+        Some(row) => Err(EvalError::Propensity {
+            row,
+            value: propensities[row],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// `lists` numbers below `lists`.
+pub(crate) fn numbers(what: &'static str, column: &[u32], lists: usize) -> Result<(), EvalError> {
+    length(what, column.len(), lists)?;
+    match column.iter().position(|&number| number as usize >= lists) {
+        Some(list) => Err(EvalError::Number {
+            what,
+            list,
+            value: column[list],
+            lists,
+        }),
+        None => Ok(()),
+    }
+}

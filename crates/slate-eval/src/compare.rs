@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::evaluate::told;
 use crate::metric::null_is_nan;
 use crate::statistic::{Form, Statistic};
-use crate::{Bootstrap, Convention, EvalError, MetricName, Sample, sign_flip};
+use crate::{Bootstrap, Convention, EvalError, MetricName, Sample, holm, paired_t, sign_flip};
 
 /// Random sign patterns behind a p value.
 const FLIPS: usize = 10_000;
@@ -19,6 +20,9 @@ pub struct Difference {
     pub name: String,
     /// First minus second.
     pub difference: f64,
+    /// The difference over the second's value; NaN (`null` in JSON) where that is 0.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub relative: f64,
     /// Lower end of its paired interval; NaN (`null` in JSON) where there is none.
     #[serde(deserialize_with = "null_is_nan")]
     pub low: f64,
@@ -28,20 +32,25 @@ pub struct Difference {
     /// Two-sided p value of no difference; NaN (`null` in JSON) where there is none.
     #[serde(deserialize_with = "null_is_nan")]
     pub p: f64,
-    /// Lists or rows that count.
+    /// The p value after Holm's adjustment for all comparisons made together; NaN as `p`.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub p_holm: f64,
+    /// Lists, items, pages or rows that count.
     pub n: u64,
-    /// What `n` counts: `list` or `row`.
+    /// What `n` counts.
     pub unit: String,
-    /// The choices it depends on; ends in the test behind `p`.
+    /// The choices it depends on; ends in the interval and the test behind `p`.
     pub convention: String,
 }
 
 /// Computes the difference of each metric, `a` minus `b`, with an interval and a p value.
 ///
-/// The interval is a percentile bootstrap over lists. The p value of a mean or ratio is that of
-/// [`sign_flip`] over the lists' differences (`test=sign-flip`); that of `auc` and `ece`, which are
-/// no sums over lists, is read from the bootstrap draws (`test=bootstrap`): twice the smaller share
-/// of draws on either side of 0.
+/// The interval of a mean over lists is Student's, of the lists' differences (`interval=t`); that of
+/// anything else, and with clusters, a percentile bootstrap over lists or clusters. The p value of a
+/// mean or ratio is that of [`sign_flip`] over the differences of lists or clusters
+/// (`test=sign-flip`); that of metrics which are no sums over lists is read from the bootstrap draws
+/// (`test=bootstrap`): twice the smaller share of draws on either side of 0. `p_holm` is adjusted
+/// for the metrics asked for; adjust anew with [`crate::holm`] where there are more comparisons.
 ///
 /// # Errors
 /// As [`crate::evaluate`] for either sample; [`EvalError::Unpaired`] when anything but scores and
@@ -61,36 +70,52 @@ pub fn compare(
     for &name in metrics {
         let first = Statistic::new(name, a, *convention)?;
         let second = Statistic::new(name, b, *convention)?;
-        let difference = first.value(a)? - second.value(b)?;
-        pairs.push((first, second, difference));
+        let base = second.value(b)?;
+        let difference = first.value(a)? - base;
+        pairs.push((first, second, difference, base));
     }
-    let lists = a.lists.len();
-    let draws: Vec<Vec<Option<f64>>> = bootstrap.run(lists, |counts| {
-        let count = |list: usize| f64::from(counts[list]);
+    let clusters = a.cluster_count();
+    let draws: Vec<Vec<Option<f64>>> = bootstrap.run(clusters, |counts| {
+        let count = |cluster: usize| f64::from(counts[cluster]);
         pairs
             .iter()
-            .map(|(first, second, _)| Some(first.resampled(count)? - second.resampled(count)?))
+            .map(|(first, second, ..)| Some(first.resampled(count)? - second.resampled(count)?))
             .collect()
     });
     let mut differences = Vec::with_capacity(pairs.len());
-    for (i, (first, second, difference)) in pairs.iter().enumerate() {
+    for (i, (first, second, difference, base)) in pairs.iter().enumerate() {
         let drawn: Vec<f64> = draws.iter().filter_map(|draw| draw[i]).collect();
-        let (p, test) = match (&first.form, &second.form) {
-            (Form::Ratio(first), Form::Ratio(second)) => {
-                // Denominators hang on lists and labels alone, so the numerators carry it all.
-                let per_list: Vec<f64> = first
-                    .iter()
-                    .zip(second)
-                    .map(|(first, second)| first[0] - second[0])
-                    .collect();
-                (sign_flip(&per_list, FLIPS, bootstrap.seed)?, "sign-flip")
+        // Where denominators hang on lists and labels alone the numerators carry it all.
+        let moved: Option<Vec<[f64; 2]>> = match (&first.form, &second.form) {
+            (Form::Ratio(first), Form::Ratio(second))
+                if first.iter().zip(second).all(|(a, b)| a[1] == b[1]) =>
+            {
+                let pairs = first.iter().zip(second);
+                Some(pairs.map(|(a, b)| [a[0] - b[0], a[1]]).collect())
             }
-            _ => (bootstrap_p(&drawn), "bootstrap"),
+            _ => None,
         };
-        let middle = if first.contributing(lists) < 2 {
-            None
+        let (p, test) = match &moved {
+            Some(moved) => {
+                let moved: Vec<f64> = moved.iter().map(|parts| parts[0]).collect();
+                (sign_flip(&moved, FLIPS, bootstrap.seed)?, "sign-flip")
+            }
+            None => (bootstrap_p(&drawn), "bootstrap"),
+        };
+        let means = moved.filter(|moved| {
+            a.clusters.is_none()
+                && !first.name.is_over_rows()
+                && moved.iter().all(|parts| parts[1] == 0.0 || parts[1] == 1.0)
+        });
+        let (middle, interval) = if first.contributing(clusters) < 2 {
+            (None, "none")
+        } else if let Some(moved) = means {
+            let counted = moved.iter().filter(|parts| parts[1] == 1.0);
+            let counted: Vec<f64> = counted.map(|parts| parts[0]).collect();
+            let test = paired_t(&counted, bootstrap.level)?;
+            (Some((test.low, test.high)), "t")
         } else {
-            bootstrap.middle(drawn)
+            (bootstrap.middle(drawn), "percentile")
         };
         let (low, high) = middle.map_or((f64::NAN, f64::NAN), |(low, high)| {
             (low.min(*difference), high.max(*difference))
@@ -98,15 +123,34 @@ pub fn compare(
         differences.push(Difference {
             name: first.name.to_string(),
             difference: *difference,
+            relative: if *base == 0.0 {
+                f64::NAN
+            } else {
+                difference / base.abs()
+            },
             low,
             high,
             p,
+            p_holm: p,
             n: first.n,
             unit: first.name.unit(convention).to_owned(),
-            convention: format!("{};test={test}", first.name.convention(convention)),
+            convention: format!(
+                "{};interval={interval};test={test}",
+                told(first.name, a, *convention)
+            ),
         });
     }
+    adjust(&mut differences);
     Ok(differences)
+}
+
+/// Sets `p_holm` for all of `differences` together.
+pub fn adjust<'a>(differences: impl IntoIterator<Item = &'a mut Difference>) {
+    let mut differences: Vec<&mut Difference> = differences.into_iter().collect();
+    let p: Vec<f64> = differences.iter().map(|one| one.p).collect();
+    for (one, p) in differences.iter_mut().zip(holm(&p)) {
+        one.p_holm = p;
+    }
 }
 
 /// Twice the smaller share of draws on either side of 0, at most 1; NaN without draws.
@@ -143,6 +187,12 @@ fn paired(a: &Sample<'_>, b: &Sample<'_>) -> Result<(), EvalError> {
     same("lists", "list", Some(ends_a), Some(ends_b))?;
     same("grades", "row", a.grades, b.grades)?;
     same("labels", "row", a.labels, b.labels)?;
+    same("clicks", "row", a.clicks, b.clicks)?;
+    same("worth", "row", a.worth, b.worth)?;
+    same("slots", "row", a.slots, b.slots)?;
+    same("propensities", "row", a.propensities, b.propensities)?;
+    same("pages", "list", a.pages, b.pages)?;
+    same("clusters", "list", a.clusters, b.clusters)?;
     same("weights", "row", a.weights, b.weights)
 }
 

@@ -9,7 +9,7 @@
 //!
 //! assert_eq!(Convention::default().to_string(), "gain=exp;ties=mean;empty=skip");
 //! let lightgbm: Convention = "lightgbm".parse()?;
-//! assert_eq!(lightgbm, "gain=exp;ties=stable;empty=one".parse()?);
+//! assert_eq!(lightgbm, "gain=exp;ties=stable;empty=one;recalled=possible".parse()?);
 //! # Ok::<(), slate_eval::EvalError>(())
 //! ```
 
@@ -19,7 +19,8 @@ use std::str::FromStr;
 use crate::EvalError;
 
 /// Names [`Convention::from_str`] knows, for messages.
-pub(crate) const KNOWN: &str = "`slate`, `lightgbm`, `sklearn`";
+pub(crate) const KNOWN: &str =
+    "`slate`, `lightgbm`, `sklearn`, `trec_eval`, `ranx`, `tfr`, `allrank`";
 
 /// What a grade is worth in NDCG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Ties {
     /// Tied rows stay in row order. Does depend on it: rows that come sorted by label flatter a
     /// constant scorer.
     Stable,
+    /// Tied rows stand by their ids, compared as text, the greatest first.
+    Docid,
 }
 
 /// What a list without a relevant row counts in NDCG, hit rate and MRR.
@@ -53,13 +56,33 @@ pub enum Empty {
     One,
 }
 
-/// By what the purchases of `ptr@k` are divided.
+/// By what the purchases, clicks or revenue of the first k ranks are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Per {
-    /// Placements among the first k: a list of 2 rows has 2 of them whatever k is.
-    Placement,
+    /// Items placed there: a list of 2 rows has 2 of them whatever k is.
+    Item,
     /// Lists.
     List,
+    /// Pages, which may have several lists.
+    Page,
+}
+
+/// By what the positives among the first k ranks are divided in `precision@k`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Short {
+    /// k, also where a list is shorter.
+    K,
+    /// The rows there are, where fewer than k.
+    Length,
+}
+
+/// By what the sum of precisions is divided in `map@k`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recalled {
+    /// All positives of the list.
+    All,
+    /// Those that could stand among the first k: min(k, positives).
+    Possible,
 }
 
 /// The open choices of the ranking metrics.
@@ -67,12 +90,18 @@ pub enum Per {
 pub struct Convention {
     /// Worth of a grade; NDCG only.
     pub gain: Gain,
-    /// Equal scores; NDCG, PTR, hit rate and MRR.
+    /// Equal scores; all but AUC.
     pub ties: Ties,
-    /// Lists without a relevant row; NDCG, hit rate and MRR.
+    /// Lists without a relevant row; NDCG, MAP, recall, ERR, hit rate and MRR.
     pub empty: Empty,
-    /// Denominator of PTR.
-    pub ptr: Per,
+    /// Denominator of PTR, CTR and revenue.
+    pub per: Per,
+    /// Denominator of precision in short lists.
+    pub short: Short,
+    /// Denominator of MAP@k.
+    pub recalled: Recalled,
+    /// Whether scores are compared as 32-bit floats, as `trec_eval` does.
+    pub single: bool,
 }
 
 impl Default for Convention {
@@ -82,31 +111,83 @@ impl Default for Convention {
             gain: Gain::Exponential,
             ties: Ties::Mean,
             empty: Empty::Skip,
-            ptr: Per::Placement,
+            per: Per::Item,
+            short: Short::Length,
+            recalled: Recalled::All,
+            single: false,
         }
     }
 }
 
 impl Convention {
-    /// What LightGBM 4.7 prints as `ndcg@k`.
-    pub const fn lightgbm() -> Self {
+    /// What LightGBM 4.7 prints as `ndcg@k` and `map@k`.
+    pub fn lightgbm() -> Self {
         Self {
-            gain: Gain::Exponential,
             ties: Ties::Stable,
             empty: Empty::One,
-            ptr: Per::Placement,
+            recalled: Recalled::Possible,
+            ..Self::default()
         }
     }
 
     /// What `sklearn.metrics.ndcg_score` of scikit-learn 1.9 returns by default. (It refuses lists
     /// of one row; here they count.)
-    pub const fn sklearn() -> Self {
+    pub fn sklearn() -> Self {
         Self {
             gain: Gain::Linear,
-            ties: Ties::Mean,
             empty: Empty::Zero,
-            ptr: Per::Placement,
+            ..Self::default()
         }
+    }
+
+    /// What `trec_eval` 9 prints as `ndcg_cut`, `map_cut`, `P`, `recall` and `recip_rank`.
+    pub fn trec_eval() -> Self {
+        Self {
+            ties: Ties::Docid,
+            short: Short::K,
+            single: true,
+            ..Self::sklearn()
+        }
+    }
+
+    /// What ranx 0.3 returns as `ndcg`, `map`, `precision`, `recall` and `mrr`. (Its order of
+    /// ties is that of the rows in short lists, and unspecified in longer ones.)
+    pub fn ranx() -> Self {
+        Self {
+            ties: Ties::Stable,
+            short: Short::K,
+            ..Self::sklearn()
+        }
+    }
+
+    /// TensorFlow Ranking's metrics. (It shuffles ties; here they count as the mean of that.)
+    pub fn tfr() -> Self {
+        Self {
+            empty: Empty::Zero,
+            ..Self::default()
+        }
+    }
+
+    /// allRank's `ndcg`. (Its sort leaves the order of ties open; here it is that of the rows.)
+    pub fn allrank() -> Self {
+        Self {
+            ties: Ties::Stable,
+            ..Self::tfr()
+        }
+    }
+
+    /// The convention of this name.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "slate" => Self::default(),
+            "lightgbm" => Self::lightgbm(),
+            "sklearn" => Self::sklearn(),
+            "trec_eval" => Self::trec_eval(),
+            "ranx" => Self::ranx(),
+            "tfr" => Self::tfr(),
+            "allrank" => Self::allrank(),
+            _ => return None,
+        })
     }
 }
 
@@ -133,6 +214,7 @@ impl Ties {
         match self {
             Self::Mean => "mean",
             Self::Stable => "stable",
+            Self::Docid => "docid",
         }
     }
 }
@@ -157,18 +239,39 @@ impl Empty {
     }
 }
 
+impl Short {
+    /// The name in a convention's text.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::K => "k",
+            Self::Length => "length",
+        }
+    }
+}
+
+impl Recalled {
+    /// The name in a convention's text.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Possible => "possible",
+        }
+    }
+}
+
 impl Per {
     /// The name in a convention's text.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Placement => "placement",
+            Self::Item => "item",
             Self::List => "list",
+            Self::Page => "page",
         }
     }
 }
 
 impl fmt::Display for Convention {
-    /// The settings NDCG depends on; `ptr=list` is added where it is not the default.
+    /// The settings NDCG depends on; the others where they are not the default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -177,11 +280,19 @@ impl fmt::Display for Convention {
             self.ties.name(),
             self.empty.name()
         )?;
-        if self.ptr == Per::List {
-            f.write_str(";ptr=list")
-        } else {
-            Ok(())
+        if self.per != Per::Item {
+            write!(f, ";per={}", self.per.name())?;
         }
+        if self.short == Short::K {
+            f.write_str(";short=k")?;
+        }
+        if self.recalled == Recalled::Possible {
+            f.write_str(";recalled=possible")?;
+        }
+        if self.single {
+            f.write_str(";scores=f32")?;
+        }
+        Ok(())
     }
 }
 
@@ -190,11 +301,8 @@ impl FromStr for Convention {
 
     /// Reads a name, or settings that change the default, separated by `;`.
     fn from_str(text: &str) -> Result<Self, EvalError> {
-        match text {
-            "slate" => return Ok(Self::default()),
-            "lightgbm" => return Ok(Self::lightgbm()),
-            "sklearn" => return Ok(Self::sklearn()),
-            _ => {}
+        if let Some(named) = Self::named(text) {
+            return Ok(named);
         }
         let mut convention = Self::default();
         for setting in text.split(';') {
@@ -206,8 +314,16 @@ impl FromStr for Convention {
                 "empty=skip" => convention.empty = Empty::Skip,
                 "empty=zero" => convention.empty = Empty::Zero,
                 "empty=one" => convention.empty = Empty::One,
-                "ptr=placement" => convention.ptr = Per::Placement,
-                "ptr=list" => convention.ptr = Per::List,
+                "ties=docid" => convention.ties = Ties::Docid,
+                "per=item" => convention.per = Per::Item,
+                "per=list" => convention.per = Per::List,
+                "per=page" => convention.per = Per::Page,
+                "short=k" => convention.short = Short::K,
+                "short=length" => convention.short = Short::Length,
+                "recalled=all" => convention.recalled = Recalled::All,
+                "recalled=possible" => convention.recalled = Recalled::Possible,
+                "scores=f32" => convention.single = true,
+                "scores=f64" => convention.single = false,
                 _ => {
                     return Err(EvalError::UnknownConvention {
                         given: text.to_owned(),
@@ -229,12 +345,19 @@ mod tests {
             gain: Gain::Linear,
             ties: Ties::Stable,
             empty: Empty::Zero,
-            ptr: Per::List,
+            per: Per::Page,
+            short: Short::K,
+            recalled: Recalled::Possible,
+            single: true,
         };
         for convention in [
             Convention::default(),
             Convention::lightgbm(),
             Convention::sklearn(),
+            Convention::trec_eval(),
+            Convention::ranx(),
+            Convention::tfr(),
+            Convention::allrank(),
             odd,
         ] {
             assert_eq!(convention.to_string().parse(), Ok(convention));

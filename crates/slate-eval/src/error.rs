@@ -45,6 +45,36 @@ pub enum EvalError {
         /// The value.
         value: u8,
     },
+    /// A page or cluster has a number it cannot have.
+    #[error("`{what}` at list {list} is {value}, expected a number below {lists}")]
+    Number {
+        /// Name of the column.
+        what: &'static str,
+        /// First such list, counted from 0.
+        list: usize,
+        /// The value.
+        value: u32,
+        /// Number of lists.
+        lists: usize,
+    },
+    /// A grade is above the largest there should be.
+    #[error("`grades` at row {row} is {value}, expected a whole number from 0 to {most}")]
+    Grade {
+        /// First such row, counted from 0.
+        row: usize,
+        /// The value.
+        value: u8,
+        /// The largest grade.
+        most: u8,
+    },
+    /// A propensity is not above 0, or above 1, or unknown.
+    #[error("`propensities` at row {row} is {value}, expected a number above 0 and up to 1")]
+    Propensity {
+        /// First such row, counted from 0.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
     /// A weight is negative, NaN or infinite.
     #[error("`weights` at row {row} is {value}, expected a finite number from 0 up")]
     Weight {
@@ -86,7 +116,7 @@ pub enum EvalError {
     /// No convention of this name, and no list of settings.
     #[error(
         "unknown convention `{given}`, expected one of {known}, or settings as in \
-         `gain=exp;ties=mean;empty=skip;ptr=placement`",
+         `gain=exp;ties=mean;empty=skip;per=item`",
         known = crate::convention::KNOWN
     )]
     UnknownConvention {
@@ -120,6 +150,11 @@ impl Hint for EvalError {
                 column: "probabilities",
                 ..
             } => Some("calibrate the scores first; a score is not a probability".to_owned()),
+            Self::Propensity { .. } => Some(
+                "inverse propensity needs the probability of each placement shown; use the replay \
+                 form, or leave rows without one out"
+                    .to_owned(),
+            ),
             Self::Unpaired { .. } => {
                 Some("score the same split of the same dataset with both models".to_owned())
             }

@@ -4,12 +4,12 @@ use crate::statistic::{Form, Statistic};
 use crate::{Bootstrap, Convention, EvalError, Metric, MetricName, Sample};
 
 /// Computes `metrics` of `sample`, in the order asked for, with bootstrap intervals clustered by
-/// list.
+/// list, or by the sample's clusters.
 ///
-/// Intervals are percentile intervals. `ece` is the exception: resampling inflates it, so its
-/// draws are mirrored at the value ("basic" interval) and cut at 0. Every interval is widened to
-/// hold its value. Draws in which a metric does not exist are left out. With fewer than two
-/// contributing lists the ends are NaN.
+/// Intervals are percentile intervals. `ece`, `ace` and `ece2` are the exception: resampling
+/// inflates them, so their draws are mirrored at the value ("basic" interval) and, but for `ece2`,
+/// cut at 0. Every interval is widened to hold its value. Draws in which a metric does not exist are left out. With fewer than two
+/// contributing clusters the ends are NaN.
 ///
 /// # Errors
 /// The errors of the columns; [`EvalError::Missing`] for a column a metric needs;
@@ -29,11 +29,11 @@ pub fn evaluate(
         values.push(statistic.value(sample)?);
         statistics.push(statistic);
     }
-    let lists = sample.lists.len();
-    let draws: Vec<Vec<Option<f64>>> = bootstrap.run(lists, |counts| {
+    let clusters = sample.cluster_count();
+    let draws: Vec<Vec<Option<f64>>> = bootstrap.run(clusters, |counts| {
         statistics
             .iter()
-            .map(|s| s.resampled(|list| f64::from(counts[list])))
+            .map(|s| s.resampled(|cluster| f64::from(counts[cluster])))
             .collect()
     });
     Ok(statistics
@@ -42,13 +42,17 @@ pub fn evaluate(
         .enumerate()
         .map(|(i, (statistic, value))| {
             let drawn: Vec<f64> = draws.iter().filter_map(|draw| draw[i]).collect();
-            let (low, high) = if statistic.contributing(lists) < 2 {
+            let (low, high) = if statistic.contributing(clusters) < 2 {
                 (f64::NAN, f64::NAN)
             } else {
                 match (bootstrap.middle(drawn), &statistic.form) {
                     (None, _) => (f64::NAN, f64::NAN),
-                    (Some((low, high)), Form::Ece(_)) => {
-                        let basic = ((2.0 * value - high).max(0.0), 2.0 * value - low);
+                    (Some((low, high)), Form::Bins(_)) => {
+                        let least = match statistic.name {
+                            MetricName::Ece2 => f64::NEG_INFINITY,
+                            _ => 0.0,
+                        };
+                        let basic = ((2.0 * value - high).max(least), 2.0 * value - low);
                         (basic.0.min(value), basic.1.max(value))
                     }
                     (Some((low, high)), _) => (low.min(value), high.max(value)),
@@ -61,8 +65,18 @@ pub fn evaluate(
                 high,
                 n: statistic.n,
                 unit: statistic.name.unit(convention).to_owned(),
-                convention: statistic.name.convention(convention),
+                convention: told(statistic.name, sample, *convention),
             }
         })
         .collect())
+}
+
+/// The convention of a metric, with the unit of its intervals where that is no list.
+pub(crate) fn told(name: MetricName, sample: &Sample<'_>, convention: Convention) -> String {
+    let clusters = if sample.clusters.is_some() {
+        ";interval=clusters"
+    } else {
+        ""
+    };
+    format!("{}{clusters}", name.convention(&convention))
 }

@@ -8,17 +8,25 @@
 //!
 //! | name | what | better | unit |
 //! |---|---|---|---|
-//! | `ndcg`, `ndcg@k` | [`ndcg()`] by grade | larger | list |
-//! | `ptr@k` | [`ptr()`]: positives among the first k ÷ placements there | larger | row |
-//! | `hit@k` | [`hit()`]: a positive among the first k | larger | list |
+//! | `ndcg`, `ndcg@k`, `dcg`, `dcg@k` | [`ndcg()`], [`dcg()`] by grade | larger | list |
+//! | `err`, `err@k` | [`err()`] by grade | larger | list |
+//! | `map`, `map@k` | [`average_precision()`] | larger | list |
 //! | `mrr`, `mrr@k` | [`mrr()`]: 1 ÷ rank of the first positive | larger | list |
+//! | `precision@k`, `recall@k` | [`precision()`], [`recall()`] | larger | list |
+//! | `hit@k` | [`hit()`]: a positive among the first k | larger | list |
+//! | `ptr@k`, `ctr@k`, `revenue@k` | [`ptr()`]: purchases, clicks, money among the first k ÷ items, lists or pages | larger | item, list or page |
+//! | `list_auc` | [`list_auc()`]: AUC within each list | larger | list |
 //! | `auc` | [`auc()`] over all rows | larger | row |
-//! | `logloss` | [`log_loss()`] in nats | smaller | row |
+//! | `logloss`, `ne` | [`log_loss()`] in nats, and [over the base rate's](normalised_entropy) | smaller | row |
 //! | `brier` | [`brier()`] | smaller | row |
+//! | `mcb`, `dsc`, `unc` | [its three parts](Corp) | smaller, larger, – | row |
 //! | `pcoc` | [`pcoc()`]: predicted ÷ observed | near 1 | row |
-//! | `ece` | [`ece_equal_mass()`] | smaller | row |
+//! | `slope`, `intercept`, `in_the_large` | [`calibration_line()`] | near 1, 0, 0 | row |
+//! | `ece`, `ace`, `ece2` | [`calibration_error()`] | smaller | row |
 //!
-//! All of it is *replay*: logged labels, re-ordered by the new score. A label exists only where
+//! `ptr@k`, `ctr@k` and `revenue@k` have the forms `:ips` and `:snips`, see [`Via`].
+//!
+//! But for these, all is *replay*: logged labels, re-ordered by the new score. A label exists only where
 //! the logger showed the row, so replay favours the logger.
 //!
 //! ```
@@ -41,8 +49,12 @@ mod bootstrap;
 mod check;
 mod compare;
 mod convention;
+mod corp;
+mod earned;
+mod err;
 mod error;
 mod evaluate;
+mod line;
 mod metric;
 mod ndcg;
 mod proper;
@@ -51,18 +63,24 @@ mod reliability;
 mod sample;
 mod sign_flip;
 mod statistic;
+mod student;
 mod top;
 
-pub use auc::auc;
+pub use auc::{auc, list_auc};
 pub use bootstrap::Bootstrap;
-pub use compare::{Difference, compare};
-pub use convention::{Convention, Empty, Gain, Per, Ties};
+pub use compare::{Difference, adjust, compare};
+pub use convention::{Convention, Empty, Gain, Per, Recalled, Short, Ties};
+pub use corp::{BandPoint, Corp, Decomposition, Proper, Step};
+pub use earned::{TopCount, Via, ptr};
+pub use err::err;
 pub use error::EvalError;
 pub use evaluate::evaluate;
+pub use line::{CalibrationLine, calibration_line};
 pub use metric::{Metric, MetricName};
-pub use ndcg::ndcg;
-pub use proper::{LOG_LOSS_CLIP, brier, log_loss, pcoc};
-pub use reliability::{Bin, ECE_BINS, ece_equal_mass, reliability};
+pub use ndcg::{dcg, ndcg};
+pub use proper::{LOG_LOSS_CLIP, brier, log_loss, normalised_entropy, pcoc};
+pub use reliability::{Bin, ECE_BINS, Gap, calibration_error, ece_equal_mass, reliability};
 pub use sample::Sample;
 pub use sign_flip::sign_flip;
-pub use top::{TopCount, hit, mrr, ptr};
+pub use student::{PairedT, holm, paired_t};
+pub use top::{average_precision, hit, mrr, precision, recall};

@@ -15,17 +15,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use rayon::prelude::*;
 use slate_types::ListOffsets;
 
-use crate::ranking::Ranking;
+use crate::ranking::{List, Order, Ranking};
 use crate::{Convention, EvalError, check};
 
 /// Computes NDCG of each list, over its first `k` ranks or, with `None`, all of them.
 ///
 /// # Errors
 /// [`EvalError::Length`], [`EvalError::NoRows`] and [`EvalError::NotFinite`] for the columns;
-/// [`EvalError::Cutoff`] for `k` of 0.
+/// [`EvalError::Cutoff`] for `k` of 0; [`EvalError::Missing`] for ties by id, which only
+/// [`crate::evaluate`] can break.
 pub fn ndcg(
     lists: &ListOffsets,
     scores: &[f64],
@@ -33,30 +33,51 @@ pub fn ndcg(
     k: Option<usize>,
     convention: &Convention,
 ) -> Result<Vec<Option<f64>>, EvalError> {
-    check::scores(scores, lists.rows())?;
-    check::length("grades", grades.len(), lists.rows())?;
-    if k == Some(0) {
-        return Err(EvalError::Cutoff {
-            given: "ndcg@0".to_owned(),
-        });
-    }
-    let longest = lists.iter().map(|rows| rows.len()).max().unwrap_or(0);
-    let tables = Tables::new(k.map_or(longest, |k| k.min(longest)), *convention);
-    Ok(lists
-        .as_slice()
-        .par_windows(2)
-        .with_min_len(64)
-        .map_init(Scratch::default, |scratch, ends| {
-            let rows = ends[0] as usize..ends[1] as usize;
-            of_list(
-                &scores[rows.clone()],
-                &grades[rows],
-                &tables,
-                *convention,
-                scratch,
-            )
+    let order = Order::new(lists, scores, None, "ndcg", k, *convention)?;
+    of_order(&order, grades, k, *convention, true)
+}
+
+/// Computes DCG of each list, as [`ndcg`] but not divided by that of the ideal order: 0 where no
+/// row is relevant.
+///
+/// # Errors
+/// As [`ndcg`].
+pub fn dcg(
+    lists: &ListOffsets,
+    scores: &[f64],
+    grades: &[u8],
+    k: Option<usize>,
+    convention: &Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    let order = Order::new(lists, scores, None, "dcg", k, *convention)?;
+    of_order(&order, grades, k, *convention, false)
+}
+
+/// NDCG where `normalised`, or else DCG.
+pub(crate) fn of_order(
+    order: &Order<'_>,
+    grades: &[u8],
+    k: Option<usize>,
+    convention: Convention,
+    normalised: bool,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    check::length("grades", grades.len(), order.lists.rows())?;
+    let longest = order.lists.iter().map(|rows| rows.len()).max().unwrap_or(0);
+    let tables = Tables::new(k.map_or(longest, |k| k.min(longest)), convention);
+    Ok(order.each_list(|ranking, list| {
+        let grades = &grades[list.rows.clone()];
+        let ideal = tables.ideal(grades);
+        if normalised && ideal == 0.0 {
+            return convention.empty.value();
+        }
+        let sum = tables.sum(&list, grades, convention, ranking);
+        // Rounding may lift a perfect order a hair above 1.
+        Some(if normalised {
+            (sum / ideal).min(1.0)
+        } else {
+            sum
         })
-        .collect())
+    }))
 }
 
 /// What all lists share.
@@ -90,63 +111,47 @@ impl Tables {
     }
 }
 
-struct Scratch {
-    ranking: Ranking,
-    /// Rows of each grade; all 0 between lists.
-    counts: [u32; 256],
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self {
-            ranking: Ranking::default(),
-            counts: [0; 256],
+impl Tables {
+    /// DCG of the ideal order, by counting: the best grades take the first ranks.
+    fn ideal(&self, grades: &[u8]) -> f64 {
+        let mut counts = [0_u32; 256];
+        let mut best = 0;
+        for &grade in grades {
+            counts[usize::from(grade)] += 1;
+            best = best.max(grade);
         }
-    }
-}
-
-fn of_list(
-    scores: &[f64],
-    grades: &[u8],
-    tables: &Tables,
-    convention: Convention,
-    scratch: &mut Scratch,
-) -> Option<f64> {
-    let mut best = 0;
-    for &grade in grades {
-        scratch.counts[usize::from(grade)] += 1;
-        best = best.max(grade);
-    }
-    // The ideal order by counting: the best grades take the first ranks.
-    let (mut ideal, mut rank) = (0.0, 0);
-    for grade in (0..=usize::from(best)).rev() {
-        let end = rank + scratch.counts[grade] as usize;
-        ideal += tables.gain[grade] * tables.discounts(rank, end);
-        rank = end;
-        scratch.counts[grade] = 0;
-    }
-    if best == 0 {
-        return convention.empty.value();
-    }
-
-    let (mut sum, mut rank) = (0.0, 0);
-    for group in scratch
-        .ranking
-        .head(scores, tables.ranks(), convention.ties)
-    {
-        let end = rank + group.len();
-        let gains: f64 = group
-            .iter()
-            .map(|&(_, row)| tables.gain[usize::from(grades[row as usize])])
-            .sum();
-        if gains > 0.0 {
-            // Each order of a tied group is equally likely, so each rank gets the mean gain.
-            sum += gains / group.len() as f64 * tables.discounts(rank, end);
+        let (mut ideal, mut rank) = (0.0, 0);
+        for grade in (1..=usize::from(best)).rev() {
+            let end = rank + counts[grade] as usize;
+            ideal += self.gain[grade] * self.discounts(rank, end);
+            rank = end;
         }
-        rank = end;
+        ideal
     }
-    // Rounding may lift a perfect order a hair above 1.
-    Some((sum / ideal).min(1.0))
+
+    /// DCG of the order by score.
+    fn sum(
+        &self,
+        list: &List<'_>,
+        grades: &[u8],
+        convention: Convention,
+        ranking: &mut Ranking,
+    ) -> f64 {
+        let (mut sum, mut rank) = (0.0, 0);
+        for group in ranking.head(list, self.ranks(), convention.ties) {
+            let end = rank + group.len();
+            let gains: f64 = group
+                .iter()
+                .map(|&(_, row)| self.gain[usize::from(grades[row as usize])])
+                .sum();
+            if gains > 0.0 {
+                // Each order of a tied group is equally likely, so each rank gets the mean gain.
+                sum += gains / group.len() as f64 * self.discounts(rank, end);
+            }
+            rank = end;
+        }
+        sum
+    }
 }
 
 #[cfg(test)]
@@ -243,6 +248,8 @@ mod tests {
         let error = ndcg(&lists, &[0.0, 1.0], &[1], None, &convention).unwrap_err();
         assert_eq!(error.to_string(), "`grades` has 1 rows, expected 2");
         assert!(ndcg(&lists, &[0.0, 1.0], &[1, 0], Some(0), &convention).is_err());
+        let values = dcg(&lists, &[0.0, 1.0], &[2, 1], None, &convention).unwrap();
+        assert_eq!(values, [Some(1.0 + 3.0 / 3.0_f64.log2())]);
         let none = ListOffsets::from_lengths([]).unwrap();
         assert_eq!(
             ndcg(&none, &[], &[], None, &convention),

@@ -26,6 +26,12 @@ pub(crate) fn log_loss_of(probability: f64, label: u8) -> f64 {
     if label == 1 { -p.ln() } else { -(-p).ln_1p() }
 }
 
+/// Entropy of a rate, in nats: the log loss of saying the rate everywhere.
+pub(crate) fn entropy(rate: f64) -> f64 {
+    let part = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    part(rate) + part(1.0 - rate)
+}
+
 /// Loss of one row.
 pub(crate) fn brier_of(probability: f64, label: u8) -> f64 {
     let error = probability - f64::from(label);
@@ -46,6 +52,29 @@ pub fn log_loss(
     ratio("logloss", probabilities, labels, weights, |p, y| {
         [log_loss_of(p, y), 1.0]
     })
+}
+
+/// Computes the log loss divided by that of the base rate (He et al. 2014). Below 1 is better than
+/// knowing the base rate alone; only samples of one base rate compare.
+///
+/// # Errors
+/// As [`log_loss`]; [`EvalError::NothingToMeasure`] also when labels are all equal.
+pub fn normalised_entropy(
+    probabilities: &[f64],
+    labels: &[u8],
+    weights: Option<&[f64]>,
+) -> Result<f64, EvalError> {
+    let loss = log_loss(probabilities, labels, weights)?;
+    let rate = ratio("ne", probabilities, labels, weights, |_, y| {
+        [f64::from(y), 1.0]
+    })?;
+    match entropy(rate) {
+        entropy if entropy > 0.0 => Ok(loss / entropy),
+        _ => Err(EvalError::NothingToMeasure {
+            metric: "ne".to_owned(),
+            why: "labels are all equal",
+        }),
+    }
 }
 
 /// Computes the mean squared difference of probability and label, in `[0, 1]`. Smaller is better.

@@ -74,36 +74,56 @@ pub fn reliability(
         .collect())
 }
 
-/// Computes the expected calibration error: the weighted mean over bins of |rate - mean
-/// probability|, in `[0, 1]`. Smaller is better.
+/// How the gaps of a diagram's bins become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// The weighted mean of |rate - mean probability| over bins.
+    Expected,
+    /// The plain mean of |rate - mean probability| over bins.
+    Adaptive,
+    /// The weighted mean of the squared gaps, less what chance adds to each: `rate (1 - rate) /
+    /// (rows - 1)` (Bröcker 2012). May be below 0.
+    DebiasedSquare,
+}
+
+/// Computes the calibration error over at most `bins` bins of equal mass. Smaller is better.
 ///
-/// It is biased upwards by about the square root of bins ÷ rows even for perfect probabilities;
-/// read it beside a proper score, never alone.
+/// The first two gaps are biased upwards by about the square root of bins ÷ rows even for perfect
+/// probabilities; read them beside a proper score, never alone.
 ///
 /// # Errors
 /// As [`reliability`]; [`EvalError::Weight`]; [`EvalError::NothingToMeasure`] when all weights
 /// are 0.
+pub fn calibration_error(
+    probabilities: &[f64],
+    labels: &[u8],
+    weights: Option<&[f64]>,
+    bins: usize,
+    gap: Gap,
+) -> Result<f64, EvalError> {
+    check::probabilities(probabilities, probabilities.len())?;
+    check::labels(labels, probabilities.len())?;
+    check::weights(weights, probabilities.len())?;
+    let clusters = vec![0; probabilities.len()];
+    let rows = BinnedRows::new(probabilities, labels, weights, &clusters, bins, gap)?;
+    rows.value(|_| 1.0)
+        .ok_or_else(|| EvalError::NothingToMeasure {
+            metric: "ece".to_owned(),
+            why: why_nothing("ece"),
+        })
+}
+
+/// [`calibration_error`] with [`Gap::Expected`].
+///
+/// # Errors
+/// As [`calibration_error`].
 pub fn ece_equal_mass(
     probabilities: &[f64],
     labels: &[u8],
     weights: Option<&[f64]>,
     bins: usize,
 ) -> Result<f64, EvalError> {
-    check::probabilities(probabilities, probabilities.len())?;
-    check::labels(labels, probabilities.len())?;
-    check::weights(weights, probabilities.len())?;
-    let rows = BinnedRows::new(
-        probabilities,
-        labels,
-        weights,
-        &vec![0; probabilities.len()],
-        bins,
-    )?;
-    rows.value(|_| 1.0)
-        .ok_or_else(|| EvalError::NothingToMeasure {
-            metric: "ece".to_owned(),
-            why: why_nothing("ece"),
-        })
+    calibration_error(probabilities, labels, weights, bins, Gap::Expected)
 }
 
 /// Rows by rising probability, then row, and the bins as ranges of that order.
@@ -143,26 +163,31 @@ fn wilson(positives: f64, rows: f64) -> (f64, f64) {
 
 /// Rows with their bins. Bins are cut once: a resample of the lists only changes weights.
 pub(crate) struct BinnedRows {
-    rows: Vec<Row>,
+    /// Sums of each cluster's rows in each bin it has rows in.
+    cells: Vec<Cell>,
     bins: usize,
+    gap: Gap,
 }
 
-struct Row {
-    list: u32,
+struct Cell {
+    cluster: u32,
     bin: u32,
     weight: f64,
+    /// Weight × label.
+    positive: f64,
     /// Weight × (label - probability).
     gap: f64,
 }
 
 impl BinnedRows {
-    /// `list_of_row` says which list each row belongs to. Columns are checked.
+    /// `cluster_of_row` says which cluster each row belongs to. Columns are checked.
     pub(crate) fn new(
         probabilities: &[f64],
         labels: &[u8],
         weights: Option<&[f64]>,
-        list_of_row: &[u32],
+        cluster_of_row: &[u32],
         bins: usize,
+        gap: Gap,
     ) -> Result<Self, EvalError> {
         let (order, ranges) = cut(probabilities, bins)?;
         let bins = ranges.len();
@@ -172,32 +197,62 @@ impl BinnedRows {
                 bin_of_row[row] = bin;
             }
         }
-        let rows = (0..probabilities.len())
+        let mut cells: Vec<Cell> = (0..probabilities.len())
             .map(|row| {
                 let weight = weights.map_or(1.0, |weights| weights[row]);
-                let gap = weight * (f64::from(labels[row]) - probabilities[row]);
-                Row {
-                    list: list_of_row[row],
+                let label = f64::from(labels[row]);
+                Cell {
+                    cluster: cluster_of_row[row],
                     bin: bin_of_row[row],
                     weight,
-                    gap,
+                    positive: weight * label,
+                    gap: weight * (label - probabilities[row]),
                 }
             })
             .collect();
-        Ok(Self { rows, bins })
+        // A stable sort, so that sums do not hang on anything but the order of the rows.
+        cells.sort_by_key(|cell| (cell.cluster, cell.bin));
+        cells.dedup_by(|next, cell| {
+            let same = (next.cluster, next.bin) == (cell.cluster, cell.bin);
+            if same {
+                cell.weight += next.weight;
+                cell.positive += next.positive;
+                cell.gap += next.gap;
+            }
+            same
+        });
+        Ok(Self { cells, bins, gap })
     }
 
-    /// The error with each row counted `count(its list)` times; `None` when nothing has weight.
+    /// The error with each row counted `count(its cluster)` times; `None` when nothing has weight.
     pub(crate) fn value(&self, count: impl Fn(usize) -> f64) -> Option<f64> {
-        let mut gaps = vec![0.0; self.bins];
-        let mut total = 0.0;
-        for row in &self.rows {
-            let times = count(row.list as usize);
-            gaps[row.bin as usize] += times * row.gap;
-            total += times * row.weight;
+        let mut sums = vec![[0.0; 3]; self.bins];
+        for cell in &self.cells {
+            let times = count(cell.cluster as usize);
+            let sum = &mut sums[cell.bin as usize];
+            sum[0] += times * cell.weight;
+            sum[1] += times * cell.positive;
+            sum[2] += times * cell.gap;
         }
-        let gap: f64 = gaps.iter().map(|gap| gap.abs()).sum();
-        (total > 0.0).then(|| (gap / total).min(1.0))
+        let total: f64 = sums.iter().map(|sum| sum[0]).sum();
+        let filled = sums.iter().filter(|sum| sum[0] > 0.0);
+        let error = match self.gap {
+            Gap::Expected => sums.iter().map(|sum| sum[2].abs()).sum::<f64>() / total,
+            Gap::Adaptive => {
+                filled.clone().map(|sum| sum[2].abs() / sum[0]).sum::<f64>() / filled.count() as f64
+            }
+            Gap::DebiasedSquare => {
+                let of_bin = |[weight, positive, gap]: &[f64; 3]| {
+                    let (gap, rate) = (gap / weight, positive / weight);
+                    let chance = rate * (1.0 - rate) / (weight - 1.0);
+                    // A bin of one row says nothing of its own chance.
+                    let chance = if *weight > 1.0 { chance } else { 0.0 };
+                    weight * (gap * gap - chance)
+                };
+                filled.map(of_bin).sum::<f64>() / total
+            }
+        };
+        (total > 0.0).then(|| error.min(1.0))
     }
 }
 

@@ -15,10 +15,25 @@ pub struct Sample<'a> {
     pub scores: &'a [f64],
     /// Read by `logloss`, `brier`, `pcoc` and `ece`.
     pub probabilities: Option<&'a [f64]>,
-    /// Read by `ndcg`: 0 is not relevant.
+    /// Read by `ndcg`, `dcg` and `err`: 0 is not relevant.
     pub grades: Option<&'a [u8]>,
-    /// Read by all metrics but `ndcg`: 1 is a purchase, or a click, as the caller decides.
+    /// Read by most metrics: 1 is a purchase, or a click, as the caller decides.
     pub labels: Option<&'a [u8]>,
+    /// Read by `ctr`: 1 is a click.
+    pub clicks: Option<&'a [u8]>,
+    /// Read by `revenue`: what a row with label 1 earns, finite, from 0 up.
+    pub worth: Option<&'a [f64]>,
+    /// Read by the forms `:ips` and `:snips`: the slot a row was shown in, from 0.
+    pub slots: Option<&'a [u32]>,
+    /// Read by the same: probability that the logger put the row there, above 0.
+    pub propensities: Option<&'a [f64]>,
+    /// Read under `ties=docid`: rows of one score stand by rising number.
+    pub tie_order: Option<&'a [u32]>,
+    /// Read under `per=page`: the page of each list.
+    pub pages: Option<&'a [u32]>,
+    /// The cluster of each list: numbers below the number of lists. Intervals resample clusters,
+    /// and lists where there are none. Lists of one user, or of one day, depend on each other.
+    pub clusters: Option<&'a [u32]>,
     /// Weights of rows; read by `auc`, `logloss`, `brier`, `pcoc` and `ece`. In the other metrics
     /// each list or placement counts once.
     pub weights: Option<&'a [f64]>,
@@ -33,6 +48,13 @@ impl<'a> Sample<'a> {
             probabilities: None,
             grades: None,
             labels: None,
+            clicks: None,
+            worth: None,
+            slots: None,
+            propensities: None,
+            tie_order: None,
+            pages: None,
+            clusters: None,
             weights: None,
         }
     }
@@ -47,19 +69,49 @@ impl<'a> Sample<'a> {
         if let Some(grades) = self.grades {
             check::length("grades", grades.len(), rows)?;
         }
-        if let Some(labels) = self.labels {
+        for labels in [self.labels, self.clicks].into_iter().flatten() {
             check::labels(labels, rows)?;
+        }
+        if let Some(worth) = self.worth {
+            check::length("worth", worth.len(), rows)?;
+            check::finite("worth", worth)?;
+        }
+        if let Some(propensities) = self.propensities {
+            check::propensities(propensities, rows)?;
+        }
+        for (what, column) in [("slots", self.slots), ("tie_order", self.tie_order)] {
+            if let Some(column) = column {
+                check::length(what, column.len(), rows)?;
+            }
+        }
+        for (what, column) in [("pages", self.pages), ("clusters", self.clusters)] {
+            if let Some(column) = column {
+                check::numbers(what, column, self.lists.len())?;
+            }
         }
         check::weights(self.weights, rows)
     }
 
-    /// The list of each row.
-    pub(crate) fn list_of_row(&self) -> Vec<u32> {
-        let mut list_of_row = vec![0; self.lists.rows()];
-        for (list, rows) in (0..).zip(self.lists.iter()) {
-            list_of_row[rows].fill(list);
+    /// The unit that is resampled of each list.
+    pub(crate) fn cluster(&self, list: usize) -> u32 {
+        self.clusters.map_or(list as u32, |clusters| clusters[list])
+    }
+
+    /// Number of units that are resampled.
+    pub(crate) fn cluster_count(&self) -> usize {
+        match self.clusters {
+            Some(clusters) => clusters.iter().max().map_or(0, |most| *most as usize + 1),
+            None => self.lists.len(),
         }
-        list_of_row
+    }
+
+    /// The resampled unit of each row.
+    pub(crate) fn cluster_of_row(&self) -> Vec<u32> {
+        let mut cluster_of_row = vec![0; self.lists.rows()];
+        for (list, rows) in self.lists.iter().enumerate() {
+            cluster_of_row[rows].fill(self.cluster(list));
+        }
+        cluster_of_row
     }
 
     /// Weight of a row.

@@ -1,81 +1,43 @@
-//! What stands among the first k ranks: purchase-through rate, hit rate, reciprocal rank.
+//! What stands among the first k ranks: hit rate, reciprocal rank, precision, recall, average
+//! precision.
 //!
 //! Input: one finite score and one label (0 or 1; a purchase, or a click) per row. Output: one
-//! value per list. Ties are exact expectations over all orders of the tied rows, or row order
-//! under `ties=stable`. All three replay logged labels: a row's label was earned at the slot where
-//! the logger showed it, and is credited here to the slot the new score gives it.
+//! value per list. Ties are exact expectations over all orders of the tied rows, or one order under
+//! `ties=stable` and `ties=docid`. All replay logged labels: a row's label was earned at the slot
+//! where the logger showed it, and is credited here to the slot the new score gives it.
 //!
 //! ```
-//! use slate_eval::{Convention, hit, mrr, ptr};
+//! use slate_eval::{Convention, average_precision, hit, mrr, precision, recall};
 //! use slate_types::ListOffsets;
 //!
 //! let lists = ListOffsets::from_lengths([4])?;
 //! let (scores, bought) = ([0.9, 0.5, 0.5, 0.1], [0, 1, 0, 0]);
 //! let convention = Convention::default();
 //! // Rows 1 and 2 are tied for rank 2, so the purchase is among the first 2 half of the time.
-//! let counts = ptr(&lists, &scores, &bought, 2, &convention)?;
-//! assert_eq!((counts[0].positives, counts[0].placements), (0.5, 2));
 //! assert_eq!(hit(&lists, &scores, &bought, 2, &convention)?, [Some(0.5)]);
+//! assert_eq!(recall(&lists, &scores, &bought, 2, &convention)?, [Some(0.5)]);
+//! assert_eq!(precision(&lists, &scores, &bought, 2, &convention)?, [Some(0.25)]);
 //! let rank = mrr(&lists, &scores, &bought, None, &convention)?[0].ok_or("no purchase")?;
 //! assert!((rank - (0.5 / 2.0 + 0.5 / 3.0)).abs() < 1e-15);
+//! // With one purchase the average precision is one over its rank.
+//! let average = average_precision(&lists, &scores, &bought, None, &convention)?;
+//! assert_eq!(average, [Some(rank)]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use rayon::prelude::*;
 use slate_types::ListOffsets;
 
-use crate::ranking::Ranking;
+use crate::convention::{Recalled, Short};
+use crate::ranking::{List, Order, Ranking};
 use crate::{Convention, EvalError, check};
-
-/// What the first k ranks of a list hold.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TopCount {
-    /// Expected number of rows with label 1.
-    pub positives: f64,
-    /// Number of rows: k, or the list's length where it is shorter.
-    pub placements: usize,
-}
-
-/// Counts purchases and placements among the first `k` ranks of each list.
-///
-/// PTR@k is the sum of the purchases divided by the sum of the placements (or by the number of
-/// lists, see [`crate::Per`]); [`crate::evaluate`] does that.
-///
-/// # Errors
-/// [`EvalError::Length`], [`EvalError::NoRows`], [`EvalError::NotFinite`] and
-/// [`EvalError::Label`] for the columns; [`EvalError::Cutoff`] for `k` of 0.
-pub fn ptr(
-    lists: &ListOffsets,
-    scores: &[f64],
-    labels: &[u8],
-    k: usize,
-    convention: &Convention,
-) -> Result<Vec<TopCount>, EvalError> {
-    each_list(
-        lists,
-        scores,
-        labels,
-        ("ptr@0", k),
-        |ranking, scores, labels| {
-            let (mut positives, mut rank) = (0.0, 0);
-            for group in ranking.head(scores, k, convention.ties) {
-                let inside = group.len().min(k - rank);
-                positives += count(group, labels) as f64 * inside as f64 / group.len() as f64;
-                rank += group.len();
-            }
-            TopCount {
-                positives,
-                placements: scores.len().min(k),
-            }
-        },
-    )
-}
 
 /// Computes the probability that a positive is among the first `k` ranks of each list: 0 or 1
 /// where no ties matter.
 ///
 /// # Errors
-/// As [`ptr`].
+/// [`EvalError::Length`], [`EvalError::NoRows`], [`EvalError::NotFinite`] and
+/// [`EvalError::Label`] for the columns; [`EvalError::Cutoff`] for `k` of 0;
+/// [`EvalError::Missing`] for ties by id, which only [`crate::evaluate`] can break.
 pub fn hit(
     lists: &ListOffsets,
     scores: &[f64],
@@ -83,41 +45,46 @@ pub fn hit(
     k: usize,
     convention: &Convention,
 ) -> Result<Vec<Option<f64>>, EvalError> {
-    each_list(
-        lists,
-        scores,
-        labels,
-        ("hit@0", k),
-        |ranking, scores, labels| {
-            if labels.iter().all(|&label| label == 0) {
-                return convention.empty.value();
+    let order = Order::new(lists, scores, None, "hit", Some(k), *convention)?;
+    hit_of(&order, labels, k, *convention)
+}
+
+/// As [`hit`].
+pub(crate) fn hit_of(
+    order: &Order<'_>,
+    labels: &[u8],
+    k: usize,
+    convention: Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    each_list(order, labels, |ranking, list, labels| {
+        if labels.iter().all(|&label| label == 0) {
+            return convention.empty.value();
+        }
+        let mut rank = 0;
+        for group in ranking.head(&list, k, convention.ties) {
+            let positives = count(group, labels);
+            let inside = group.len().min(k - rank);
+            if positives > 0 {
+                // 1 - C(size - positives, inside) / C(size, inside), factor by factor. The first
+                // group with a positive decides: it is inside, or it is the last.
+                let miss: f64 = (0..inside)
+                    .map(|i| {
+                        (group.len() - positives).saturating_sub(i) as f64
+                            / (group.len() - i) as f64
+                    })
+                    .product();
+                return Some(1.0 - miss);
             }
-            let mut rank = 0;
-            for group in ranking.head(scores, k, convention.ties) {
-                let positives = count(group, labels);
-                let inside = group.len().min(k - rank);
-                if positives > 0 {
-                    // 1 - C(size - positives, inside) / C(size, inside), factor by factor. The first
-                    // group with a positive decides: it is inside, or it is the last.
-                    let miss: f64 = (0..inside)
-                        .map(|i| {
-                            (group.len() - positives).saturating_sub(i) as f64
-                                / (group.len() - i) as f64
-                        })
-                        .product();
-                    return Some(1.0 - miss);
-                }
-                rank += group.len();
-            }
-            Some(0.0)
-        },
-    )
+            rank += group.len();
+        }
+        Some(0.0)
+    })
 }
 
 /// Computes 1 ÷ the rank of the first positive of each list, and 0 where that rank is past `k`.
 ///
 /// # Errors
-/// As [`ptr`].
+/// As [`hit`].
 pub fn mrr(
     lists: &ListOffsets,
     scores: &[f64],
@@ -125,34 +92,178 @@ pub fn mrr(
     k: Option<usize>,
     convention: &Convention,
 ) -> Result<Vec<Option<f64>>, EvalError> {
+    let order = Order::new(lists, scores, None, "mrr", k, *convention)?;
+    mrr_of(&order, labels, k, *convention)
+}
+
+/// As [`mrr`].
+pub(crate) fn mrr_of(
+    order: &Order<'_>,
+    labels: &[u8],
+    k: Option<usize>,
+    convention: Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
     let k = k.unwrap_or(usize::MAX);
-    each_list(
-        lists,
-        scores,
-        labels,
-        ("mrr@0", k),
-        |ranking, scores, labels| {
-            if labels.iter().all(|&label| label == 0) {
-                return convention.empty.value();
-            }
-            let mut rank = 0;
-            for group in ranking.head(scores, k, convention.ties) {
-                let positives = count(group, labels);
-                if positives > 0 {
-                    // `none` is the probability that the first i rows of the group are all negative.
-                    let (mut expected, mut none) = (0.0, 1.0);
-                    for i in 0..=(group.len() - positives).min(k - rank - 1) {
-                        let first = positives as f64 / (group.len() - i) as f64;
-                        expected += none * first / (rank + i + 1) as f64;
-                        none *= 1.0 - first;
-                    }
-                    return Some(expected);
+    each_list(order, labels, |ranking, list, labels| {
+        if labels.iter().all(|&label| label == 0) {
+            return convention.empty.value();
+        }
+        let mut rank = 0;
+        for group in ranking.head(&list, k, convention.ties) {
+            let positives = count(group, labels);
+            if positives > 0 {
+                // `none` is the probability that the first i rows of the group are all negative.
+                let (mut expected, mut none) = (0.0, 1.0);
+                for i in 0..=(group.len() - positives).min(k - rank - 1) {
+                    let first = positives as f64 / (group.len() - i) as f64;
+                    expected += none * first / (rank + i + 1) as f64;
+                    none *= 1.0 - first;
                 }
-                rank += group.len();
+                return Some(expected);
             }
-            Some(0.0)
-        },
-    )
+            rank += group.len();
+        }
+        Some(0.0)
+    })
+}
+
+/// Computes the positives among the first `k` ranks of each list ÷ k, or ÷ its rows where there
+/// are fewer and the convention says `short=length`. A list without a positive has 0.
+///
+/// # Errors
+/// As [`hit`].
+pub fn precision(
+    lists: &ListOffsets,
+    scores: &[f64],
+    labels: &[u8],
+    k: usize,
+    convention: &Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    let order = Order::new(lists, scores, None, "precision", Some(k), *convention)?;
+    precision_of(&order, labels, k, *convention)
+}
+
+/// As [`precision`].
+pub(crate) fn precision_of(
+    order: &Order<'_>,
+    labels: &[u8],
+    k: usize,
+    convention: Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    each_list(order, labels, |ranking, list, labels| {
+        let rows = match convention.short {
+            Short::K => k,
+            Short::Length => k.min(labels.len()),
+        };
+        Some(inside(ranking, &list, labels, k, convention) / rows as f64)
+    })
+}
+
+/// Computes the share of each list's positives that is among its first `k` ranks.
+///
+/// # Errors
+/// As [`hit`].
+pub fn recall(
+    lists: &ListOffsets,
+    scores: &[f64],
+    labels: &[u8],
+    k: usize,
+    convention: &Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    let order = Order::new(lists, scores, None, "recall", Some(k), *convention)?;
+    recall_of(&order, labels, k, *convention)
+}
+
+/// As [`recall`].
+pub(crate) fn recall_of(
+    order: &Order<'_>,
+    labels: &[u8],
+    k: usize,
+    convention: Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    each_list(order, labels, |ranking, list, labels| {
+        match positives(labels) {
+            0 => convention.empty.value(),
+            all => Some(inside(ranking, &list, labels, k, convention) / all as f64),
+        }
+    })
+}
+
+/// Computes the average precision of each list: the precisions at the ranks of its positives, up to
+/// rank `k`, summed and divided by its positives, or, where the convention says
+/// `recalled=possible`, by those that fit the first `k` ranks.
+///
+/// # Errors
+/// As [`hit`].
+pub fn average_precision(
+    lists: &ListOffsets,
+    scores: &[f64],
+    labels: &[u8],
+    k: Option<usize>,
+    convention: &Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    let order = Order::new(lists, scores, None, "map", k, *convention)?;
+    average_precision_of(&order, labels, k, *convention)
+}
+
+/// As [`average_precision`].
+pub(crate) fn average_precision_of(
+    order: &Order<'_>,
+    labels: &[u8],
+    k: Option<usize>,
+    convention: Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    let k = k.unwrap_or(usize::MAX);
+    each_list(order, labels, |ranking, list, labels| {
+        let all = positives(labels);
+        if all == 0 {
+            return convention.empty.value();
+        }
+        let (mut sum, mut rank, mut before) = (0.0, 0, 0);
+        for group in ranking.head(&list, k, convention.ties) {
+            let (size, positives) = (group.len(), count(group, labels));
+            if positives > 0 {
+                // A place of the group holds a positive with this share, and then as many of the
+                // other positives stand above it in the group as its rank has room for (McSherry
+                // and Najork 2008).
+                let share = positives as f64 / size as f64;
+                let others = (positives - 1) as f64 / (size.max(2) - 1) as f64;
+                for i in 0..size.min(k - rank) {
+                    let above = before as f64 + 1.0 + i as f64 * others;
+                    sum += share * above / (rank + i + 1) as f64;
+                }
+            }
+            before += positives;
+            rank += size;
+        }
+        let recalled = match convention.recalled {
+            Recalled::All => all,
+            Recalled::Possible => all.min(k),
+        };
+        Some(sum / recalled as f64)
+    })
+}
+
+/// Expected number of positives among the first `k` ranks.
+fn inside(
+    ranking: &mut Ranking,
+    list: &List<'_>,
+    labels: &[u8],
+    k: usize,
+    convention: Convention,
+) -> f64 {
+    let (mut positives, mut rank) = (0.0, 0);
+    for group in ranking.head(list, k, convention.ties) {
+        let inside = group.len().min(k - rank);
+        positives += count(group, labels) as f64 * inside as f64 / group.len() as f64;
+        rank += group.len();
+    }
+    positives
+}
+
+/// Number of positives of a list.
+fn positives(labels: &[u8]) -> usize {
+    labels.iter().map(|&label| usize::from(label)).sum()
 }
 
 /// Number of positives in a group.
@@ -163,36 +274,23 @@ fn count(group: &[(u64, u32)], labels: &[u8]) -> usize {
         .count()
 }
 
-/// Checks the columns and maps each list, in parallel, in list order.
-fn each_list<T: Send>(
-    lists: &ListOffsets,
-    scores: &[f64],
+/// Checks the labels and maps each list with its own.
+fn each_list(
+    order: &Order<'_>,
     labels: &[u8],
-    (name, k): (&str, usize),
-    value: impl Fn(&mut Ranking, &[f64], &[u8]) -> T + Sync,
-) -> Result<Vec<T>, EvalError> {
-    check::scores(scores, lists.rows())?;
-    check::labels(labels, lists.rows())?;
-    if k == 0 {
-        return Err(EvalError::Cutoff {
-            given: name.to_owned(),
-        });
-    }
-    Ok(lists
-        .as_slice()
-        .par_windows(2)
-        .with_min_len(64)
-        .map_init(Ranking::default, |ranking, ends| {
-            let rows = ends[0] as usize..ends[1] as usize;
-            value(ranking, &scores[rows.clone()], &labels[rows])
-        })
-        .collect())
+    value: impl Fn(&mut Ranking, List<'_>, &[u8]) -> Option<f64> + Sync,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    check::labels(labels, order.lists.rows())?;
+    Ok(order.each_list(|ranking, list| {
+        let labels = &labels[list.rows.clone()];
+        value(ranking, list, labels)
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Empty, Ties};
+    use crate::{Empty, Ties, ptr};
 
     /// Mean of `value` over all orders that sort `scores` falling.
     fn over_all_orders(scores: &[f64], value: &dyn Fn(&[usize]) -> f64) -> f64 {
@@ -244,10 +342,43 @@ mod tests {
                         .filter(|&&row| labels[row] == 1)
                         .count() as f64
                 };
+                let value =
+                    |values: Result<Vec<Option<f64>>, EvalError>| values.unwrap()[0].unwrap();
                 close(
                     ptr(&lists, &scores, &labels, k, &convention).unwrap()[0].positives,
                     over_all_orders(&scores, &count),
                     "ptr",
+                );
+                close(
+                    value(precision(&lists, &scores, &labels, k, &convention)),
+                    over_all_orders(&scores, &|order| count(order) / k.min(6) as f64),
+                    "precision",
+                );
+                let all = positives(&labels).max(1) as f64;
+                close(
+                    value(recall(&lists, &scores, &labels, k, &convention)),
+                    over_all_orders(&scores, &|order| count(order) / all),
+                    "recall",
+                );
+                close(
+                    value(average_precision(
+                        &lists,
+                        &scores,
+                        &labels,
+                        Some(k),
+                        &convention,
+                    )),
+                    over_all_orders(&scores, &|order| {
+                        let (mut sum, mut seen) = (0.0, 0.0);
+                        for (place, &row) in order.iter().take(k).enumerate() {
+                            if labels[row] == 1 {
+                                seen += 1.0;
+                                sum += seen / (place as f64 + 1.0);
+                            }
+                        }
+                        sum / all
+                    }),
+                    "map",
                 );
                 close(
                     hit(&lists, &scores, &labels, k, &convention).unwrap()[0].unwrap(),
@@ -280,7 +411,7 @@ mod tests {
     #[test]
     fn a_label_of_two_is_refused() {
         let lists = ListOffsets::from_lengths([2]).unwrap();
-        let error = ptr(&lists, &[0.0, 1.0], &[0, 2], 1, &Convention::default()).unwrap_err();
+        let error = hit(&lists, &[0.0, 1.0], &[0, 2], 1, &Convention::default()).unwrap_err();
         assert_eq!(error.to_string(), "`labels` at row 1 is 2, expected 0 or 1");
     }
 }

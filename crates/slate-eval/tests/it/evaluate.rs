@@ -12,7 +12,9 @@ fn names(text: &str) -> Vec<MetricName> {
     text.split(',').map(|name| name.parse().unwrap()).collect()
 }
 
-const ALL: &str = "ndcg,ndcg@3,ptr@3,hit@1,mrr,mrr@2,auc,logloss,brier,pcoc,ece";
+const ALL: &str = "ndcg,ndcg@3,ptr@3,hit@1,mrr,mrr@2,auc,logloss,brier,pcoc,ece,dcg@3,err@3,\
+                   map@3,precision@3,recall@3,list_auc,ne,mcb,dsc,unc,slope,intercept,\
+                   in_the_large,ace,ece2";
 
 fn run(market: &Market, text: &str, bootstrap: &Bootstrap) -> Vec<Metric> {
     evaluate(
@@ -63,9 +65,9 @@ fn values_are_those_of_the_plain_functions() {
     close("ptr@3", bought / 180.0);
     assert_eq!(
         (value("ptr@3").n, value("ptr@3").unit.as_str()),
-        (180, "row")
+        (180, "item")
     );
-    assert_eq!(value("ptr@3").convention, "per=placement;ties=mean");
+    assert_eq!(value("ptr@3").convention, "via=replay;per=item;ties=mean");
     for metric in &metrics {
         assert!(
             metric.low <= metric.value && metric.value <= metric.high,
@@ -75,7 +77,7 @@ fn values_are_those_of_the_plain_functions() {
     }
 
     let per_list = Convention {
-        ptr: Per::List,
+        per: Per::List,
         ..convention
     };
     let bootstrap = Bootstrap {

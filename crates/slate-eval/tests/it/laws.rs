@@ -1,7 +1,10 @@
 //! Laws of the ranking metrics, for any lists.
 
 use proptest::prelude::*;
-use slate_eval::{Convention, Empty, Gain, Per, Ties, hit, mrr, ndcg, ptr};
+use slate_eval::{
+    Convention, Empty, Gain, Ties, average_precision, err, hit, list_auc, mrr, ndcg, precision,
+    ptr, recall,
+};
 use slate_types::ListOffsets;
 
 /// Lists of (score, grade) rows; few distinct scores, so that ties are common.
@@ -19,7 +22,7 @@ fn conventions() -> impl Strategy<Value = Convention> {
             gain,
             ties,
             empty,
-            ptr: Per::Placement,
+            ..Convention::default()
         })
 }
 
@@ -49,6 +52,11 @@ impl Columns {
             ndcg(lists, scores, &self.grades, None, &convention).unwrap(),
             hit(lists, scores, labels, k, &convention).unwrap(),
             mrr(lists, scores, labels, None, &convention).unwrap(),
+            precision(lists, scores, labels, k, &convention).unwrap(),
+            recall(lists, scores, labels, k, &convention).unwrap(),
+            average_precision(lists, scores, labels, Some(k), &convention).unwrap(),
+            err(lists, scores, &self.grades, Some(k), 7, &convention).unwrap(),
+            list_auc(lists, scores, labels).unwrap(),
             mrr(lists, scores, labels, Some(k), &convention).unwrap(),
             ptr(lists, scores, labels, k, &convention)
                 .unwrap()

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod columns;
 mod compare;
 mod evaluate;
+mod golden;
 mod laws;
 mod market;
