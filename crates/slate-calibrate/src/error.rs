@@ -56,6 +56,14 @@ pub enum FitError {
         /// Rows with weight above 0.
         got: usize,
     },
+    /// A score is outside [0, 1], where scores should be probabilities.
+    #[error("`scores` at row {row} is {value}, expected a probability, from 0 to 1")]
+    NotAProbability {
+        /// First such row, counted from 0.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
     /// All labels are the same.
     #[error("all {rows} labels are {label}, nothing to fit")]
     OneClass {

@@ -68,7 +68,7 @@ pub use exponential::Exponential;
 pub use file::{CALIBRATOR_FORMAT, CalibratorFile, FittedOn, ReadError};
 pub use histogram::Steps;
 pub use isotonic::Isotonic;
-pub use method::{BINS, Method, fit};
+pub use method::{BINS, Method, Reads, fit, fit_reading};
 pub use order::order;
 pub use power::Power;
 pub use segments::{Adjustment, Segment, SegmentOptions, Segments};

@@ -1,5 +1,6 @@
 //! The ways to fit a map, by name.
 
+use crate::calibrator::log_odds;
 use crate::{
     Calibrator, FitError, beta, bins, exponential, histogram, isotonic, power, sigmoid, spline,
     temperature, venn_abers,
@@ -97,6 +98,42 @@ impl Method {
     }
 }
 
+/// What scores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reads {
+    /// Margins or log-odds: any finite numbers.
+    #[default]
+    LogOdds,
+    /// Probabilities: methods that read log-odds are given those.
+    Probability,
+}
+
+/// Fits by `method` to scores that are log-odds or probabilities.
+///
+/// # Errors
+/// Those of the method's own `fit`; [`FitError::NotAProbability`].
+pub fn fit_reading(
+    reads: Reads,
+    method: Method,
+    scores: &[f64],
+    labels: &[f64],
+    weights: Option<&[f64]>,
+) -> Result<Calibrator, FitError> {
+    if reads == Reads::LogOdds {
+        return fit(method, scores, labels, weights);
+    }
+    if let Some(row) = scores.iter().position(|score| !(0.0..=1.0).contains(score)) {
+        let value = scores[row];
+        return Err(FitError::NotAProbability { row, value });
+    }
+    if !method.reads_log_odds() {
+        return fit(method, scores, labels, weights);
+    }
+    let odds: Vec<f64> = scores.iter().map(|score| log_odds(*score)).collect();
+    let map = fit(method, &odds, labels, weights)?;
+    Ok(Calibrator::OfProbability(Box::new(map)))
+}
+
 /// Fits by `method`.
 ///
 /// # Errors
@@ -124,4 +161,39 @@ pub fn fit(
         Method::Spline => Calibrator::Spline(spline::fit(scores, labels, weights)?),
         Method::VennAbers => Calibrator::VennAbers(venn_abers::fit(scores, labels, weights)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_read_as_what_they_promise() {
+        let claimed = [0.1, 0.2, 0.3, 0.5, 0.6, 0.9];
+        let labels = [0.0, 0.0, 1.0, 0.0, 1.0, 1.0];
+        let odds = claimed.map(log_odds);
+        for method in Method::ALL
+            .into_iter()
+            .filter(|method| method.reads_log_odds())
+        {
+            let of_odds = fit(method, &odds, &labels, None);
+            let of_claims = fit_reading(Reads::Probability, method, &claimed, &labels, None);
+            let (Ok(of_odds), Ok(of_claims)) = (of_odds, of_claims) else {
+                continue;
+            };
+            for p in claimed {
+                let gap = of_claims.apply(p) - of_odds.apply(log_odds(p));
+                assert!(gap.abs() < 1e-12, "{method:?} {p} {gap}");
+            }
+        }
+        let error = fit_reading(
+            Reads::Probability,
+            Method::Beta,
+            &[0.2, 1.5],
+            &[0.0, 1.0],
+            None,
+        );
+        let value = 1.5;
+        assert_eq!(error, Err(FitError::NotAProbability { row: 1, value }));
+    }
 }

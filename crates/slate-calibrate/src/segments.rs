@@ -26,7 +26,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Calibrator, FitError, Method, fit};
+use crate::{Calibrator, FitError, Method, Reads, fit_reading};
 
 /// When a segment stands on its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,7 +85,7 @@ impl Segments {
     /// column, outermost first.
     ///
     /// # Errors
-    /// As [`fit`]; [`FitError::Length`] for a column of another length. A segment whose own map
+    /// As [`crate::fit()`]; [`FitError::Length`] for a column of another length. A segment whose own map
     /// cannot be fitted gets the ratio.
     pub fn fit(
         map: &Calibrator,
@@ -108,6 +108,12 @@ impl Segments {
                 });
             }
         }
+        // Segments read scores as the map does.
+        let reads = if map.reads_probabilities() {
+            Reads::Probability
+        } else {
+            Reads::LogOdds
+        };
         // Weights of any scale: a purchase is a row.
         let unit = weights.map_or(1.0, |weights| {
             weights.iter().sum::<f64>() / weights.iter().filter(|w| **w > 0.0).count() as f64
@@ -131,7 +137,8 @@ impl Segments {
                 let of = |column: &[f64]| rows.iter().map(|&row| column[row]).collect::<Vec<_>>();
                 let own = (positive >= options.own && negative >= options.own).then(|| {
                     let weights = weights.map(of);
-                    fit(method, &of(scores), &of(labels), weights.as_deref())
+                    let (scores, labels) = (of(scores), of(labels));
+                    fit_reading(reads, method, &scores, &labels, weights.as_deref())
                 });
                 let adjustment = match own {
                     Some(Ok(map)) => Adjustment::Own {
@@ -221,6 +228,7 @@ impl Adjustment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fit;
 
     /// Two segments of opposite base rates, one rare one.
     #[test]

@@ -26,7 +26,7 @@
 use slate_types::ListOffsets;
 
 use crate::ranking::Order;
-use crate::{Convention, EvalError, check};
+use crate::{Convention, EvalError, Sample, check};
 
 /// What the first k ranks of a list hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,6 +92,10 @@ pub(crate) struct Earned {
     pub(crate) value: f64,
     /// Of the weights; the placements in replay.
     pub(crate) weight: f64,
+    /// Of the squares of the weights; 0 in replay.
+    squares: f64,
+    /// The largest weight; 0 in replay.
+    largest: f64,
     /// k, or the list's length where it is shorter.
     pub(crate) placements: usize,
 }
@@ -115,6 +119,7 @@ pub(crate) fn earned(
 ) -> Vec<Earned> {
     order.each_list(|ranking, list| {
         let (mut value, mut weight, mut rank) = (0.0, 0.0, 0);
+        let (mut squares, mut largest) = (0.0, 0.0_f64);
         for group in ranking.head(&list, k, convention.ties) {
             let size = group.len();
             let rows = group.iter().map(|&(_, row)| list.rows.start + row as usize);
@@ -132,6 +137,8 @@ pub(crate) fn earned(
                             let of_row = 1.0 / size as f64 / logged.propensities[row];
                             value += of_row * worth(row);
                             weight += of_row;
+                            squares += of_row * of_row;
+                            largest = largest.max(of_row);
                         }
                     }
                 }
@@ -141,8 +148,65 @@ pub(crate) fn earned(
         Earned {
             value,
             weight,
+            squares,
+            largest,
             placements: list.scores.len().min(k),
         }
+    })
+}
+
+/// What inverse propensities rest on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WeightSummary {
+    /// Mean weight of the placements among the first k ranks. It is 1 in expectation where
+    /// propensities are those of the log and the order was not made from what was drawn; a mean far
+    /// from 1 says that one of both is not so.
+    pub mean: f64,
+    /// Placements that the weighted ones are worth, `(Σw)² / Σw²` (Kish 1965).
+    pub effective: f64,
+    /// The largest weight.
+    pub largest: f64,
+    /// Placements among the first k ranks.
+    pub placements: u64,
+}
+
+/// Sums up the weights behind `ptr@k:ips` and its like.
+///
+/// # Errors
+/// The errors of the columns; [`EvalError::Missing`] for slots or propensities.
+pub fn weight_summary(
+    sample: &Sample<'_>,
+    k: usize,
+    convention: &Convention,
+) -> Result<WeightSummary, EvalError> {
+    sample.check()?;
+    let name = format!("ptr@{k}:ips");
+    let missing = |column| EvalError::Missing {
+        metric: name.clone(),
+        column,
+    };
+    let logged = Logged {
+        slots: sample.slots.ok_or_else(|| missing("slots"))?,
+        propensities: sample.propensities.ok_or_else(|| missing("propensities"))?,
+    };
+    let (lists, scores) = (sample.lists, sample.scores);
+    let order = Order::new(lists, scores, sample.tie_order, &name, Some(k), *convention)?;
+    let (mut weight, mut squares, mut largest, mut placements) = (0.0, 0.0, 0.0_f64, 0);
+    for list in earned(&order, k, *convention, &|_| 0.0, Some(logged)) {
+        weight += list.weight;
+        squares += list.squares;
+        largest = largest.max(list.largest);
+        placements += list.placements as u64;
+    }
+    Ok(WeightSummary {
+        mean: weight / placements as f64,
+        effective: if squares > 0.0 {
+            weight * weight / squares
+        } else {
+            0.0
+        },
+        largest,
+        placements,
     })
 }
 

@@ -71,6 +71,31 @@ pub fn evaluate(
         .collect())
 }
 
+/// Computes a metric list by list, in the order of the lists: `None` where a list has none, and for
+/// every list where the metric is no mean or ratio of sums over lists (`auc`, `ne`, `slope`, `ece`
+/// and their like).
+///
+/// # Errors
+/// As [`evaluate`], but for [`EvalError::NothingToMeasure`].
+pub fn per_list(
+    sample: &Sample<'_>,
+    metric: MetricName,
+    convention: &Convention,
+) -> Result<Vec<Option<f64>>, EvalError> {
+    let sample = Sample {
+        clusters: None,
+        ..*sample
+    };
+    sample.check()?;
+    Ok(match Statistic::new(metric, &sample, *convention)?.form {
+        Form::Ratio(lists) => lists
+            .into_iter()
+            .map(|[above, below]| (below > 0.0).then(|| above / below))
+            .collect(),
+        _ => vec![None; sample.lists.len()],
+    })
+}
+
 /// The convention of a metric, with the unit of its intervals where that is no list.
 pub(crate) fn told(name: MetricName, sample: &Sample<'_>, convention: Convention) -> String {
     let clusters = if sample.clusters.is_some() {

@@ -259,6 +259,16 @@ impl MetricName {
         )
     }
 
+    /// The cutoff, where it is counted by inverse propensity.
+    pub fn weighted_at(self) -> Option<usize> {
+        match self {
+            Self::Ptr { k, via } | Self::Ctr { k, via } | Self::Revenue { k, via } => {
+                (via != Via::Replay).then_some(k)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether rows with a weight above 0 are what counts, weighted where there are weights.
     pub fn is_over_rows(self) -> bool {
         self.reads_probabilities() || self == Self::Auc

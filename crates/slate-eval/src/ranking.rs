@@ -14,6 +14,8 @@ pub(crate) struct Order<'a> {
     pub(crate) scores: &'a [f64],
     /// For [`Ties::Docid`]: rows of equal score stand by rising number.
     pub(crate) breaks_ties: Option<&'a [u32]>,
+    /// Rows that have no rank.
+    pub(crate) unranked: Option<&'a [bool]>,
 }
 
 impl<'a> Order<'a> {
@@ -44,6 +46,7 @@ impl<'a> Order<'a> {
             lists,
             scores,
             breaks_ties: tie_order,
+            unranked: None,
         })
     }
 
@@ -61,6 +64,7 @@ impl<'a> Order<'a> {
                 let list = List {
                     scores: &self.scores[rows.clone()],
                     tie_order: self.breaks_ties.map(|order| &order[rows.clone()]),
+                    unranked: self.unranked.map(|unranked| &unranked[rows.clone()]),
                     rows,
                 };
                 value(ranking, list)
@@ -77,6 +81,7 @@ pub(crate) struct List<'a> {
     /// Their scores.
     pub(crate) scores: &'a [f64],
     tie_order: Option<&'a [u32]>,
+    unranked: Option<&'a [bool]>,
 }
 
 /// A number that grows where `score` falls, so that sorting ascending puts the best first. Equal
@@ -111,7 +116,11 @@ impl Ranking {
         let rows = &mut self.rows;
         rows.clear();
         let scores = list.scores.iter().zip(0..);
-        rows.extend(scores.map(|(&score, row)| (key(score), row)));
+        let keys = scores.map(|(&score, row)| (key(score), row));
+        match list.unranked {
+            None => rows.extend(keys),
+            Some(unranked) => rows.extend(keys.filter(|(_, row)| !unranked[*row as usize])),
+        }
         let mut head = rows.len();
         if let (Ties::Docid, Some(order)) = (ties, list.tie_order) {
             rows.sort_unstable_by_key(|&(key, row)| (key, order[row as usize], row));
@@ -147,6 +156,7 @@ mod tests {
             rows: 0..scores.len(),
             scores,
             tie_order: Some(&[9, 5, 3, 4, 1]),
+            unranked: None,
         };
         ranking
             .head(&list, k, ties)

@@ -29,6 +29,9 @@ pub struct Sample<'a> {
     pub propensities: Option<&'a [f64]>,
     /// Read under `ties=docid`: rows of one score stand by rising number.
     pub tie_order: Option<&'a [u32]>,
+    /// Rows that no rank was given to, such as documents judged and not retrieved: metrics at k
+    /// count them among what there was to find. Metrics over rows do not know them.
+    pub unranked: Option<&'a [bool]>,
     /// Read under `per=page`: the page of each list.
     pub pages: Option<&'a [u32]>,
     /// The cluster of each list: numbers below the number of lists. Intervals resample clusters,
@@ -53,6 +56,7 @@ impl<'a> Sample<'a> {
             slots: None,
             propensities: None,
             tie_order: None,
+            unranked: None,
             pages: None,
             clusters: None,
             weights: None,
@@ -83,6 +87,9 @@ impl<'a> Sample<'a> {
             if let Some(column) = column {
                 check::length(what, column.len(), rows)?;
             }
+        }
+        if let Some(unranked) = self.unranked {
+            check::length("unranked", unranked.len(), rows)?;
         }
         for (what, column) in [("pages", self.pages), ("clusters", self.clusters)] {
             if let Some(column) = column {

@@ -58,7 +58,11 @@ impl Statistic {
         }
         let text = name.to_string();
         let order = |k: Option<usize>| {
-            Order::new(sample.lists, scores, sample.tie_order, &text, k, convention)
+            let order = Order::new(sample.lists, scores, sample.tie_order, &text, k, convention)?;
+            Ok::<_, EvalError>(Order {
+                unranked: sample.unranked,
+                ..order
+            })
         };
         let mean = |values: Vec<Option<f64>>| {
             let parts = values.into_iter();

@@ -38,9 +38,9 @@ const ONLY: [(&str, &str); 19] = [
     ("indicatif", "slate"),
     ("linfa", "slate-calibrate"),
     ("mimalloc", "slate"),
-    ("rand_distr", "slate-sim"),
     ("safetensors", "slate-model"),
     ("signal-hook", "slate"),
+    ("statrs", "slate-eval"),
     ("tokenizers", "slate-embed"),
     ("tokio", "slate-logs"),
 ];

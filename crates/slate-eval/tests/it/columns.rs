@@ -156,6 +156,10 @@ fn inverse_propensity_finds_what_an_order_would_have_earned() {
         assert!(one.high - one.low < 0.1, "{one:?}");
     }
     assert!(found[2].high - found[2].low < found[1].high - found[1].low);
+    let weights = slate_eval::weight_summary(&sample, 1, &Convention::default()).unwrap();
+    assert!((weights.mean - 1.0).abs() < 0.03, "{weights:?}");
+    // One page in five shows the best item first, each with weight 5.
+    assert!((weights.effective / n as f64 - 0.2).abs() < 0.02 && weights.largest == 5.0);
     let per_list = Convention {
         per: Per::List,
         ..Convention::default()

@@ -4,16 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use slate_calibrate::{CalibratorFile, Method};
-use slate_types::Scores;
+use slate_calibrate::{CalibratorFile, Reads, SegmentOptions};
 
 use super::Context;
 use super::score::write_scores;
 use crate::artefacts::Staged;
 use crate::artefacts::scores::ScoreTable;
-use crate::cli::CalibrateArgs;
-use crate::console::{Align, Outcome, Table};
-use crate::pipeline::calibration::{self, Comparison};
+use crate::cli::{CalibrateArgs, ScoresAre};
+use crate::console::{Align, Outcome, Refusal, Table};
+use crate::pipeline::calibration::{self, Comparison, Fitting, Weighing};
 use crate::pipeline::evaluation::{self, Measure};
 
 pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
@@ -26,12 +25,11 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
     } else {
         &args.methods
     };
-    let methods: Vec<Method> = names
-        .iter()
-        .map(|name| calibration::method(name))
-        .collect::<Result<_>>()?;
-    calibration::distinct(&methods)?;
-    let measure = Measure::new(&section.evaluate, &[], "slate", context.seed)?;
+    let methods = calibration::methods(names)?;
+    let mut measure = Measure::new(&section.evaluate, &[], "slate", context.seed)?;
+    measure.cluster = args.cluster;
+    let fitting = fitting(context, args)?;
+    let weighing = weighing(args)?;
     let fit = ScoreTable::read(&args.scores)?;
     let in_sample = calibration::refuse_in_sample(&fit, args.allow_in_sample)?;
     if in_sample {
@@ -39,6 +37,7 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
             .console
             .warn("fitting on scores the ranker was trained or chosen on; the files say so");
     }
+    warn_of_scale(context, &fit, fitting.reads);
     let test = args.test.as_deref().map(ScoreTable::read).transpose()?;
     let shared = match &test {
         Some(test) => calibration::refuse_overlap(&fit, test, args.allow_in_sample)?,
@@ -51,6 +50,9 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
         test: test.as_ref(),
         methods: &methods,
         label: args.label,
+        fitting: &fitting,
+        weighing,
+        top: section.calibrate.top,
         measure: &measure,
         seed: context.seed,
         in_sample,
@@ -59,35 +61,152 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
     let comparison = calibration::calibrate(&job, staged.path())?;
     staged.commit()?;
     let text = format!(
-        "{}\n{}\ncalibrators are in {}\n",
-        comparison_table(&comparison),
-        comparison.verdict,
+        "{}calibrators are in {}\n",
+        comparison_text(&comparison),
         args.out.display()
     );
     Ok(Outcome::done(comparison.json, text))
 }
 
-/// The comparison for people, one line per calibrator.
-pub(super) fn comparison_table(comparison: &Comparison) -> String {
-    let names: Vec<&str> = comparison.methods[0]
-        .metrics
-        .iter()
-        .map(|m| m.name.as_str())
-        .collect();
+fn fitting(context: &Context, args: &CalibrateArgs) -> Result<Fitting> {
+    let section = &context.config.file.calibrate;
+    for (key, value) in [("own", section.own), ("prior", section.prior)] {
+        if !(value >= 0.0 && value.is_finite()) {
+            let told = format!("calibrate.{key} is {value}, expected a number from 0 up");
+            return Err(Refusal::new(told).into());
+        }
+    }
+    if section.top == 0 {
+        return Err(Refusal::new("calibrate.top is 0, expected at least 1").into());
+    }
+    Ok(Fitting {
+        reads: match args.scores_are {
+            ScoresAre::LogOdds => Reads::LogOdds,
+            ScoresAre::Probability => Reads::Probability,
+        },
+        by: args.by.iter().map(|name| name.trim().to_owned()).collect(),
+        segments: SegmentOptions {
+            own: section.own,
+            prior: section.prior,
+        },
+    })
+}
+
+fn weighing(args: &CalibrateArgs) -> Result<Weighing> {
+    if let Some(share) = args.negatives_kept
+        && !(share > 0.0 && share <= 1.0)
+    {
+        let told = format!("--negatives-kept is {share}, expected a number above 0 and up to 1");
+        return Err(Refusal::new(told).into());
+    }
+    if !(0.0..=1.0).contains(&args.propensity_floor) {
+        let floor = args.propensity_floor;
+        let told = format!("--propensity-floor is {floor}, expected a number from 0 to 1");
+        return Err(Refusal::new(told).into());
+    }
+    Ok(Weighing {
+        column: args.weighted,
+        inverse_propensity: args.inverse_propensity.then_some(args.propensity_floor),
+        negatives_kept: args.negatives_kept,
+    })
+}
+
+/// Says so where scores look like something else than they are taken for.
+fn warn_of_scale(context: &Context, table: &ScoreTable, reads: Reads) {
+    let between = table.score.iter().all(|score| (0.0..=1.0).contains(score));
+    let differ = table.score.iter().any(|score| *score != table.score[0]);
+    if reads == Reads::LogOdds && between && differ {
+        context.console.warn(
+            "all scores lie between 0 and 1; if they are probabilities pass \
+             `--scores-are probability`",
+        );
+    }
+    if !differ {
+        context
+            .console
+            .warn("all scores are equal, so every map gives every row the same probability");
+    }
+    if table.scorer.contains('+') {
+        context.console.warn(
+            "these are scores of an ensemble, standardised list by list: they order lists and say \
+             nothing of one list beside another",
+        );
+    }
+}
+
+/// The comparison for people.
+pub(super) fn comparison_text(comparison: &Comparison) -> String {
+    let mut text = calibration_table(comparison);
+    if let Some(formula) = comparison.formula {
+        text.push_str(&format!("\n{}", blended_table(comparison, formula)));
+    }
+    text.push_str(&format!("\n{}", verdict_text(comparison)));
+    text
+}
+
+/// What became of the order, and the verdict, a sentence in each line.
+pub(super) fn verdict_text(comparison: &Comparison) -> String {
+    let verdict = comparison.verdict.replace(". ", ".\n");
+    format!("{}\n{verdict}\n", comparison.order)
+}
+
+/// Metrics of probabilities, one line per calibrator.
+fn calibration_table(comparison: &Comparison) -> String {
+    let first = &comparison.methods[0].metrics;
+    let against = format!("log loss − {}", comparison.reference);
     let mut header = vec![("calibrator", Align::Left)];
-    header.extend(names.iter().map(|&name| (name, Align::Right)));
-    header.push(("log loss against raw", Align::Right));
+    header.extend(first.iter().map(|m| (m.name.as_str(), Align::Right)));
+    header.push((&against, Align::Right));
+    header.push(("values", Align::Right));
     let mut table = Table::new(&header);
     for judged in &comparison.methods {
         let mut cells = vec![judged.name.clone()];
         cells.extend(judged.metrics.iter().map(evaluation::with_interval));
-        if let Some(d) = &judged.against_raw {
-            cells.push(format!(
-                "{:+.4} [{:+.4}, {:+.4}]",
-                d.difference, d.low, d.high
-            ));
-        }
+        cells.push(
+            judged
+                .against
+                .first()
+                .map(evaluation::difference_cell)
+                .unwrap_or_default(),
+        );
+        cells.push(judged.distinct.to_string());
         table.row(cells);
+    }
+    table.render()
+}
+
+/// Orders by probability and money, one line per calibrator.
+fn blended_table(comparison: &Comparison, formula: &str) -> String {
+    let blended = comparison
+        .methods
+        .iter()
+        .find_map(|judged| judged.blended.as_ref());
+    let Some(blended) = blended else {
+        return String::new();
+    };
+    let head = format!("order by {formula}");
+    let against = format!("{} − {}", blended.metrics[0].name, comparison.reference);
+    let mut header = vec![(head.as_str(), Align::Left), ("w", Align::Right)];
+    header.extend(
+        blended
+            .metrics
+            .iter()
+            .map(|m| (m.name.as_str(), Align::Right)),
+    );
+    header.push((&against, Align::Right));
+    let mut table = Table::new(&header);
+    for judged in &comparison.methods {
+        if let Some(blended) = &judged.blended {
+            let mut cells = vec![judged.name.clone(), blended.weight.to_string()];
+            cells.extend(blended.metrics.iter().map(evaluation::with_interval));
+            let difference = blended.against.first();
+            cells.push(
+                difference
+                    .map(evaluation::difference_cell)
+                    .unwrap_or_default(),
+            );
+            table.row(cells);
+        }
     }
     table.render()
 }
@@ -98,8 +217,24 @@ fn apply(context: &Context, args: &CalibrateArgs, path: &Path) -> Result<Outcome
     let file = CalibratorFile::from_json(&text)
         .with_context(|| format!("cannot use the calibrator `{}`", path.display()))?;
     let mut table = ScoreTable::read(&args.scores)?;
-    let probabilities = file.calibrator.apply_all(&Scores(table.score.clone()))?;
-    table.set("probability", probabilities.into_inner());
+    let probabilities = calibration::apply(&file, &table)?;
+    table.set("probability", probabilities);
+    let intervals: Option<Vec<[f64; 2]>> = table
+        .score
+        .iter()
+        .map(|score| file.calibrator.interval(*score))
+        .collect();
+    // Segments move the probability, and not the interval of the map of all rows.
+    if let Some(intervals) = intervals.filter(|_| file.segments.is_none()) {
+        table.set(
+            "probability_low",
+            intervals.iter().map(|ends| ends[0]).collect(),
+        );
+        table.set(
+            "probability_high",
+            intervals.iter().map(|ends| ends[1]).collect(),
+        );
+    }
     write_scores(&table, &args.out, context.force)?;
     let name = file.calibrator.name();
     let json = json!({ "out": args.out, "method": name, "rows": table.rows() });

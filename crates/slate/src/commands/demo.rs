@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use slate_calibrate::Method;
 use slate_eval::Metric;
 use slate_features::Dataset;
 use slate_logs::EngineOptions;
@@ -19,7 +18,7 @@ use crate::artefacts::{Staged, manifest, write_file};
 use crate::cli::{DemoArgs, Label};
 use crate::console::{Align, Outcome, Table};
 use crate::pipeline::calibration::{self, Comparison};
-use crate::pipeline::evaluation::{self, Labels, Measure};
+use crate::pipeline::evaluation::{self, Given, Labels, Measure};
 use crate::pipeline::featurise;
 use crate::pipeline::scoring::{self, Baseline};
 use crate::pipeline::training::{self, Setting};
@@ -67,10 +66,10 @@ pub(super) fn run(context: &Context, args: &DemoArgs) -> Result<Outcome> {
         "report": report,
     });
     let text = format!(
-        "{}\n{}\n{}\nreport: {}\n",
+        "{}\n{}\n{}report: {}\n",
         orders_table(&orders, &told),
         probabilities_table(&comparison, &told)?,
-        comparison.verdict,
+        super::calibrate::verdict_text(&comparison),
         report.display()
     );
     Ok(Outcome::done(json, text))
@@ -273,13 +272,17 @@ fn evaluate(context: &Context, tables: &Tables, measure: &Measure, out: &Path) -
     let mut orders = Vec::new();
     for (at, (name, table)) in tables.test.iter().enumerate() {
         let labels = Labels::of(table, Some(Label::Purchase))?;
-        let metrics = evaluation::evaluate(table, &labels, None, &measure)?;
+        let metrics = evaluation::evaluate(Given::of(table), &labels, &measure)?;
         let mut against = Vec::new();
         if *name == tables.model {
             for (other, scores) in &tables.test {
                 if *other != tables.model {
-                    let differences =
-                        evaluation::compare((table, None), (scores, None), &labels, &measure)?;
+                    let differences = evaluation::compare(
+                        Given::of(table),
+                        Given::of(scores),
+                        &labels,
+                        &measure,
+                    )?;
                     against.push(((*other).to_owned(), differences));
                 }
             }
@@ -305,20 +308,17 @@ fn calibrate(
     measure: &Measure,
     out: &Path,
 ) -> Result<Comparison> {
-    let methods: Vec<Method> = context
-        .config
-        .file
-        .calibrate
-        .methods
-        .iter()
-        .map(|name| calibration::method(name))
-        .collect::<Result<_>>()?;
+    let section = &context.config.file.calibrate;
+    let methods = calibration::methods(&section.methods)?;
     let staged = Staged::folder(&out.join("calibrators"), false)?;
     let job = calibration::Job {
         fit: &tables.calibrate,
         test: Some(tables.model()?),
         methods: &methods,
         label: Some(Label::Purchase),
+        fitting: &calibration::Fitting::default(),
+        weighing: calibration::Weighing::default(),
+        top: section.top,
         measure,
         seed: context.seed,
         in_sample: false,
@@ -361,7 +361,11 @@ fn tell_truth(
         .iter()
         .map(|metric| metric.name.as_str())
         .collect();
-    let known = evaluation::evaluate(model, &labels, Some(&probability), &measure.with(&names)?)?;
+    let known = evaluation::evaluate(
+        Given::of(model).promising(&probability),
+        &labels,
+        &measure.with(&names)?,
+    )?;
     let mut calibration = serde_json::Map::new();
     for judged in &comparison.methods {
         let distance = judged

@@ -1,20 +1,42 @@
 //! `slate evaluate`: how good scores are, and how sure that is.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
+use slate_eval::{EvalError, Metric};
 
 use super::Context;
-use crate::artefacts::scores::ScoreTable;
+use crate::artefacts::scores::{ScoreTable, letor, trec};
 use crate::artefacts::write_file;
 use crate::cli::{EvaluateArgs, Label};
-use crate::console::Outcome;
-use crate::pipeline::evaluation::{self, Labels, Measure};
+use crate::console::{Align, Outcome, Refusal, Table};
+use crate::pipeline::evaluation::{self, Given, Labels, Measure};
+
+/// Mean weights that do not speak against the propensities.
+const FITTING_WEIGHT: std::ops::Range<f64> = 0.8..1.25;
+/// Values of `--by` that get a line of their own.
+const MOST_SEGMENTS: usize = 1000;
 
 pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
     let section = &context.config.file.evaluate;
-    let mut measure = Measure::new(section, &args.metrics, &args.convention, context.seed)?;
+    let convention = args
+        .convention
+        .as_deref()
+        .unwrap_or(if args.qrels.is_some() {
+            "trec_eval"
+        } else {
+            "slate"
+        });
+    let mut measure = Measure::new(section, &args.metrics, convention, context.seed)?;
     measure.weighted = args.weighted;
-    let table = ScoreTable::read(&args.scores)?;
+    measure.cluster = args.cluster;
+    let table = read(context, args)?;
+    if args.metrics.is_empty() && args.scores.is_none() {
+        measure = measure.with(&["ndcg@10", "map", "mrr"])?;
+    }
     if args.metrics.is_empty() && table.get("probability").is_none() {
         let (fewer, left_out) = measure.without_probabilities();
         measure = fewer;
@@ -31,18 +53,45 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
             .console
             .say("note: there is no purchase in the scores, so clicks are the outcome");
     }
-    let metrics = evaluation::evaluate(&table, &labels, None, &measure)?;
-    let mut text = evaluation::metric_table(&metrics);
+    let metrics = evaluation::evaluate(Given::of(&table), &labels, &measure)?;
+    for (k, weights) in evaluation::weights(Given::of(&table), &labels, &measure)? {
+        let told = format!(
+            "inverse propensity at {k}: mean weight {:.3}, {:.0} effective of {} placements, largest \
+             weight {:.1}",
+            weights.mean, weights.effective, weights.placements, weights.largest
+        );
+        if FITTING_WEIGHT.contains(&weights.mean) {
+            context.console.say(&format!("note: {told}"));
+        } else {
+            let why = "it is near 1 where propensities are those of these rows and the order knows \
+                       nothing of what was drawn, so these numbers are off";
+            context.console.warn(&format!("{told}; {why}"));
+        }
+    }
+    let mut text = if args.per_list {
+        per_list(&table, &labels, &measure, &metrics)?
+    } else {
+        evaluation::metric_table(&metrics)
+    };
     let mut against = Vec::new();
-    if let Some(path) = &args.against {
+    for path in &args.against {
         let other = ScoreTable::read(path)?;
-        let differences = evaluation::compare((&table, None), (&other, None), &labels, &measure)?;
-        let name = path.display().to_string();
-        text.push_str(&format!(
-            "\n{}",
-            evaluation::difference_table(&name, &differences)
-        ));
-        against.push((name, differences));
+        let (given, other) = (Given::of(&table), Given::of(&other));
+        let differences = evaluation::compare(given, other, &labels, &measure)?;
+        against.push((path.display().to_string(), differences));
+    }
+    // All comparisons of this call together.
+    slate_eval::adjust(against.iter_mut().flat_map(|(_, differences)| differences));
+    for (name, differences) in &against {
+        let differences = evaluation::difference_table(name, differences);
+        text.push_str(&format!("\n{differences}"));
+    }
+    let segments = match &args.by {
+        Some(column) => segments(&table, labels.label, column, &measure)?,
+        None => Vec::new(),
+    };
+    if let Some(column) = &args.by {
+        text.push_str(&format!("\n{}", segment_table(column, &measure, &segments)));
     }
     if let Some(out) = &args.out {
         let name = args.name.clone().unwrap_or_else(|| table.scorer.clone());
@@ -58,10 +107,174 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
         let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
         write_file(out, text.as_bytes(), context.force)?;
     }
-    let against = against
-        .into_iter()
-        .next()
-        .map(|(_, differences)| differences);
-    let json = json!({ "metrics": metrics, "against": against.unwrap_or_default() });
+    let mut json = json!({ "metrics": metrics, "against": compared(&against) });
+    if let Some(column) = &args.by {
+        let segments = segments.iter().map(|(value, metrics)| {
+            let metrics: Vec<&Metric> = metrics.iter().flatten().collect();
+            json!({ "value": value, "metrics": metrics })
+        });
+        json["by"] = json!({ "column": column, "segments": segments.collect::<Vec<_>>() });
+    }
     Ok(Outcome::done(json, text))
+}
+
+/// Differences with the name of what they are against.
+fn compared(against: &[(String, Vec<slate_eval::Difference>)]) -> Vec<Value> {
+    let all = against.iter().flat_map(|(name, differences)| {
+        differences.iter().map(move |difference| {
+            let mut value = json!(difference);
+            value["against"] = json!(name);
+            value
+        })
+    });
+    all.collect()
+}
+
+fn read(context: &Context, args: &EvaluateArgs) -> Result<ScoreTable> {
+    if let (Some(qrels), Some(run)) = (&args.qrels, &args.trec_run) {
+        let judged = trec::read(qrels, run, args.complete)?;
+        if judged.unjudged > 0 {
+            let told = format!(
+                "note: {} queries of the run have no judgement and are left out",
+                judged.unjudged
+            );
+            context.console.say(&told);
+        }
+        if judged.missing > 0 {
+            let told = if args.complete {
+                "count as lists in which nothing was found"
+            } else {
+                "are left out; --complete counts them as lists in which nothing was found"
+            };
+            let missing = judged.missing;
+            context.console.say(&format!(
+                "note: {missing} judged queries are not in the run and {told}"
+            ));
+        }
+        return Ok(judged.table);
+    }
+    if let (Some(data), Some(predictions)) = (&args.letor, &args.predictions) {
+        return letor::read(data, predictions);
+    }
+    let path: &Path = args.scores.as_deref().unwrap_or(Path::new(""));
+    ScoreTable::read(path)
+}
+
+/// Lines `metric  list  value`, and the means under `all`.
+fn per_list(
+    table: &ScoreTable,
+    labels: &Labels,
+    measure: &Measure,
+    metrics: &[Metric],
+) -> Result<String> {
+    let mut text = String::new();
+    let each = measure
+        .metrics
+        .iter()
+        .map(|name| evaluation::per_list(Given::of(table), labels, *name, measure))
+        .collect::<Result<Vec<_>>>()?;
+    for list in 0..table.lists.len() {
+        let name = table.list_name(list);
+        for (metric, values) in metrics.iter().zip(&each) {
+            if let Some(value) = values[list] {
+                let _ = writeln!(text, "{:<22}\t{name}\t{value:.4}", metric.name);
+            }
+        }
+    }
+    for metric in metrics {
+        let _ = writeln!(text, "{:<22}\tall\t{:.4}", metric.name, metric.value);
+    }
+    Ok(text)
+}
+
+/// A value of a column, and what could be measured of its rows.
+type Segment = (String, Vec<Option<Metric>>);
+
+/// Metrics of the rows of each value of a column.
+fn segments(
+    table: &ScoreTable,
+    label: Label,
+    column: &str,
+    measure: &Measure,
+) -> Result<Vec<Segment>> {
+    let values = if column == "decile" {
+        deciles(table.need("probability")?)
+    } else {
+        table.text(column)?
+    };
+    let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (row, value) in values.iter().enumerate() {
+        rows.entry(value).or_default().push(row);
+    }
+    if rows.len() > MOST_SEGMENTS {
+        let told = format!(
+            "`{column}` has {} values, expected at most {MOST_SEGMENTS}",
+            rows.len()
+        );
+        return Err(Refusal::new(told).into());
+    }
+    let mut segments: Vec<Segment> = Vec::with_capacity(rows.len());
+    for (value, rows) in rows {
+        let part = table.rows_of(&rows)?;
+        let labels = Labels::of(&part, Some(label))?;
+        let mut metrics = Vec::with_capacity(measure.metrics.len());
+        for name in &measure.metrics {
+            let one = measure.with(&[&name.to_string()])?;
+            metrics.push(
+                match evaluation::evaluate(Given::of(&part), &labels, &one) {
+                    Ok(mut metrics) => metrics.pop(),
+                    // A segment without a purchase has no NDCG.
+                    Err(error) if nothing_to_measure(&error) => None,
+                    Err(error) => return Err(error),
+                },
+            );
+        }
+        segments.push((value.to_owned(), metrics));
+    }
+    // Numbers by value, not by digits.
+    segments.sort_by(|a, b| match (a.0.parse::<f64>(), b.0.parse::<f64>()) {
+        (Ok(a), Ok(b)) => a.total_cmp(&b),
+        _ => a.0.cmp(&b.0),
+    });
+    Ok(segments)
+}
+
+fn nothing_to_measure(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(EvalError::NothingToMeasure { .. })
+    )
+}
+
+/// The tenth of the rows, by rising probability, that each row belongs to; ties stay together.
+fn deciles(probabilities: &[f64]) -> Vec<String> {
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    order.sort_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
+    let mut deciles = vec![String::new(); order.len()];
+    let mut decile = 1;
+    for (place, &row) in order.iter().enumerate() {
+        if place > 0 && probabilities[row] != probabilities[order[place - 1]] {
+            decile = place * 10 / order.len() + 1;
+        }
+        deciles[row] = decile.to_string();
+    }
+    deciles
+}
+
+fn segment_table(column: &str, measure: &Measure, segments: &[Segment]) -> String {
+    let names: Vec<String> = measure.metrics.iter().map(ToString::to_string).collect();
+    let mut header = vec![(column, Align::Left)];
+    header.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
+    let mut table = Table::new(&header);
+    for (value, metrics) in segments {
+        let cell = |metric: &Option<Metric>| {
+            metric
+                .as_ref()
+                .map_or_else(|| "–".to_owned(), evaluation::with_interval)
+        };
+        let mut cells = vec![value.clone()];
+        cells.extend(metrics.iter().map(cell));
+        table.row(cells);
+    }
+    table.render()
 }

@@ -68,8 +68,14 @@ fn default_seed() -> Seed {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CalibrateSection {
-    /// Calibrators to fit and compare, by name.
+    /// Calibrators to fit and compare, by name; `all` for all there are.
     pub(crate) methods: Vec<String>,
+    /// Slots whose revenue and purchases orders by probability and price are judged by.
+    pub(crate) top: usize,
+    /// Positives, and negatives, from which on a segment has a map of its own.
+    pub(crate) own: f64,
+    /// Positives that a segment's belief in its parent's map is worth.
+    pub(crate) prior: f64,
 }
 
 impl Default for CalibrateSection {
@@ -78,6 +84,9 @@ impl Default for CalibrateSection {
             methods: ["isotonic", "sigmoid", "exponential"]
                 .map(str::to_owned)
                 .to_vec(),
+            top: 3,
+            own: 200.0,
+            prior: 20.0,
         }
     }
 }

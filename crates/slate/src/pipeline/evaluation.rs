@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use slate_eval::{Bootstrap, Convention, Difference, Metric, MetricName, Sample};
+use slate_eval::{Bootstrap, Convention, Difference, Metric, MetricName, Sample, WeightSummary};
 use slate_types::Seed;
 
+use super::columns::{Cluster, Columns, Worth};
 use crate::artefacts::manifest;
 use crate::artefacts::scores::ScoreTable;
 use crate::cli::Label;
@@ -62,12 +63,22 @@ impl Labels {
         })
     }
 
-    /// What a metric counts as the outcome: NDCG reads grades, the others positives.
-    fn told(&self, metric: &str) -> &'static str {
-        if metric.starts_with("ndcg") {
-            self.label.column()
-        } else {
-            self.positive
+    /// Number of rows that count as positive.
+    pub(crate) fn count(&self) -> usize {
+        self.positives
+            .iter()
+            .map(|&positive| usize::from(positive))
+            .sum()
+    }
+
+    /// What a metric counts as the outcome: NDCG, DCG and ERR read grades, the others positives.
+    fn told(&self, name: MetricName) -> &'static str {
+        match name {
+            MetricName::Ndcg { .. } | MetricName::Dcg { .. } | MetricName::Err { .. } => {
+                self.label.column()
+            }
+            MetricName::Ctr { .. } => "click",
+            _ => self.positive,
         }
     }
 }
@@ -93,6 +104,10 @@ pub(crate) struct Measure {
     pub(crate) bootstrap: Bootstrap,
     /// Whether the column `weight` weighs the rows of metrics over rows.
     pub(crate) weighted: bool,
+    /// What intervals resample.
+    pub(crate) cluster: Cluster,
+    /// What revenue counts.
+    pub(crate) worth: Worth,
 }
 
 impl Measure {
@@ -132,6 +147,8 @@ impl Measure {
                 level: section.level,
             },
             weighted: false,
+            cluster: Cluster::List,
+            worth: Worth::Price,
         })
     }
 
@@ -141,7 +158,7 @@ impl Measure {
             "level": self.bootstrap.level,
             "draws": self.bootstrap.draws,
             "seed": self.bootstrap.seed,
-            "method": "percentile bootstrap over lists",
+            "method": format!("percentile bootstrap over {}s", self.cluster.name()),
         })
     }
 
@@ -151,6 +168,46 @@ impl Measure {
             table.need("weight").map(Some)
         } else {
             Ok(None)
+        }
+    }
+
+    /// Refuses metrics over rows where some rows have no score.
+    fn refuse_unranked(&self, table: &ScoreTable) -> Result<()> {
+        let over_rows = |name: &&MetricName| name.is_over_rows() || **name == MetricName::ListAuc;
+        match self.metrics.iter().find(over_rows) {
+            Some(name) if table.unranked.is_some() => Err(Refusal::new(format!(
+                "`{name}` needs a score for every row, but some judged documents were not retrieved"
+            ))
+            .hint("ask for metrics at k, such as ndcg@10, map and recall@100")
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A convention with what this program chose.
+    fn told(&self, convention: &str, name: MetricName, labels: &Labels) -> String {
+        let mut told = format!("{convention};label={}", labels.told(name));
+        if matches!(name, MetricName::Revenue { .. }) {
+            told.push_str(&format!(";worth={}", self.worth.name()));
+        }
+        if self.weighted && name.is_over_rows() {
+            told.push_str(";weighted");
+        }
+        told.replace(
+            "interval=clusters",
+            &format!("interval={}s", self.cluster.name()),
+        )
+    }
+
+    /// The same without intervals.
+    pub(crate) fn plain(&self) -> Self {
+        let bootstrap = Bootstrap {
+            draws: 0,
+            ..self.bootstrap
+        };
+        Self {
+            bootstrap,
+            ..self.clone()
         }
     }
 
@@ -181,64 +238,141 @@ impl Measure {
     }
 }
 
-fn sample<'a>(
-    table: &'a ScoreTable,
-    labels: &'a Labels,
-    probabilities: Option<&'a [f64]>,
-    weights: Option<&'a [f64]>,
-) -> Sample<'a> {
-    let mut sample = Sample::new(&table.lists, &table.score);
-    sample.grades = Some(&labels.grades);
-    sample.labels = Some(&labels.positives);
-    sample.probabilities = probabilities;
-    sample.weights = weights;
-    sample
+/// A table and what is judged of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) table: &'a ScoreTable,
+    /// What orders the rows.
+    pub(crate) scores: &'a [f64],
+    pub(crate) probabilities: Option<&'a [f64]>,
 }
 
-/// Metrics of a table. `probabilities` replaces the table's own column.
+impl<'a> Given<'a> {
+    /// A table's own columns.
+    pub(crate) fn of(table: &'a ScoreTable) -> Self {
+        Self {
+            table,
+            scores: &table.score,
+            probabilities: table.get("probability"),
+        }
+    }
+
+    /// With other probabilities.
+    pub(crate) fn promising(self, probabilities: &'a [f64]) -> Self {
+        Self {
+            probabilities: Some(probabilities),
+            ..self
+        }
+    }
+
+    /// In another order.
+    pub(crate) fn ordered(self, scores: &'a [f64]) -> Self {
+        Self { scores, ..self }
+    }
+
+    fn sample(
+        self,
+        labels: &'a Labels,
+        columns: &'a Columns,
+        measure: &Measure,
+    ) -> Result<Sample<'a>> {
+        let mut sample = Sample::new(&self.table.lists, self.scores);
+        sample.grades = Some(&labels.grades);
+        sample.labels = Some(&labels.positives);
+        sample.probabilities = self.probabilities;
+        sample.weights = measure.weights(self.table)?;
+        columns.lay(self.table, &mut sample);
+        Ok(sample)
+    }
+}
+
+/// Metrics of a table.
 ///
 /// # Errors
 /// What the metrics refuse.
 pub(crate) fn evaluate(
-    table: &ScoreTable,
+    given: Given<'_>,
     labels: &Labels,
-    probabilities: Option<&[f64]>,
     measure: &Measure,
 ) -> Result<Vec<Metric>> {
-    let probabilities = probabilities.or_else(|| table.get("probability"));
+    measure.refuse_unranked(given.table)?;
+    let columns = Columns::of(given.table, labels, measure)?;
     let mut metrics = slate_eval::evaluate(
-        &sample(table, labels, probabilities, measure.weights(table)?),
+        &given.sample(labels, &columns, measure)?,
         &measure.metrics,
         &measure.convention,
         &measure.bootstrap,
     )?;
-    for metric in &mut metrics {
-        metric.convention = format!("{};label={}", metric.convention, labels.told(&metric.name));
-        if measure.weighted && metric.unit == "row" && !metric.name.starts_with("ptr") {
-            metric.convention.push_str(";weighted");
-        }
+    for (metric, name) in metrics.iter_mut().zip(&measure.metrics) {
+        metric.convention = measure.told(&metric.convention, *name, labels);
     }
     Ok(metrics)
 }
 
-/// The first table minus the second, paired by list.
+/// What the weights of each cutoff of metrics by inverse propensity rest on, as `(k, summary)`.
+///
+/// # Errors
+/// What the metrics refuse.
+pub(crate) fn weights(
+    given: Given<'_>,
+    labels: &Labels,
+    measure: &Measure,
+) -> Result<Vec<(usize, WeightSummary)>> {
+    let mut cutoffs: Vec<usize> = measure
+        .metrics
+        .iter()
+        .filter_map(|name| name.weighted_at())
+        .collect();
+    cutoffs.sort_unstable();
+    cutoffs.dedup();
+    let columns = Columns::of(given.table, labels, measure)?;
+    let sample = given.sample(labels, &columns, measure)?;
+    let summary = |k| {
+        Ok((
+            k,
+            slate_eval::weight_summary(&sample, k, &measure.convention)?,
+        ))
+    };
+    cutoffs.into_iter().map(summary).collect()
+}
+
+/// A metric list by list; none where a list has none.
+///
+/// # Errors
+/// What the metric refuses.
+pub(crate) fn per_list(
+    given: Given<'_>,
+    labels: &Labels,
+    name: MetricName,
+    measure: &Measure,
+) -> Result<Vec<Option<f64>>> {
+    let columns = Columns::of(given.table, labels, measure)?;
+    let sample = given.sample(labels, &columns, measure)?;
+    Ok(slate_eval::per_list(&sample, name, &measure.convention)?)
+}
+
+/// The first minus the second, paired by list.
 ///
 /// # Errors
 /// Tables of different rows, and what the metrics refuse.
 pub(crate) fn compare(
-    (a, a_probabilities): (&ScoreTable, Option<&[f64]>),
-    (b, b_probabilities): (&ScoreTable, Option<&[f64]>),
+    a: Given<'_>,
+    b: Given<'_>,
     labels: &Labels,
     measure: &Measure,
 ) -> Result<Vec<Difference>> {
-    if !std::ptr::eq(a, b) {
-        same_rows(a, b)?;
+    if !std::ptr::eq(a.table, b.table) {
+        same_rows(a.table, b.table)?;
     }
-    let a_probabilities = a_probabilities.or_else(|| a.get("probability"));
-    let b_probabilities = b_probabilities.or_else(|| b.get("probability"));
+    let columns = Columns::of(a.table, labels, measure)?;
     slate_eval::compare(
-        &sample(a, labels, a_probabilities, measure.weights(a)?),
-        &sample(b, labels, b_probabilities, measure.weights(b)?),
+        &a.sample(labels, &columns, measure)?,
+        // Of the same rows, so with the same columns beside the scores.
+        &Sample {
+            scores: b.scores,
+            probabilities: b.probabilities,
+            ..a.sample(labels, &columns, measure)?
+        },
         &measure.metrics,
         &measure.convention,
         &measure.bootstrap,
@@ -324,12 +458,26 @@ pub(crate) fn with_interval(metric: &Metric) -> String {
     )
 }
 
+/// A difference as people read it, with its interval.
+pub(crate) fn difference_cell(difference: &Difference) -> String {
+    let width = difference.high - difference.low;
+    let d = if width > 0.0 && width.is_finite() {
+        (1.0 - width.log10().floor()).clamp(2.0, 7.0) as usize
+    } else {
+        4
+    };
+    format!(
+        "{:+.d$} [{:+.d$}, {:+.d$}]",
+        difference.difference, difference.low, difference.high
+    )
+}
+
 /// Decimals for three to four significant digits.
 pub(crate) fn decimals(value: f64) -> usize {
     if value == 0.0 || !value.is_finite() {
         return 4;
     }
-    (3.0 - value.abs().log10().floor()).clamp(1.0, 6.0) as usize
+    (3.0 - value.abs().log10().floor()).clamp(0.0, 6.0) as usize
 }
 
 /// A table of metrics.
@@ -358,14 +506,16 @@ pub(crate) fn metric_table(metrics: &[Metric]) -> String {
     table.render()
 }
 
-/// A table of differences.
+/// A table of differences, with Holm's p values where several are made.
 pub(crate) fn difference_table(against: &str, differences: &[Difference]) -> String {
     let mut table = Table::new(&[
         ("difference", Align::Left),
         ("value", Align::Right),
         ("low", Align::Right),
         ("high", Align::Right),
+        ("relative", Align::Right),
         ("p", Align::Right),
+        ("p, Holm", Align::Right),
     ]);
     for one in differences {
         let d = decimals(one.difference);
@@ -374,7 +524,13 @@ pub(crate) fn difference_table(against: &str, differences: &[Difference]) -> Str
             format!("{:+.d$}", one.difference),
             format!("{:+.d$}", one.low),
             format!("{:+.d$}", one.high),
+            if one.relative.is_nan() {
+                String::new()
+            } else {
+                format!("{:+.2} %", 100.0 * one.relative)
+            },
             format!("{:.4}", one.p),
+            format!("{:.4}", one.p_holm),
         ]);
     }
     format!("against {against}, paired by list:\n{}", table.render())

@@ -320,6 +320,10 @@ fn with_labels(
         list_id.extend(std::iter::repeat_n(data.list_id[list], rows.len()));
     }
     let rows = list_id.len();
+    let times = data.lists.iter().zip(&data.list_ts);
+    let times: Vec<i64> = times
+        .flat_map(|(rows, ts)| std::iter::repeat_n(*ts, rows.len()))
+        .collect();
     let mut table = ScoreTable::new(list_id, score, scorer)?;
     table.set_integers("item_id", data.item.clone());
     table.set_integers("impression", data.impression.clone());
@@ -327,6 +331,9 @@ fn with_labels(
         "slot",
         data.slot.iter().map(|&slot| i64::from(slot)).collect(),
     );
+    if times.iter().any(|ts| *ts != 0) {
+        table.set_integers("ts", times);
+    }
     table.set("grade", data.grade.iter().map(|&v| f64::from(v)).collect());
     table.set("click", data.click.iter().map(|&v| f64::from(v)).collect());
     table.set(

@@ -25,9 +25,11 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
         .filter_map(|metric| metric["name"].as_str())
         .collect();
 
+    let reference = value["reference"].as_str().unwrap_or("isotonic");
     let mut header = vec!["calibrator".to_owned()];
     header.extend(metrics.iter().map(|name| escape(name)));
-    header.push("log loss against raw".to_owned());
+    header.push(format!("log loss − {}", escape(reference)));
+    header.push("values".to_owned());
     if truth.is_some() {
         header.push("mean distance from the truth".to_owned());
     }
@@ -41,10 +43,11 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
                     .iter()
                     .map(|m| cell(super::metric(&method["metrics"], m))),
             );
-            row.push(match &method["against_raw"] {
+            row.push(match &method["against"][0] {
                 Value::Null => String::new(),
                 one => super::difference(one),
             });
+            row.push(count(&method["distinct"]));
             if let Some(truth) = truth {
                 row.push(short(number(
                     &truth.value["calibration"][*name]["mean_distance"],
@@ -57,13 +60,13 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
         let known = &truth.value["probabilities"]["metrics"];
         let mut row = vec!["<em>the truth itself</em>".to_owned()];
         row.extend(metrics.iter().map(|m| cell(super::metric(known, m))));
-        row.extend([String::new(), "0".to_owned()]);
+        row.extend([String::new(), String::new(), "0".to_owned()]);
         rows.push(row);
     }
 
     let label = value["label"].as_str().unwrap_or("outcome");
     let mut content = format!(
-        "<p>Fitted on {} held-out scores, judged on {} others ({}). {} Log loss, ECE and Brier: \
+        "<p>Fitted on {} held-out scores, judged on {} others ({}). {} Log loss, NE, Brier and ECE: \
          smaller is better. PCOC is predicted ÷ observed {label}s: 1 is right.</p>\n{}<p><strong>{}</strong></p>",
         count(&value["fitted_on"]["rows"]),
         count(&value["judged_on"]["rows"]),
@@ -78,6 +81,10 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
              for new traffic.</strong></p>",
         );
     }
+    if let Some(words) = value["order"]["words"].as_str() {
+        content.push_str(&format!("<p>{}</p>", code(words)));
+    }
+    content.push_str(&blended(&names, value, reference));
     content.push_str("<div class=\"charts\">");
     for name in &names {
         content.push_str(&reliability(name, &methods[*name]["reliability"], label));
@@ -91,8 +98,9 @@ pub(super) fn section(part: &Part, truth: Option<&Part>) -> String {
         .map(|metric| format!("<li>{}</li>", convention(metric)))
         .collect();
     content.push_str(&format!(
-        "<p class=\"soft\">Reliability: rows in bins of equal size by probability, ties never \
-         split; bars are 95&nbsp;% Wilson intervals of the observed rate.</p>\
+        "<p class=\"soft\">Reliability without bins (CORP): the best non-decreasing fit of what \
+         happened to what was predicted. The band is where that fit would stay if the predictions were \
+         right; a line outside is evidence that they are not.</p>\
          <p class=\"soft\">Conventions:</p><ul class=\"soft\">{items}</ul>"
     ));
     let mut sources = vec![part.source.as_str()];
@@ -109,19 +117,69 @@ fn code(text: &str) -> String {
     parts.collect()
 }
 
-fn reliability(name: &str, bins: &Value, label: &str) -> String {
-    let bins = bins.as_array().map(Vec::as_slice).unwrap_or_default();
+/// Orders where probabilities are mixed with money; nothing where there is no price.
+fn blended(names: &[&str], value: &Value, reference: &str) -> String {
+    let Some(formula) = value["blend"].as_str() else {
+        return String::new();
+    };
+    let methods = &value["methods"];
+    let first = names
+        .iter()
+        .find_map(|name| methods[*name]["blended"]["metrics"].as_array());
+    let metrics: Vec<&str> = first
+        .into_iter()
+        .flatten()
+        .filter_map(|metric| metric["name"].as_str())
+        .collect();
+    let Some(revenue) = metrics.first() else {
+        return String::new();
+    };
+    let mut header = vec!["order by".to_owned(), "w".to_owned()];
+    header.extend(metrics.iter().map(|name| escape(name)));
+    header.push(format!("{} − {}", escape(revenue), escape(reference)));
+    let rows: Vec<Vec<String>> = names
+        .iter()
+        .map(|name| {
+            let blended = &methods[*name]["blended"];
+            let mut row = vec![escape(name), short(number(&blended["weight"]))];
+            row.extend(
+                metrics
+                    .iter()
+                    .map(|m| cell(super::metric(&blended["metrics"], m))),
+            );
+            row.push(match &blended["against"][0] {
+                Value::Null => String::new(),
+                one => super::difference(one),
+            });
+            row
+        })
+        .collect();
+    format!(
+        "<p>Where probabilities are mixed with money the order does change. Here placements stand by \
+         {}, w tuned for each calibrator on the rows it was fitted on, by probabilities out of fold. \
+         Purchases are logged ones, credited to the new order.</p>{}",
+        escape(formula),
+        table(&header, &rows)
+    )
+}
+
+fn reliability(name: &str, corp: &Value, label: &str) -> String {
+    let list = |key: &str| corp[key].as_array().map(Vec::as_slice).unwrap_or_default();
+    let band = list("band").iter().map(|point| {
+        let number = |key: &str| number(&point[key]);
+        (number("probability"), number("low"), number("high"))
+    });
     let series = Series {
         name: name.to_owned(),
-        points: bins
+        points: list("steps")
             .iter()
-            .map(|bin| (number(&bin["mean_probability"]), number(&bin["rate"])))
+            .flat_map(|step| {
+                let rate = number(&step["rate"]);
+                [(number(&step["low"]), rate), (number(&step["high"]), rate)]
+            })
             .collect(),
-        intervals: Some(
-            bins.iter()
-                .map(|bin| (number(&bin["low"]), number(&bin["high"])))
-                .collect(),
-        ),
+        intervals: None,
+        band: band.collect(),
     };
     let title = format!("Reliability: {name}");
     let y = format!("observed {label} rate");
@@ -149,6 +207,7 @@ fn against_truth(names: &[&str], calibration: &Value) -> String {
                     .map(|bin| (number(&bin["probability"]), number(&bin["truth"])))
                     .collect(),
                 intervals: None,
+                band: Vec::new(),
             })
         })
         .collect();

@@ -22,6 +22,8 @@ pub(crate) struct Series {
     pub(crate) points: Vec<(f64, f64)>,
     /// Lower and upper end of each point's interval, where there is one.
     pub(crate) intervals: Option<Vec<(f64, f64)>>,
+    /// `(x, low, high)` of a band behind the line, which then has no dots; empty for none.
+    pub(crate) band: Vec<(f64, f64, f64)>,
 }
 
 /// What the axes say.
@@ -101,6 +103,18 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
     }
     for (i, one) in series.iter().enumerate() {
         let class = format!("s{}", i % 5);
+        if !one.band.is_empty() {
+            let cut = |v: f64| v.clamp(y.0, y.1);
+            let point = |(a, b): (f64, f64)| format!("{:.1},{:.1}", px(a), py(cut(b)));
+            let upper = one.band.iter().map(|&(x, _, high)| (x, high));
+            let lower = one.band.iter().rev().map(|&(x, low, _)| (x, low));
+            let points: Vec<String> = upper.chain(lower).map(point).collect();
+            let _ = write!(
+                svg,
+                r#"<polygon class="band {class}" points="{}"/>"#,
+                points.join(" ")
+            );
+        }
         if let Some(intervals) = &one.intervals {
             for (&(at, _), &(low, high)) in one.points.iter().zip(intervals) {
                 let (low, high) = (low.clamp(y.0, y.1), high.clamp(y.0, y.1));
@@ -122,7 +136,7 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
             r#"<polyline class="line {class}" points="{}"/>"#,
             path.join(" ")
         );
-        for &(a, b) in &one.points {
+        for &(a, b) in one.points.iter().filter(|_| one.band.is_empty()) {
             let _ = write!(
                 svg,
                 r#"<circle class="dot {class}" cx="{:.1}" cy="{:.1}" r="2.6"><title>{}: {} {}, {} {}</title></circle>"#,
@@ -350,6 +364,7 @@ mod tests {
             name: "a".into(),
             points: vec![(0.0, 0.02), (0.5, 0.7)],
             intervals: Some(vec![(0.0, 0.1), (0.5, 0.95)]),
+            band: Vec::new(),
         };
         let axes = Axes {
             title: "t",

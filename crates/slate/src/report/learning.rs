@@ -85,6 +85,7 @@ fn curve(events: &[Value], title: &str, (x, y): (&str, &str), name: &str) -> Str
         name: name.to_owned(),
         points: with_both.map(|e| (number(&e[x]), number(&e[y]))).collect(),
         intervals: None,
+        band: Vec::new(),
     };
     let axes = Axes {
         title,

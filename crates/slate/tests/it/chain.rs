@@ -70,6 +70,8 @@ fn the_demo_has_the_documented_shape_and_ends_in_a_page() {
     for part in [
         "Orders by purchase",
         "Calibration",
+        "w log ad_rate",
+        "class=\"band s0\"",
         "Training",
         "Data",
         "Log",
@@ -239,12 +241,19 @@ fn the_ranker_beats_the_log_and_calibration_beats_the_raw_score() {
         );
     }
     let comparison = read("calibrators/comparison.json");
-    for method in ["isotonic", "sigmoid", "exponential"] {
-        let difference = &comparison["methods"][method]["against_raw"];
-        assert!(
-            difference["high"].as_f64().unwrap() < 0.0,
-            "{method}: {difference}"
-        );
+    let raw = &comparison["methods"]["raw"]["against"][0];
+    assert_eq!(comparison["reference"], "isotonic");
+    assert!(raw["low"].as_f64().unwrap() > 0.0, "raw loses: {raw}");
+    let verdict = comparison["verdict"].as_str().unwrap();
+    assert!(verdict.contains("`raw` (+"), "{verdict}");
+    // One ranker's order is what it was, whatever the map.
+    let change = comparison["order"]["largest_change"].as_f64().unwrap();
+    assert!(change.abs() < 1e-12, "{change}");
+    // Mixed with prices and rates it is not.
+    for method in ["raw", "isotonic", "sigmoid", "exponential"] {
+        let blended = &comparison["methods"][method]["blended"];
+        assert_eq!(blended["metrics"][0]["name"], "revenue@3", "{method}");
+        assert!(blended["metrics"][0]["value"].as_f64().unwrap() > 0.0);
     }
     let earned = |order: &str| json["truth"]["orders"][order]["ptr@3"].as_f64().unwrap();
     assert!(earned("oracle") > earned("transformer") && earned("transformer") > earned("logged"));

@@ -77,7 +77,9 @@ fn json_is_one_object_and_nothing_else() {
         scored.stderr
     );
     let csv = std::fs::read_to_string(folder.path().join("s.csv")).unwrap();
-    assert!(csv.starts_with("list_id,item_id,impression,slot,score,grade,click,purchase,weight,"));
+    assert!(
+        csv.starts_with("list_id,item_id,impression,slot,ts,score,grade,click,purchase,weight,")
+    );
 
     let line =
         "evaluate --scores s.csv -m ndcg@10,auc --label click --set evaluate.draws=50 --json";

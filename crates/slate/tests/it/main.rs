@@ -10,11 +10,13 @@
 )]
 
 mod bad_input;
+mod calibration;
 mod chain;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod config;
 mod contract;
+mod evaluation;
 mod features;
 mod label;
 mod program;

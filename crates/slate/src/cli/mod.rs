@@ -1,8 +1,17 @@
 //! The command line: what may be typed, and nothing about what it does.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are help texts, read in a terminal"
+)]
+
+mod judging;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::judging::{CalibrateArgs, EvaluateArgs, ScoresAre};
 
 /// Trains, calibrates and backtests ranking models for the pages of a marketplace.
 #[derive(Debug, Parser)]
@@ -474,67 +483,6 @@ impl Label {
             Self::Grade => "grade",
         }
     }
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  slate calibrate --scores calibrate.parquet --test test.parquet --out calibrators\n  \
-    slate calibrate --apply calibrators/isotonic.json --scores test.parquet --out calibrated.parquet"
-)]
-pub(crate) struct CalibrateArgs {
-    /// Held-out scores to fit on (with --apply: scores to map)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) scores: PathBuf,
-    /// Folder for the calibrators (with --apply: the score file to write)
-    #[arg(long, value_name = "OUT")]
-    pub(crate) out: PathBuf,
-    /// Scores to compare the calibrators on [default: out-of-fold over --scores, 5 folds by list]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) test: Option<PathBuf>,
-    /// Calibrators to fit, comma separated [default: the config's, or isotonic,sigmoid,exponential]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub(crate) methods: Vec<String>,
-    /// Outcome to predict [default: purchase where there is one, or else click]
-    #[arg(long, value_enum)]
-    pub(crate) label: Option<Label>,
-    /// Apply this calibrator instead of fitting
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["methods", "test", "label"])]
-    pub(crate) apply: Option<PathBuf>,
-    /// Accept scores the ranker was trained on; the result is then no honest calibration
-    #[arg(long)]
-    pub(crate) allow_in_sample: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  slate evaluate --scores test.parquet\n  \
-    slate evaluate --scores test.parquet -m ndcg@10,ptr@3,hit@1,mrr --against random.parquet\n  \
-    slate evaluate --scores test.parquet --convention lightgbm --label grade --json")]
-pub(crate) struct EvaluateArgs {
-    /// Scores to measure
-    #[arg(long, value_name = "FILE")]
-    pub(crate) scores: PathBuf,
-    /// Metrics, comma separated [default: the config's, or ndcg@10,ptr@3,logloss,auc,pcoc]
-    #[arg(long, short = 'm', value_name = "NAMES", value_delimiter = ',')]
-    pub(crate) metrics: Vec<String>,
-    /// Convention of the ranking metrics: slate, lightgbm, sklearn, or settings such as
-    /// gain=exp;ties=mean;empty=skip;ptr=placement
-    #[arg(long, value_name = "NAME", default_value = "slate")]
-    pub(crate) convention: String,
-    /// Compare with these scores of the same rows, paired by list
-    #[arg(long, value_name = "FILE")]
-    pub(crate) against: Option<PathBuf>,
-    /// Weigh rows by the column `weight` in AUC, log loss, Brier, PCOC and ECE
-    #[arg(long)]
-    pub(crate) weighted: bool,
-    /// Also write the result here, for `slate report`
-    #[arg(long, value_name = "FILE.json")]
-    pub(crate) out: Option<PathBuf>,
-    /// Name of these scores in the report [default: their scorer]
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) name: Option<String>,
-    /// Outcome that counts [default: purchase where there is one, or else click]
-    #[arg(long, value_enum)]
-    pub(crate) label: Option<Label>,
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,5 @@
-//! Score files: one row per scored slot, Parquet or CSV.
-//!
-//! Columns `list_id` and `score` are required; `item_id`, `impression`, `slot`, `grade`, `click`,
-//! `purchase`, `weight`, `price`, `ad_rate`, `propensity`, `probability`, `click_score` and `split`
-//! are read where they are there. Rows of one list must stand together. The Parquet footer says who
-//! scored the rows (`slate.scorer`) and the format (`slate.format`).
+//! Score files: Parquet and CSV.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,173 +7,19 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use slate_types::{FormatVersion, ListOffsets};
+use slate_types::FormatVersion;
 
+use super::{INTEGERS, NUMBERS, SCORES_FORMAT, ScoreTable};
 use crate::console::Refusal;
 
-/// Version of the score file.
-pub(crate) const SCORES_FORMAT: FormatVersion = FormatVersion(1);
-
-/// Columns with a number in each row, in the order they are written after `score`.
-const NUMBERS: [&str; 9] = [
-    "probability",
-    "click_score",
-    "grade",
-    "click",
-    "purchase",
-    "weight",
-    "price",
-    "ad_rate",
-    "propensity",
-];
-/// Whole-number columns, in the order they are written.
-const INTEGERS: [&str; 3] = ["item_id", "impression", "slot"];
-
-/// A table of scored slots.
-#[derive(Debug, Clone)]
-pub(crate) struct ScoreTable {
-    /// Id of the list of each row.
-    pub(crate) list_id: Vec<i64>,
-    /// Where each list begins and ends.
-    pub(crate) lists: ListOffsets,
-    /// Finite, larger is better.
-    pub(crate) score: Vec<f64>,
-    /// Part of the dataset of each row, where known.
-    pub(crate) split: Option<Vec<String>>,
-    /// Who scored: `run:…`, `baseline:random`, …
-    pub(crate) scorer: String,
-    integers: BTreeMap<&'static str, Vec<i64>>,
-    numbers: BTreeMap<&'static str, Vec<f64>>,
-}
-
 impl ScoreTable {
-    /// A table of lists and scores alone. Rows of one list must stand together and scores must be
-    /// finite.
-    ///
-    /// # Errors
-    /// Columns of different lengths, no rows, a list in two places, a score that is no number.
-    pub(crate) fn new(list_id: Vec<i64>, score: Vec<f64>, scorer: &str) -> Result<Self> {
-        if list_id.is_empty() {
-            return Err(Refusal::new("there are no scores, expected at least one row").into());
-        }
-        anyhow::ensure!(
-            list_id.len() == score.len(),
-            "`list_id` has {} rows but `score` has {}",
-            list_id.len(),
-            score.len()
-        );
-        if let Some(row) = score.iter().position(|s| !s.is_finite()) {
-            return Err(Refusal::new(format!(
-                "`score` at row {row} is {}, expected a finite number",
-                score[row]
-            ))
-            .into());
-        }
-        let lists = ListOffsets::from_runs(&list_id);
-        let mut starts: Vec<(i64, usize)> = lists
-            .iter()
-            .map(|rows| (list_id[rows.start], rows.start))
-            .collect();
-        starts.sort_unstable();
-        if let Some(pair) = starts.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(Refusal::new(format!(
-                "list {} stands at row {} and again at row {}, expected its rows together",
-                pair[0].0, pair[0].1, pair[1].1
-            ))
-            .hint("sort the file by list_id")
-            .into());
-        }
-        Ok(Self {
-            list_id,
-            lists,
-            score,
-            split: None,
-            scorer: scorer.to_owned(),
-            integers: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-        })
-    }
-
-    /// Number of rows.
-    pub(crate) fn rows(&self) -> usize {
-        self.score.len()
-    }
-
-    /// Adds or replaces a number column. Panics for a name or length that is not of a score table:
-    /// both are fixed in the program.
-    pub(crate) fn set(&mut self, name: &str, values: Vec<f64>) {
-        assert_eq!(
-            values.len(),
-            self.rows(),
-            "column `{name}` has another length"
-        );
-        let known = NUMBERS.iter().find(|known| **known == name);
-        self.numbers
-            .insert(known.expect("a column of the score file"), values);
-    }
-
-    /// Adds or replaces a whole-number column, as [`ScoreTable::set`].
-    pub(crate) fn set_integers(&mut self, name: &str, values: Vec<i64>) {
-        assert_eq!(
-            values.len(),
-            self.rows(),
-            "column `{name}` has another length"
-        );
-        let known = INTEGERS.iter().find(|known| **known == name);
-        self.integers
-            .insert(known.expect("a column of the score file"), values);
-    }
-
-    /// A number column; NaN where the file has null.
-    pub(crate) fn get(&self, name: &str) -> Option<&[f64]> {
-        self.numbers.get(name).map(Vec::as_slice)
-    }
-
-    /// A whole-number column.
-    pub(crate) fn get_integers(&self, name: &str) -> Option<&[i64]> {
-        self.integers.get(name).map(Vec::as_slice)
-    }
-
-    /// A number column a command cannot do without, complete and finite.
-    ///
-    /// # Errors
-    /// An absent column or a null in it.
-    pub(crate) fn need(&self, name: &str) -> Result<&[f64]> {
-        let values = self.get(name).ok_or_else(|| {
-            Refusal::new(format!("the scores have no column `{name}`")).hint(format!(
-                "score a dataset whose log has it, or add `{name}` to the file; the file has: {}",
-                self.columns().join(", ")
-            ))
-        })?;
-        if let Some(row) = values.iter().position(|v| !v.is_finite()) {
-            let what = if values[row].is_nan() {
-                "missing".to_owned()
-            } else {
-                values[row].to_string()
-            };
-            return Err(Refusal::new(format!(
-                "`{name}` at row {row} is {what}, expected a finite number"
-            ))
-            .into());
-        }
-        Ok(values)
-    }
-
-    fn columns(&self) -> Vec<String> {
-        let mut names = vec!["list_id".to_owned(), "score".to_owned()];
-        names.extend(self.integers.keys().map(|&n| n.to_owned()));
-        names.extend(self.numbers.keys().map(|&n| n.to_owned()));
-        names.extend(self.split.iter().map(|_| "split".to_owned()));
-        names
-    }
-
     /// Reads a `.csv` file as CSV and any other as Parquet.
     ///
     /// # Errors
@@ -237,6 +77,9 @@ impl ScoreTable {
         if let Some(split) = &self.split {
             add("split", Arc::new(StringArray::from_iter_values(split)));
         }
+        for (name, array) in &self.others {
+            add(name, Arc::clone(array));
+        }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
     }
 
@@ -287,17 +130,21 @@ fn read_parquet(path: &Path) -> Result<ScoreTable> {
             return Ok(None);
         };
         let given = array.data_type();
-        let fits = given.is_numeric() || *given == DataType::Boolean;
+        let time = matches!(given, DataType::Timestamp(..));
+        let fits = given.is_numeric() || *given == DataType::Boolean || time && name == "ts";
         if !fits {
             return Err(
                 Refusal::new(format!("column `{name}` is {given}, expected numbers")).into(),
             );
         }
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let array = if time { &cast(array, &micros)? } else { array };
         Ok(Some(cast(array, &to)?))
     };
     let integers = |name: &str| -> Result<Option<Vec<i64>>> {
         if let Some(given) = batch.column_by_name(name).map(Array::data_type)
             && !given.is_integer()
+            && !(matches!(given, DataType::Timestamp(..)) && name == "ts")
         {
             return Err(Refusal::new(format!(
                 "column `{name}` is {given}, expected whole numbers"
@@ -332,13 +179,21 @@ fn read_parquet(path: &Path) -> Result<ScoreTable> {
         }
     };
     let found: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-    assemble(
-        &found,
-        integers,
-        numbers,
-        split,
-        &value("slate.scorer").unwrap_or_default(),
-    )
+    let scorer = value("slate.scorer").unwrap_or_default();
+    let mut table = assemble(&found, integers, numbers, split, &scorer)?;
+    for (name, array) in found.into_iter().zip(batch.columns()) {
+        if !known(&name) {
+            table.others.push((name, Arc::clone(array)));
+        }
+    }
+    Ok(table)
+}
+
+/// Whether a column has a meaning of its own.
+fn known(name: &str) -> bool {
+    ["list_id", "score", "split"].contains(&name)
+        || INTEGERS.contains(&name)
+        || NUMBERS.contains(&name)
 }
 
 fn read_csv(path: &Path) -> Result<ScoreTable> {
@@ -391,7 +246,14 @@ fn read_csv(path: &Path) -> Result<ScoreTable> {
         ))
     };
     let split = cells("split").cloned();
-    assemble(&header, integers, numbers, split, "")
+    let mut table = assemble(&header, integers, numbers, split, "")?;
+    for (name, cells) in header.iter().zip(&columns) {
+        if !known(name) {
+            let text = StringArray::from_iter_values(cells);
+            table.others.push((name.clone(), Arc::new(text)));
+        }
+    }
+    Ok(table)
 }
 
 /// Line 1 of a CSV file is the header, so row 0 stands on line 2.
@@ -434,7 +296,9 @@ fn assemble(
 /// Refuses values a column cannot have; NaN stands for null and passes.
 fn in_range(name: &str, values: &[f64]) -> Result<()> {
     let (sound, expected): (fn(f64) -> bool, _) = match name {
-        "probability" | "propensity" => (|v| (0.0..=1.0).contains(&v), "a number from 0 to 1"),
+        "probability" | "probability_low" | "probability_high" | "propensity" => {
+            (|v| (0.0..=1.0).contains(&v), "a number from 0 to 1")
+        }
         "click" | "purchase" => (|v| v == 0.0 || v == 1.0, "0 or 1"),
         "grade" => (
             |v| (0.0..=30.0).contains(&v) && v.fract() == 0.0,
