@@ -1,11 +1,11 @@
 //! Times NDCG, and intervals of ten metrics, for experiments that put other programs beside it.
 //!
-//! `cargo run --release -p slate-eval --example speed -- SCORES GRADES LENGTHS CONVENTION ROUNDS`
+//! `cargo run --release -p slate-eval --example speed -- SCORES GRADES LENGTHS CONVENTION ROUNDS DRAWS`
 //!
 //! SCORES holds 64-bit floats, GRADES bytes, LENGTHS 32-bit whole numbers (rows of each list), as
 //! `numpy.ndarray.tofile` writes them. Prints one line of JSON: the mean NDCG@10, seconds of each
-//! round for it, and seconds of one call for ten metrics with 1,000 bootstrap draws (0 rounds leave
-//! that out).
+//! round for it, and seconds of one call for ten metrics with that many bootstrap draws (0 leaves that
+//! out).
 
 use std::error::Error;
 use std::time::Instant;
@@ -32,8 +32,8 @@ const TEN: [&str; 10] = [
 )]
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [scores, grades, lengths, convention, rounds] = &arguments[..] else {
-        return Err("usage: speed SCORES GRADES LENGTHS CONVENTION ROUNDS".into());
+    let [scores, grades, lengths, convention, rounds, draws] = &arguments[..] else {
+        return Err("usage: speed SCORES GRADES LENGTHS CONVENTION ROUNDS DRAWS".into());
     };
     let words = std::fs::read(scores)?;
     let words = words.as_chunks::<8>().0.iter();
@@ -65,13 +65,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         .iter()
         .map(|name| name.parse())
         .collect::<Result<_, _>>()?;
-    let ten = if rounds == 0 {
+    let bootstrap = Bootstrap {
+        draws: draws.parse()?,
+        ..Bootstrap::default()
+    };
+    let ten = if bootstrap.draws == 0 {
         f64::NAN
     } else {
         let start = Instant::now();
-        evaluate(&sample, &names, &convention, &Bootstrap::default())?;
+        evaluate(&sample, &names, &convention, &bootstrap)?;
         start.elapsed().as_secs_f64()
     };
-    println!("{{\"ndcg\": {mean:?}, \"seconds\": {seconds:?}, \"ten_metrics\": {ten:?}}}");
+    // NaN is no JSON.
+    let ten = if ten.is_nan() {
+        "null".to_owned()
+    } else {
+        ten.to_string()
+    };
+    println!("{{\"ndcg\": {mean:?}, \"seconds\": {seconds:?}, \"ten_metrics\": {ten}}}");
     Ok(())
 }

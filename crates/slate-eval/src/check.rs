@@ -1,5 +1,7 @@
 //! The door: every column is checked here before a metric reads it, and errors name the row.
 
+use rayon::prelude::*;
+
 use crate::EvalError;
 
 /// Same length as the lists or the other columns.
@@ -26,6 +28,15 @@ pub(crate) fn scores(scores: &[f64], expected: usize) -> Result<(), EvalError> {
 
 /// No NaN, no infinity.
 pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<(), EvalError> {
+    // Whole chunks first, without leaving early, which the compiler makes wide operations of.
+    let sound = values.par_chunks(1 << 14).all(|chunk| {
+        chunk
+            .iter()
+            .fold(true, |all, value| all & value.is_finite())
+    });
+    if sound {
+        return Ok(());
+    }
     match values.iter().position(|value| !value.is_finite()) {
         Some(row) => Err(EvalError::NotFinite {
             what,

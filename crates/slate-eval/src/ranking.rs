@@ -97,10 +97,15 @@ pub(crate) fn key(score: f64) -> u64 {
     !ascending
 }
 
+/// Rows that are put in order by counting.
+const FEW: usize = 20;
+
 /// Working memory for ranking one list after another.
 #[derive(Default)]
 pub(crate) struct Ranking {
     rows: Vec<(u64, u32)>,
+    keys: Vec<u64>,
+    selected: Vec<u64>,
 }
 
 impl Ranking {
@@ -113,6 +118,17 @@ impl Ranking {
         k: usize,
         ties: Ties,
     ) -> impl Iterator<Item = &[(u64, u32)]> {
+        let plain = list.unranked.is_none() && ties != Ties::Docid;
+        let head = if plain && k < list.scores.len() {
+            self.pick(list.scores, k, ties)
+        } else {
+            self.sort(list, k, ties)
+        };
+        self.rows[..head].chunk_by(move |a, b| ties == Ties::Mean && a.0 == b.0)
+    }
+
+    /// Sorts the rows up to rank `k`; how many there are of them.
+    fn sort(&mut self, list: &List<'_>, k: usize, ties: Ties) -> usize {
         let rows = &mut self.rows;
         rows.clear();
         let scores = list.scores.iter().zip(0..);
@@ -124,25 +140,58 @@ impl Ranking {
         let mut head = rows.len();
         if let (Ties::Docid, Some(order)) = (ties, list.tie_order) {
             rows.sort_unstable_by_key(|&(key, row)| (key, order[row as usize], row));
-            head = k.min(head);
-        } else {
-            if k < rows.len() {
-                rows.select_nth_unstable(k - 1);
-                head = k;
-                if ties == Ties::Mean {
-                    // The group of the row at rank k may go on behind it.
-                    let boundary = rows[k - 1].0;
-                    for i in k..rows.len() {
-                        if rows[i].0 == boundary {
-                            rows.swap(i, head);
-                            head += 1;
-                        }
+            return k.min(head);
+        }
+        if k < rows.len() {
+            rows.select_nth_unstable(k - 1);
+            head = k;
+            if ties == Ties::Mean {
+                // The group of the row at rank k may go on behind it.
+                let boundary = rows[k - 1].0;
+                for i in k..rows.len() {
+                    if rows[i].0 == boundary {
+                        rows.swap(i, head);
+                        head += 1;
                     }
                 }
             }
-            rows[..head].sort_unstable();
         }
-        rows[..head].chunk_by(move |a, b| ties == Ties::Mean && a.0 == b.0)
+        rows[..head].sort_unstable();
+        head
+    }
+
+    /// As [`Ranking::sort`], for `k` below the length of a list: the k-th key is found among keys
+    /// alone, and only rows up to it are sorted.
+    fn pick(&mut self, scores: &[f64], k: usize, ties: Ties) -> usize {
+        self.keys.clear();
+        self.keys.extend(scores.iter().map(|score| key(*score)));
+        self.selected.clear();
+        self.selected.extend_from_slice(&self.keys);
+        let (_, worst, _) = self.selected.select_nth_unstable(k - 1);
+        // Written always and kept by the count: which rows are kept is not to be guessed.
+        self.rows.resize(scores.len(), (0, 0));
+        let mut kept = 0;
+        for (row, &key) in (0..).zip(&self.keys) {
+            self.rows[kept] = (key, row);
+            kept += usize::from(key <= *worst);
+        }
+        if kept <= FEW {
+            // Each row's place is the number of rows before it, again without guessing.
+            let mut placed = [(0, 0); FEW];
+            let rows = &self.rows[..kept];
+            for (at, &(key, row)) in rows.iter().enumerate() {
+                let better: usize = rows.iter().map(|other| usize::from(other.0 < key)).sum();
+                let tied: usize = rows[..at]
+                    .iter()
+                    .map(|other| usize::from(other.0 == key))
+                    .sum();
+                placed[better + tied] = (key, row);
+            }
+            self.rows[..kept].copy_from_slice(&placed[..kept]);
+        } else {
+            self.rows[..kept].sort_unstable();
+        }
+        if ties == Ties::Mean { kept } else { k }
     }
 }
 
@@ -169,6 +218,31 @@ mod tests {
         let falling = [f64::MAX, 2.0, 1e-300, 0.0, -1e-300, -2.0, f64::MIN];
         assert!(falling.windows(2).all(|pair| key(pair[0]) < key(pair[1])));
         assert_eq!(key(-0.0), key(0.0));
+    }
+
+    #[test]
+    fn picking_the_best_is_sorting() {
+        let seed = slate_types::Seed(3);
+        for case in 0..400 {
+            let draw = seed.index(case);
+            let scores: Vec<f64> = (0..2 + case % 60)
+                .map(|i| (draw.index(i).unit() * (1 + case % 40) as f64).floor())
+                .collect();
+            for k in 1..scores.len() {
+                for ties in [Ties::Mean, Ties::Stable] {
+                    let list = List {
+                        rows: 0..scores.len(),
+                        scores: &scores,
+                        tie_order: None,
+                        unranked: None,
+                    };
+                    let (mut picked, mut sorted) = (Ranking::default(), Ranking::default());
+                    let head = picked.pick(&scores, k, ties);
+                    assert_eq!(head, sorted.sort(&list, k, ties));
+                    assert_eq!(picked.rows[..head], sorted.rows[..head], "{scores:?} {k}");
+                }
+            }
+        }
     }
 
     #[test]
