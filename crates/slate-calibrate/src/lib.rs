@@ -20,6 +20,8 @@
 //! | [`spline`] | log-odds a smooth curve | the curve is bent, and rows are few for isotonic |
 //! | [`venn_abers`] | between two isotonic fits | it must say how little is known |
 //!
+//! With the feature `linfa` a [`Method`] is fitted and a [`Calibrator`] predicts in a linfa pipeline.
+//!
 //! For rare events (below 1%) the last two hardly differ. A score that falls where labels rise
 //! gives a flat line, not a falling one: calibration never turns a ranking round.
 //!
@@ -50,6 +52,8 @@ pub mod exponential;
 mod file;
 pub mod histogram;
 pub mod isotonic;
+#[cfg(feature = "linfa")]
+mod linfa;
 mod method;
 mod newton;
 mod order;
@@ -68,6 +72,8 @@ pub use exponential::Exponential;
 pub use file::{CALIBRATOR_FORMAT, CalibratorFile, FittedOn, ReadError};
 pub use histogram::Steps;
 pub use isotonic::Isotonic;
+#[cfg(feature = "linfa")]
+pub use linfa::LinfaError;
 pub use method::{BINS, Method, Reads, fit, fit_reading};
 pub use order::order;
 pub use power::Power;

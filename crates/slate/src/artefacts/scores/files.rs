@@ -10,7 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -101,7 +101,10 @@ impl ScoreTable {
 }
 
 fn read_parquet(path: &Path) -> Result<ScoreTable> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)
+    // The types that writers of Arrow add to a file are not needed here, and reading damaged ones
+    // panics.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options)
         .context("this is not a whole Parquet file")?;
     let footer = builder
         .metadata()
@@ -430,5 +433,111 @@ mod tests {
             error.contains("required column `list_id` is missing"),
             "{error}"
         );
+    }
+
+    /// Damaged files are errors or other tables, never a panic: 150 of each kind here, or as many
+    /// as `SLATE_FUZZ_ROUNDS` says.
+    #[test]
+    fn damaged_files_do_not_panic() {
+        let rounds = std::env::var("SLATE_FUZZ_ROUNDS");
+        let rounds: u64 = rounds.map_or(150, |rounds| rounds.parse().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let seed = slate_types::Seed(rounds);
+        let calibrator = r#"{"format": 2, "kind": "calibrator", "method": "venn_abers",
+            "below": [0.1, 0.2], "steps": [[0.5, 0.1, 0.2, 0.2, 0.4], [1.5, 0.2, 0.4, 0.3, 1.0]],
+            "by": ["slot"], "segments": [{"key": ["1"], "rows": 3, "positives": 1, "share": 0.5,
+            "map": {"method": "sigmoid", "slope": 1.0, "intercept": -2.5}}],
+            "fitted_on": {"rows": 9, "positives": 2, "weight": 9.0}}"#;
+        slate_calibrate::CalibratorFile::from_json(calibrator).unwrap();
+        let (mut read, mut refused) = (0, 0);
+        for name in ["s.parquet", "s.csv", "c.json", "qrels", "run", "letor"] {
+            let sound: Vec<u8> = match name {
+                "c.json" => calibrator.into(),
+                "qrels" => b"q1 0 d1 2\nq1 0 d2 0\nq2 0 d1 1\n".to_vec(),
+                "run" => b"q1 Q0 d2 1 2.5 me\nq1 Q0 d1 2 1.5 me\nq2 Q0 d1 1 0.5 me\n".to_vec(),
+                "letor" => b"2 qid:1 1:0.5\n0 qid:1 1:0.25\n1 qid:2 1:3\n".to_vec(),
+                table_file => {
+                    let path = dir.path().join(table_file);
+                    table().write(&path, table_file.ends_with("csv")).unwrap();
+                    std::fs::read(path).unwrap()
+                }
+            };
+            for round in 0..rounds {
+                let bytes = damaged(&sound, seed.derive(name).index(round));
+                let path = dir.path().join(format!("damaged-{name}"));
+                std::fs::write(&path, &bytes).unwrap();
+                let good = |file: &str, text: &str| {
+                    let path = dir.path().join(file);
+                    std::fs::write(&path, text).unwrap();
+                    path
+                };
+                let sound = match name {
+                    "c.json" => {
+                        let text = String::from_utf8_lossy(&bytes);
+                        slate_calibrate::CalibratorFile::from_json(&text).is_ok()
+                    }
+                    "qrels" => {
+                        let run = good("good-run", "q1 Q0 d1 1 1.5 me\nq2 Q0 d9 1 0.5 me\n");
+                        super::super::trec::read(&path, &run, round % 2 == 0).is_ok()
+                    }
+                    "run" => {
+                        let qrels = good("good-qrels", "q1 0 d1 1\nq2 0 d1 2\n");
+                        super::super::trec::read(&qrels, &path, round % 2 == 0).is_ok()
+                    }
+                    "letor" => {
+                        let scores = good("good-scores", "0.5\n0.25\n0.75\n");
+                        super::super::letor::read(&path, &scores).is_ok()
+                    }
+                    _ => ScoreTable::read(&path).is_ok(),
+                };
+                read += u64::from(sound);
+                refused += u64::from(!sound);
+            }
+        }
+        assert_eq!(read + refused, 6 * rounds);
+        assert!(
+            read > 0 && refused > rounds,
+            "{read} read, {refused} refused"
+        );
+    }
+
+    /// A few bytes changed, cut out, repeated or exchanged.
+    fn damaged(sound: &[u8], seed: slate_types::Seed) -> Vec<u8> {
+        let mut bytes = sound.to_vec();
+        let draw = |what: &str, below: usize| (seed.derive(what).unit() * below as f64) as usize;
+        for change in 0..=draw("changes", 4) {
+            if bytes.is_empty() {
+                break;
+            }
+            let draw = |what: &str, below: usize| {
+                (seed.index(change as u64).derive(what).unit() * below as f64) as usize
+            };
+            let at = draw("at", bytes.len());
+            let end = (at + 1 + draw("length", 12)).min(bytes.len());
+            match draw("kind", 6) {
+                0 => bytes[at] = draw("byte", 256) as u8,
+                1 => bytes[at] ^= 1 << draw("bit", 8),
+                2 => drop(bytes.drain(at..end)),
+                3 => {
+                    let piece = bytes[at..end].to_vec();
+                    let to = draw("to", bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+                4 => bytes.truncate(at),
+                _ => {
+                    let digits = [
+                        &b"-1"[..],
+                        b"1e309",
+                        b"NaN",
+                        b"null",
+                        b"[]",
+                        b"18446744073709551616",
+                    ];
+                    let piece = digits[draw("digits", digits.len())];
+                    bytes.splice(at..end, piece.iter().copied());
+                }
+            }
+        }
+        bytes
     }
 }
