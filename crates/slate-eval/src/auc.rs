@@ -116,6 +116,44 @@ impl RankedRows {
         Self { rows }
     }
 
+    /// The area, and what each cluster moves it by, to first order (Obuchowski 1997): how far its
+    /// rows' shares of beaten opponents lie from the mean.
+    pub(crate) fn linear(&self, clusters: usize) -> Option<(f64, Vec<f64>)> {
+        let value = self.value(|_| 1.0)?;
+        let sum = |positive: bool| -> f64 {
+            let of = self.rows.iter().filter(|row| row.positive == positive);
+            of.map(|row| row.weight).sum()
+        };
+        let (all_positives, all_negatives) = (sum(true), sum(false));
+        let mut influence = vec![0.0; clusters];
+        let (mut positives, mut negatives, mut start) = (0.0, 0.0, 0);
+        for end in (1..=self.rows.len()).filter(|end| self.rows[end - 1].last_of_group) {
+            let group = &self.rows[start..end];
+            let [mut tied_positives, mut tied_negatives] = [0.0; 2];
+            for row in group {
+                if row.positive {
+                    tied_positives += row.weight;
+                } else {
+                    tied_negatives += row.weight;
+                }
+            }
+            let beaten = all_negatives - negatives - 0.5 * tied_negatives;
+            let above = positives + 0.5 * tied_positives;
+            for row in group {
+                let (share, all) = if row.positive {
+                    (beaten / all_negatives, all_positives)
+                } else {
+                    (above / all_positives, all_negatives)
+                };
+                influence[row.cluster as usize] += row.weight / all * (share - value);
+            }
+            positives += tied_positives;
+            negatives += tied_negatives;
+            start = end;
+        }
+        Some((value, influence))
+    }
+
     /// The area with each row counted `count(its cluster)` times; `None` when a class has no weight.
     pub(crate) fn value(&self, count: impl Fn(usize) -> f64) -> Option<f64> {
         // From the best score down: a negative is beaten by all positives above it.
@@ -177,6 +215,29 @@ mod tests {
                     prop_assert!(nothing);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn influences_are_what_leaving_a_cluster_out_changes() {
+        let n = 600;
+        let seed = slate_types::Seed(6);
+        let scores: Vec<f64> = (0..n)
+            .map(|i| (20.0 * seed.index(i).unit()).floor())
+            .collect();
+        let labels: Vec<u8> = (0..n)
+            .map(|i| u8::from(seed.derive("y").index(i).unit() < scores[i as usize] / 30.0))
+            .collect();
+        let clusters: Vec<u32> = (0..n as u32).map(|i| i / 6).collect();
+        let rows = RankedRows::new(&scores, &labels, None, &clusters);
+        let (value, influence) = rows.linear(100).unwrap();
+        assert!(influence.iter().sum::<f64>().abs() < 1e-12);
+        for (left_out, expected) in influence.iter().enumerate() {
+            let rest = rows
+                .value(|cluster| f64::from(u8::from(cluster != left_out)))
+                .unwrap();
+            let gap = value - rest - expected;
+            assert!(gap.abs() < 2e-4, "{left_out} {gap}");
         }
     }
 

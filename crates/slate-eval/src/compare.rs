@@ -136,7 +136,7 @@ pub fn compare(
             unit: first.name.unit(convention).to_owned(),
             convention: format!(
                 "{};interval={interval};test={test}",
-                told(first.name, a, *convention)
+                told(first, a, *convention)
             ),
         });
     }

@@ -65,7 +65,7 @@ pub fn evaluate(
                 high,
                 n: statistic.n,
                 unit: statistic.name.unit(convention).to_owned(),
-                convention: told(statistic.name, sample, *convention),
+                convention: told(statistic, sample, *convention),
             }
         })
         .collect())
@@ -96,12 +96,14 @@ pub fn per_list(
     })
 }
 
-/// The convention of a metric, with the unit of its intervals where that is no list.
-pub(crate) fn told(name: MetricName, sample: &Sample<'_>, convention: Convention) -> String {
-    let clusters = if sample.clusters.is_some() {
-        ";interval=clusters"
-    } else {
-        ""
-    };
-    format!("{}{clusters}", name.convention(&convention))
+/// The convention of a metric, with how its interval is made where that is not by resampling lists.
+pub(crate) fn told(statistic: &Statistic, sample: &Sample<'_>, convention: Convention) -> String {
+    let mut told = statistic.name.convention(&convention);
+    if matches!(statistic.form, Form::Linear { .. }) {
+        told.push_str(";interval=first-order");
+    }
+    if sample.clusters.is_some() {
+        told.push_str(";interval=clusters");
+    }
+    told
 }

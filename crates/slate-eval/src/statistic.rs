@@ -36,6 +36,9 @@ pub(crate) enum Form {
 /// The largest grade that ERR knows, unless the sample has larger ones.
 const ERR_GRADE: u8 = 4;
 
+/// Rows above which resamples move AUC to first order.
+const MANY_ROWS: usize = 1 << 17;
+
 impl Statistic {
     /// Reduces a checked sample.
     pub(crate) fn new(
@@ -160,12 +163,17 @@ impl Statistic {
                     &missing,
                 )?
             }
-            MetricName::Auc => Form::Auc(RankedRows::new(
-                sample.scores,
-                labels()?,
-                sample.weights,
-                &sample.cluster_of_row(),
-            )),
+            MetricName::Auc => {
+                let clusters = sample.cluster_of_row();
+                let rows = RankedRows::new(sample.scores, labels()?, sample.weights, &clusters);
+                // Counting many rows anew in each draw would take longer than all else.
+                let linear =
+                    (clusters.len() > MANY_ROWS).then(|| rows.linear(sample.cluster_count()));
+                match linear.flatten() {
+                    Some((value, influence)) => Form::Linear { value, influence },
+                    None => Form::Auc(rows),
+                }
+            }
             MetricName::ListAuc => mean(auc::list_auc(sample.lists, sample.scores, labels()?)?),
             MetricName::LogLoss => sums(sample, probabilities()?, labels()?, |p, y| {
                 [log_loss_of(p, y), 1.0]

@@ -1,5 +1,6 @@
 //! Files the program itself reads and writes: staged outputs, score files, run manifests.
 
+mod guarded;
 mod interrupted;
 mod lock;
 pub(crate) mod manifest;
@@ -13,6 +14,7 @@ use anyhow::Result;
 
 use crate::console::Refusal;
 
+pub(crate) use self::guarded::guarded;
 pub(crate) use interrupted::{INTERRUPTED, clean_up_when_interrupted, end_when_asked};
 pub(crate) use lock::OutputLock;
 pub(crate) use staged::{Staged, write_file};

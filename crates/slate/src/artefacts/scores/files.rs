@@ -17,6 +17,7 @@ use parquet::file::properties::WriterProperties;
 use slate_types::FormatVersion;
 
 use super::{INTEGERS, NUMBERS, SCORES_FORMAT, ScoreTable};
+use crate::artefacts::guarded;
 use crate::console::Refusal;
 
 impl ScoreTable {
@@ -32,7 +33,7 @@ impl ScoreTable {
         let read = if csv {
             read_csv(path)
         } else {
-            read_parquet(path)
+            guarded(|| read_parquet(path))
         };
         read.with_context(|| format!("cannot read the scores `{}`", path.display()))
     }
