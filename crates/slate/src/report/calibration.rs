@@ -181,6 +181,18 @@ fn reliability(name: &str, corp: &Value, label: &str) -> String {
         intervals: None,
         band: band.collect(),
     };
+    // The rarest predictions are often one row, bought or not: the rest sets the scale.
+    let steps = list("steps");
+    let weight = |step: &Value| number(&step["weight"]);
+    let all: f64 = steps.iter().map(weight).sum();
+    let mut below = 0.0;
+    let shown = steps.iter().take_while(|step| {
+        let begins = below < 0.995 * all;
+        below += weight(step);
+        begins
+    });
+    let rate = shown.map(|step| number(&step["rate"])).fold(0.0, f64::max);
+    let highest = steps.last().map_or(1.0, |step| number(&step["high"]));
     let title = format!("Reliability: {name}");
     let y = format!("observed {label} rate");
     lines(
@@ -189,6 +201,7 @@ fn reliability(name: &str, corp: &Value, label: &str) -> String {
             x: "predicted",
             y: &y,
             diagonal: true,
+            limit: Some(1.05 * highest.max(rate)),
         },
         &[series],
     )
@@ -216,6 +229,7 @@ fn against_truth(names: &[&str], calibration: &Value) -> String {
         x: "calibrated probability",
         y: "mean true probability",
         diagonal: true,
+        limit: None,
     };
     lines(&axes, &series)
 }

@@ -33,6 +33,8 @@ pub(crate) struct Axes<'a> {
     pub(crate) y: &'a str,
     /// Draws the diagonal and gives both axes one range.
     pub(crate) diagonal: bool,
+    /// What that range should hold, where not all points; lines are cut at the frame.
+    pub(crate) limit: Option<f64>,
 }
 
 /// Lines (or points with intervals) over numeric axes. Draws nothing for no points.
@@ -52,7 +54,7 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
     if axes.diagonal {
         // A bin of few rows has an interval as wide as the chart: the points set the scale, and
         // intervals are cut at the frame.
-        let both = (0.0, 1.15 * x.1.max(y.1));
+        let both = (0.0, axes.limit.unwrap_or(1.15 * x.1.max(y.1)));
         (x, y) = (both, both);
     } else {
         y = range(
@@ -98,9 +100,6 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
             &number(tick, &xs),
         );
     }
-    if axes.diagonal {
-        line(&mut svg, "diagonal", (px(x.0), py(y.0)), (px(x.1), py(y.1)));
-    }
     for (i, one) in series.iter().enumerate() {
         let class = format!("s{}", i % 5);
         if !one.band.is_empty() {
@@ -115,6 +114,12 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
                 points.join(" ")
             );
         }
+    }
+    if axes.diagonal {
+        line(&mut svg, "diagonal", (px(x.0), py(y.0)), (px(x.1), py(y.1)));
+    }
+    for (i, one) in series.iter().enumerate() {
+        let class = format!("s{}", i % 5);
         if let Some(intervals) = &one.intervals {
             for (&(at, _), &(low, high)) in one.points.iter().zip(intervals) {
                 let (low, high) = (low.clamp(y.0, y.1), high.clamp(y.0, y.1));
@@ -129,7 +134,7 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
         let path: Vec<String> = one
             .points
             .iter()
-            .map(|&(a, b)| format!("{:.1},{:.1}", px(a), py(b)))
+            .map(|&(a, b)| format!("{:.1},{:.1}", px(a), py(b.min(y.1))))
             .collect();
         let _ = write!(
             svg,
@@ -229,6 +234,7 @@ pub(crate) fn intervals(title: &str, axis: &str, rows: &[Row]) -> String {
         x: axis,
         y: "",
         diagonal: false,
+        limit: None,
     };
     figure(&axes, &svg, std::iter::empty())
 }
@@ -371,6 +377,7 @@ mod tests {
             x: "x",
             y: "y",
             diagonal: true,
+            limit: None,
         };
         let svg = lines(&axes, &[series]);
         for attribute in ["cx=\"", "cy=\"", "y1=\"", "y2=\"", "x1=\"", "x2=\""] {
@@ -388,6 +395,7 @@ mod tests {
             x: "x",
             y: "y",
             diagonal: false,
+            limit: None,
         };
         assert_eq!(lines(&axes, &[]), "");
     }

@@ -92,6 +92,7 @@ fn curve(events: &[Value], title: &str, (x, y): (&str, &str), name: &str) -> Str
         x,
         y: name,
         diagonal: false,
+        limit: None,
     };
     lines(&axes, &[series])
 }
