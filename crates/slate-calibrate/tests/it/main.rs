@@ -1,6 +1,7 @@
 //! Laws that hold for every calibrator and any rows.
 
 mod golden;
+mod laws;
 
 use proptest::prelude::*;
 use slate_calibrate::{
