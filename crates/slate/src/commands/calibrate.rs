@@ -57,6 +57,7 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
         seed: context.seed,
         in_sample,
         command: &context.command,
+        progress: &context.console.bar(),
     };
     let comparison = calibration::calibrate(&job, staged.path())?;
     staged.commit()?;

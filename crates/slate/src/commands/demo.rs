@@ -330,6 +330,7 @@ fn calibrate(
                 model = tables.model
             ),
         ),
+        progress: &context.console.bar(),
     };
     let comparison = calibration::calibrate(&job, staged.path())?;
     staged.commit()?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 use slate_eval::{EvalError, Metric};
+use slate_types::Progress as _;
 
 use super::Context;
 use crate::artefacts::scores::{ScoreTable, letor, trec};
@@ -53,7 +54,10 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
             .console
             .say("note: there is no purchase in the scores, so clicks are the outcome");
     }
+    let bar = context.console.bar();
+    bar.begin("measure", None, "metrics");
     let metrics = evaluation::evaluate(Given::of(&table), &labels, &measure)?;
+    bar.end();
     for (k, weights) in evaluation::weights(Given::of(&table), &labels, &measure)? {
         let told = format!(
             "inverse propensity at {k}: mean weight {:.3}, {:.0} effective of {} placements, largest \

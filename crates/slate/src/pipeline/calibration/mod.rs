@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 use slate_calibrate::{CalibratorFile, Method, Reads};
 use slate_eval::{Corp, Difference, Metric};
-use slate_types::Seed;
+use slate_types::{Progress, Seed};
 
 pub(crate) use self::blend::Blended;
 use self::blend::{Blend, ranks};
@@ -127,6 +127,7 @@ pub(crate) struct Job<'a> {
     pub(crate) seed: Seed,
     pub(crate) in_sample: bool,
     pub(crate) command: &'a str,
+    pub(crate) progress: &'a dyn Progress,
 }
 
 /// Refuses scores of the splits a ranker was trained or chosen on.
@@ -201,12 +202,16 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
     };
     // Before anything is measured: labels that cannot be fitted are the first thing to tell.
     let mut fitted = Vec::with_capacity(job.methods.len());
+    let steps = Some(job.methods.len() as u64);
+    job.progress.begin("fit", steps, "methods");
     for &method in job.methods {
         let file = fitting::fit(method, &rows, job.fitting, None);
         let file = file.with_context(|| format!("cannot fit `{}`", method.name()))?;
         fitting::write(&file, &out.join(format!("{}.json", method.name())))?;
         fitted.push((method, file));
+        job.progress.advance(1);
     }
+    job.progress.end();
     let tested = match job.test {
         None => None,
         Some(test) => {
@@ -235,6 +240,8 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         apply(&unfitted, &fit_table)?,
         apply(&unfitted, test)?,
     )];
+    job.progress
+        .begin("apply and fit by folds", steps, "methods");
     for (method, file) in &fitted {
         let name = method.name();
         let on_fit = if needs_folds {
@@ -248,7 +255,9 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
             None => on_fit.clone(),
         };
         each.push((name.to_owned(), on_fit, on_test));
+        job.progress.advance(1);
     }
+    job.progress.end();
     let reference = job
         .methods
         .iter()
@@ -280,6 +289,8 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
     let of_reference = judge_blend(&each[at].1, &each[at].2, None)?;
     let losses = measure.with(&["logloss", "brier"])?;
     let mut methods = Vec::with_capacity(each.len());
+    job.progress
+        .begin("judge", Some(each.len() as u64), "methods");
     for (name, on_fit, on_test) in &each {
         let given = Given::of(test).promising(on_test);
         let is_reference = name == reference;
@@ -300,7 +311,9 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
                 judge_blend(on_fit, on_test, of_reference.as_ref())?
             },
         });
+        job.progress.advance(1);
     }
+    job.progress.end();
     methods[at].blended = of_reference;
     adjust(&mut methods);
 

@@ -136,7 +136,9 @@ fn revenue(methods: &[Judged], basis: &Basis<'_>) -> Option<String> {
     }
     Some(match (more.is_empty(), less.is_empty()) {
         (true, true) => {
-            "By revenue of the blended order no method can be told apart from it.".to_owned()
+            "By what the blended orders would have earned (logged purchases, credited to the new \
+             order) no method can be told apart from it."
+                .to_owned()
         }
         (false, true) => format!(
             "Blended orders earn more than `{reference}` with {}.",
