@@ -2,7 +2,7 @@
 
     cargo build --release
     pip install numpy pandas pyarrow matplotlib
-    SLATE_SHARED=... python3 experiments/006-calibration-study/run.py [--only simulated,money,outbrain,plots]
+    SLATE_SHARED=... python3 experiments/006-calibration-study/run.py [--only simulated,money,cut,outbrain,plots]
 
 Simulated scores and purchases whose true probabilities are known, so that each calibrator has a true excess
 log loss, and the verdicts of `slate calibrate` can be held to it; and Outbrain's displays beside them. Two threads.
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -26,7 +27,7 @@ sys.path.insert(0, str(HERE.parent / "harness"))
 import measure  # noqa: E402
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--only", default="simulated,money,outbrain,plots")
+parser.add_argument("--only", default="simulated,money,cut,outbrain,plots")
 parser.add_argument("--slate", default=str(ROOT / "target/release/slate"))
 parser.add_argument("--resume", action="store_true")
 arguments = parser.parse_args()
@@ -210,7 +211,16 @@ def held(folder, s):
 def keep(results, section, told):
     results["machine"] = measure.machine()
     results[section] = told
-    measure.write(HERE / "results.json", results)
+    measure.write(HERE / "results.json", short(results))
+
+
+def short(value):
+    """Six digits of each number: enough to read, and half the file."""
+    if isinstance(value, dict):
+        return {key: short(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [short(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def money(results):
@@ -247,6 +257,30 @@ def earned(q, p, price, s, weight, top):
     return float(np.take_along_axis((p * price).reshape(-1, LIST), order, axis=1).sum(axis=1).mean())
 
 
+def cut(results):
+    """What it costs that the exponential may promise exactly 1, and how much Venn-Abers promises in all."""
+    told = {}
+    with tempfile.TemporaryDirectory(prefix="slate-calibration-") as folder:
+        folder = pathlib.Path(folder)
+        for truth, rate, rows in [("logistic", 0.1, 100_000), ("kinked", 0.1, 100_000), ("logistic", 0.003, 1_000_000),
+                                  ("kinked", 0.003, 1_000_000)]:
+            s, p, y, _ = draw(truth, rate, TEST_ROWS, 0)
+            fit_s, _, fit_y, _ = draw(truth, rate, rows, 1)
+            write(folder / "fit.parquet", fit_s, fit_y)
+            write(folder / "small.parquet", s[:2000], np.where(np.arange(2000) < 2, [1] * 2000, y[:2000]), first=10**8)
+            compare(folder, "fit.parquet", "small.parquet", "maps", 20, ["isotonic", "exponential", "venn_abers"])
+            q = {name: apply(folder / "maps" / f"{name}.json", s) for name in ("isotonic", "exponential", "venn_abers")}
+            ones, bound = q["exponential"] >= 1, 1 / (fit_y.sum() + 2)
+            told[f"{truth} {rate} {rows}"] = here = {
+                "promised_1": float(ones.mean()), "of_which_come": float(p[ones].mean()) if ones.any() else None,
+                "excess": excess(p, q["exponential"]),
+                "excess_kept_off_1": excess(p, np.minimum(q["exponential"], 1 - bound)),
+                "promised_over_true": {name: float(each.mean() / p.mean()) for name, each in q.items()}}
+            print(f"{truth} {rate} {rows}", json.dumps(short(here)))
+    keep(results, "cut", told)
+    return told
+
+
 def outbrain(results):
     """Outbrain's displays, as in the main README: clicks."""
     shared = pathlib.Path(os.environ["SLATE_SHARED"]) / "data/outbrain_sample"
@@ -267,20 +301,23 @@ def outbrain(results):
 
 
 def claims(cells):
-    """Claims of the verdicts that the truth bears out, contradicts, and what was not told apart."""
-    counts = {"agree": 0, "contradict": 0, "alike": 0, "contradictions": []}
+    """Claims of the verdicts that the truth bears out, contradicts, and what was not told apart; intervals of the
+    difference from isotonic that hold the true one."""
+    counts = {"agree": 0, "contradict": 0, "alike": 0, "contradictions": [], "intervals": 0, "cover": 0}
     for key, one in cells.items():
         best = one["methods"]["isotonic"]["excess_judged"]
         for name in METHODS[1:]:
             each = one["methods"][name]
+            truly, told = each["excess_judged"] - best, each["minus_isotonic"]
+            counts["intervals"] += 1
+            counts["cover"] += told["low"] <= truly <= told["high"]
             if each["standing"] == "alike":
                 counts["alike"] += 1
-            elif (each["excess_judged"] < best) == (each["standing"] == "better"):
+            elif (truly < 0) == (each["standing"] == "better"):
                 counts["agree"] += 1
             else:
                 counts["contradict"] += 1
-                counts["contradictions"].append(f"{key} {name}: {each['standing']}, true difference "
-                                                f"{1e5 * (each['excess_judged'] - best):+.3f}e-5")
+                counts["contradictions"].append(f"{key} {name}: {each['standing']}, truly {1e5 * truly:+.3f}e-5")
     return counts
 
 
@@ -288,7 +325,8 @@ def plots(results):
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "slate", "svg.fonttype": "none", "font.size": 8})
+    matplotlib.rcParams.update({"svg.hashsalt": "slate", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"],
+                                "font.size": 8})
     import matplotlib.pyplot as plt
 
     cells = list(results["simulated"].values())
@@ -304,12 +342,15 @@ def plots(results):
                            marker=marker, linestyle=line, markersize=4, label=name)
             panel.set_xscale("log")
             panel.set_yscale("log")
+            panel.minorticks_off()
+            panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k")
+            panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             panel.set_title(f"{truth}, {100 * rate:g} %")
     axes[1][0].set_ylabel("excess log loss, 1e-5")
     axes[2][1].set_xlabel("rows to calibrate on")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncol=5)
     figure.tight_layout(rect=(0, 0.04, 1, 1))
-    figure.savefig(HERE / "excess.svg", metadata={"Date": None})
+    save(figure, HERE / "excess.svg")
 
     signs = {"better": "−", "alike": "=", "worse": "+"}  # of the other method, so turned round for isotonic
     shades = {"worse": "#9ecae1", "alike": "#f0f0f0", "better": "#fdae6b"}
@@ -328,22 +369,29 @@ def plots(results):
         panel.set_ylim(len(lines) - 0.5, -0.5)
         panel.set_title(f"isotonic beside {name}")
         panel.set_xlabel("rows to calibrate on")
-    figure.text(0.5, 0.01, "+ isotonic better    = not told apart    − isotonic worse (500,000 test rows)", ha="center")
+    figure.text(0.5, 0.01, "+ isotonic better    = not told apart    − isotonic worse (500,000 test rows)    white: not run", ha="center")
     figure.tight_layout(rect=(0, 0.05, 1, 1))
-    figure.savefig(HERE / "winners.svg", metadata={"Date": None})
+    save(figure, HERE / "winners.svg")
+
+
+def save(figure, path):
+    """Writes a figure without metadata, without indents and with one decimal, to keep it small."""
+    figure.savefig(path, metadata={"Date": None})
+    text = re.sub(r"<metadata>.*?</metadata>", "", path.read_text(), flags=re.DOTALL)
+    path.write_text(re.sub(r"(\.\d)\d+", r"\1", re.sub(r"\n\s+", "\n", text)))
 
 
 def tables(results):
     cells = sorted(results["simulated"].values(), key=lambda c: (list(TRUTHS).index(c["truth"]), c["rate"], c["rows"]))
-    words = {"better": "behind", "worse": "ahead", "alike": "even"}
+    words = {"better": "worse", "worse": "better", "alike": "="}  # of the other method, so turned round for isotonic
     rows = []
     for c in cells:
         row = {"truth": c["truth"], "rate": f"{100 * c['rate']:g} %", "rows": f"{c['rows']:,}",
                "positives": f"{c['positives_judged']:,}"}
-        for name in ("isotonic", "sigmoid", "exponential", "spline", "venn_abers"):
+        for name in ("isotonic", "centred", "sigmoid", "exponential", "spline", "venn_abers"):
             row[name] = f"{1e5 * c['methods'][name]['excess_mean']:.2f}"
         for name in ("sigmoid", "exponential", "spline"):
-            row[f"− {name}"] = words[c["methods"][name]["standing"]]
+            row[f"to {name}"] = words[c["methods"][name]["standing"]]
         rows.append(row)
     print("\n" + measure.table(rows, list(rows[0])))
     print("\n" + json.dumps(results.get("claims"), indent=2, ensure_ascii=False))
@@ -351,7 +399,7 @@ def tables(results):
 
 file = HERE / "results.json"
 results = json.loads(file.read_text()) if file.exists() else {}
-sections = {"simulated": simulated, "money": money, "outbrain": outbrain, "plots": plots}
+sections = {"simulated": simulated, "money": money, "cut": cut, "outbrain": outbrain, "plots": plots}
 for name in arguments.only.split(","):
     if name not in sections:
         sys.exit(f"--only {name}, expected some of {', '.join(sections)}")

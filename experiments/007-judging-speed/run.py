@@ -184,14 +184,18 @@ def calibration(args, folder, method, rows, kind):
 def judging(args, folder, name, _, convention, lists, goal):
     """NDCG@10 in one convention, as `calibration`."""
     files = lambda lists, *parts: [folder / f"{part}.{lists}" for part in parts]
-    slate = lambda lists, calls: run(args.eval_speed, *files(lists, "scores", "grades", "lengths"), convention, calls)
+    slate = lambda lists, calls, draws=0: run(
+        args.eval_speed, *files(lists, "scores", "grades", "lengths"), convention, calls, draws
+    )
     theirs = lambda calls: peer("judge", name, *files(lists, "scores", "grades"), calls)
     value = slate(lists, 1)["ndcg"]
     worst = hold(name, value, theirs(1)["ndcg"], 1e-9)
 
     def ours():
-        answer = slate(LISTS, args.calls + 1)
-        return {"ndcg": answer["seconds"][1:], "ten_metrics": [answer["ten_metrics"]]}
+        # Ten metrics once a round are enough.
+        answer = slate(LISTS, args.calls + 1, 1000 if name == JUDGES[0][0] else 0)
+        ten = [answer["ten_metrics"]] if answer["ten_metrics"] else []
+        return {"ndcg": answer["seconds"][1:], **({"ten_metrics": ten} if ten else {})}
 
     scaled = lambda: {"ndcg": [second * LISTS / lists for second in theirs(args.calls + 1)["seconds"][1:]]}
     what = {"beside": name, "convention": convention, "peer_lists": lists, "goal": goal}
@@ -251,7 +255,7 @@ def tables(calibrations, judgings, evaluate_s):
         line = {"NDCG@10 beside": one["beside"], "its lists": f"{one['peer_lists']:,}"}
         line |= {"slate ms": ms(one["slate_s"]["ndcg"]), "peer ms": ms(one["peer_s"]["ndcg"])}
         second.append(line | {"ratio": compared(one, "ndcg"), "goal": one["goal"]})
-    ten = [calls for one in judgings for calls in one["slate_s"]["ten_metrics"]]
+    ten = [calls for one in judgings for calls in one["slate_s"].get("ten_metrics", [])]
     third = [
         {"work": work, "median s": round(median(seconds), 3), "best s": round(min(map(min, seconds)), 3)}
         for work, seconds in (("ten metrics, 1,000 draws", ten), ("slate evaluate, two queries", [evaluate_s]))

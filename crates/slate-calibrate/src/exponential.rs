@@ -8,7 +8,8 @@
 //! drop bins without a positive, which bends it upwards in the low scores. It is here to be
 //! compared with.
 //!
-//! Beyond the fitted scores the map grows until it is cut at 1: do not trust it far out.
+//! Beyond the fitted scores the map grows until it is cut at 1: do not trust it far out. A promise of
+//! 1 that is not kept costs a log loss all it can; the cut is part of the method and stays.
 //!
 //! ```
 //! // Rates 1/4 and 3/4: the exponential through both triples per unit of score.

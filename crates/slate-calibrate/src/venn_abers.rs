@@ -7,6 +7,9 @@
 //! assumption but that rows are exchangeable. `p = high / (1 - low + high)` is never 0 or 1. The
 //! distance of the two says how little is known at that score.
 //!
+//! Of rare events it promises too much: `1 - low + high` is then nearly 1 and p nearly `high`, the
+//! fit in which one more event happened.
+//!
 //! Over 2,048 different scores the fit reads quantile bins of them (ties never split).
 //!
 //! ```

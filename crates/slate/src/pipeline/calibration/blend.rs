@@ -17,6 +17,9 @@ use crate::artefacts::scores::ScoreTable;
 /// Weights tried for the last term.
 const GRID: [f64; 9] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0];
 
+/// The two-sided p value of a normal mean one standard error from 0.
+const ONE_ERROR: f64 = 0.317;
+
 /// What is mixed into the order of a table.
 pub(crate) struct Blend {
     /// How the order is made, for people.
@@ -109,7 +112,8 @@ impl Blend {
         ranks(&table.lists, &blend, &table.score)
     }
 
-    /// The weight that earned most on rows whose probabilities are out of fold; the least of several.
+    /// The weight that earned most on rows whose probabilities are out of fold, if it earned more
+    /// than the weight 1 of the expected value by over a standard error; else 1.
     fn tune(
         &self,
         table: &ScoreTable,
@@ -117,16 +121,25 @@ impl Blend {
         probabilities: &[f64],
         measure: &Measure,
     ) -> Result<f64> {
-        let mut best = (f64::NEG_INFINITY, 1.0);
+        let measure = measure.plain();
+        let order = |weight| self.scores(table, probabilities, weight);
+        let given = Given::of(table);
+        let expected = order(1.0);
+        let earned = |scores: &[f64]| -> Result<f64> {
+            Ok(evaluation::evaluate(given.ordered(scores), labels, &measure)?[0].value)
+        };
+        let mut best = (earned(&expected)?, 1.0);
         for weight in GRID {
-            let scores = self.scores(table, probabilities, weight);
-            let given = Given::of(table).ordered(&scores);
-            let earned = evaluation::evaluate(given, labels, &measure.plain())?[0].value;
+            let earned = earned(&order(weight))?;
             if earned > best.0 {
                 best = (earned, weight);
             }
         }
-        Ok(best.1)
+        let scores = order(best.1);
+        let (a, b) = (given.ordered(&scores), given.ordered(&expected));
+        let gained = evaluation::compare(a, b, labels, &measure)?;
+        let sure = gained[0].p < ONE_ERROR;
+        Ok(if sure { best.1 } else { 1.0 })
     }
 
     /// Tunes on `fit` and judges on `test`, by `measure`, whose first metric is the revenue.

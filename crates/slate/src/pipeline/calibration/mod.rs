@@ -337,6 +337,16 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
     };
     comparison.json = document(job, &comparison, labels, &order, &basis)?;
     manifest::write_json(&out.join("comparison.json"), &comparison.json)?;
+    // Diagrams are for the report, and long.
+    for (_, entry) in comparison.json["methods"]
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+    {
+        entry
+            .as_object_mut()
+            .map(|entry| entry.remove("reliability"));
+    }
     Ok(comparison)
 }
 
@@ -446,6 +456,10 @@ fn document(
             "against": judged.against,
             "distinct": judged.distinct,
             "reliability": { "steps": corp.steps(), "band": band },
+        });
+        entry["standing"] = json!(match judged.against.first() {
+            Some(loss) => verdict::standing(loss, basis.level).name(),
+            None => "reference",
         });
         if let Some(blended) = &judged.blended {
             entry["blended"] = blended.json();

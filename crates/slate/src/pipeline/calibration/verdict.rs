@@ -7,14 +7,25 @@ use super::Judged;
 
 /// What one method is beside the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Better,
     Worse,
     Alike,
 }
 
-/// The standing that an interval and Holm's p value agree on.
-fn standing(difference: &Difference, level: f64) -> Standing {
+impl Standing {
+    /// The name in files.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Alike => "not told apart",
+        }
+    }
+}
+
+/// The standing that an interval and Holm's p value agree on; smaller is better.
+pub(super) fn standing(difference: &Difference, level: f64) -> Standing {
     if difference.p_holm >= 1.0 - level {
         return Standing::Alike;
     }
@@ -36,7 +47,8 @@ pub(super) struct Basis<'a> {
     pub(super) level: f64,
 }
 
-/// Positives that isotonic regression should have (Niculescu-Mizil and Caruana 2005).
+/// Positives below which isotonic regression is often beaten by smoother maps (Niculescu-Mizil and
+/// Caruana 2005; experiments/006-calibration-study).
 const ISOTONIC_WANTS: usize = 1000;
 
 /// The verdict on log loss, and on revenue where orders were blended. Smaller loss is better.
@@ -102,7 +114,7 @@ pub(super) fn words(methods: &[Judged], basis: &Basis<'_>) -> String {
     );
     if basis.fitted_positives < ISOTONIC_WANTS && reference == "isotonic" {
         words.push_str(&format!(
-            " Isotonic wants about {ISOTONIC_WANTS} {}s to be fitted on.",
+            " With fewer than {ISOTONIC_WANTS} {}s `spline` and `centred` are often ahead of `isotonic`.",
             basis.label
         ));
     }
@@ -220,7 +232,10 @@ mod tests {
             text.contains("Fitted on 5000 rows with 80 purchases"),
             "{text}"
         );
-        assert!(text.contains("wants about 1000"), "{text}");
+        assert!(
+            text.contains("With fewer than 1000 purchases `spline`"),
+            "{text}"
+        );
         // An interval beside 0 is not enough where many were compared.
         let text = say(&[
             isotonic(),
