@@ -78,6 +78,14 @@ pub enum FitError {
         /// That score.
         score: f64,
     },
+    /// Scores are too far apart, or too near each other, for a curve through them.
+    #[error("scores from {low:e} to {high:e} are too far apart, or too near, for a smooth curve")]
+    Spread {
+        /// The lowest score.
+        low: f64,
+        /// The highest score.
+        high: f64,
+    },
     /// One score divides the classes, so the steeper a curve the better.
     #[error("a score divides positives from negatives, so no curve is the best")]
     Separable,
@@ -109,6 +117,7 @@ impl Hint for FitError {
             Self::NoFiniteFit { .. } | Self::TooFewBins { .. } | Self::Separable => {
                 "use a longer calibration window, or the method `isotonic` or `sigmoid`"
             }
+            Self::Spread { .. } => "scale the scores, or use the method `isotonic`",
             Self::Label { .. } => "labels are 1 for the event, as a purchase, and 0 otherwise",
             _ => return None,
         };

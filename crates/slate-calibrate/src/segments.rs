@@ -7,6 +7,7 @@
 //! purchases seen to purchases expected there, both with `prior` added: the posterior mean of a
 //! ratio believed to be 1 on the strength of `prior` purchases. So every map stays non-decreasing,
 //! and a segment that is small or unknown gets what its parent says.
+//! Weights count rows.
 //!
 //! ```
 //! use slate_calibrate::{Method, SegmentOptions, Segments, fit};
@@ -114,11 +115,7 @@ impl Segments {
         } else {
             Reads::LogOdds
         };
-        // Weights of any scale: a purchase is a row.
-        let unit = weights.map_or(1.0, |weights| {
-            weights.iter().sum::<f64>() / weights.iter().filter(|w| **w > 0.0).count() as f64
-        });
-        let weight = |row: usize| weights.map_or(1.0, |weights| weights[row] / unit);
+        let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
         let mut parent: Vec<f64> = scores.iter().map(|score| map.apply(*score)).collect();
         let mut nodes = BTreeMap::new();
         for depth in 1..=by.len() {

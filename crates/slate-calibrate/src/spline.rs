@@ -31,12 +31,18 @@ const FINE: usize = 32;
 /// Fits the curve.
 ///
 /// # Errors
-/// As [`crate::sigmoid::fit`]; [`FitError::Separable`] where a score divides the classes, so that
+/// As [`crate::sigmoid::fit`]; [`FitError::Spread`]; [`FitError::Separable`] where a score divides the classes, so that
 /// no curve is steep enough.
 pub fn fit(scores: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Result<Isotonic, FitError> {
     let examples = Examples::new(scores, labels, weights, Labels::Binary)?;
     examples.refuse_separable()?;
     let basis = Basis::new(&examples);
+    let (low, high) = (basis.low(), basis.high());
+    // Knots and the points between them must be numbers apart.
+    let step = (high - low) / 1e6;
+    if high > low && !(step.is_normal() && low + step > low && high - step < high) {
+        return Err(FitError::Spread { low, high });
+    }
     let best = STRENGTHS
         .into_iter()
         .map(|strength| basis.fit(&examples, strength))
@@ -63,7 +69,7 @@ pub fn fit(scores: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Result<Is
             logistic(basis.curve(&coefficients, basis.low())),
         ]);
     }
-    Ok(Isotonic::from_knots(&knots).expect("rising scores, and values that do not fall"))
+    Isotonic::from_knots(&knots).map_err(|_| FitError::Spread { low, high })
 }
 
 /// Akaike's criterion, halved.
@@ -246,6 +252,20 @@ mod tests {
                         "{name} {strength} {query} {ours}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn scores_of_any_size_are_fitted_or_refused() {
+        for scale in [1e-320, 1e-310, 1e-300, 1e-6, 1e6, 1e300, 1.7e307] {
+            let scores: Vec<f64> = (0..60)
+                .map(|i| scale * (f64::from(i % 20) - 10.0))
+                .collect();
+            let labels: Vec<f64> = (0..60).map(|i| f64::from(u8::from(i % 3 == 0))).collect();
+            match fit(&scores, &labels, None) {
+                Ok(map) => assert!((0.0..=1.0).contains(&map.apply(0.0)), "{scale}"),
+                Err(error) => assert!(matches!(error, FitError::Spread { .. }), "{scale} {error}"),
             }
         }
     }

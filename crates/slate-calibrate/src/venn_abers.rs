@@ -62,17 +62,23 @@ pub fn fit(scores: &[f64], labels: &[f64], weights: Option<&[f64]>) -> Result<Ve
         POINTS
     };
     let bins = bins::quantile(scores, labels, weights, count)?;
-    // The new row is as heavy as the mean row.
-    let unit = examples.weight / examples.len() as f64;
+    // The new row is as heavy as the mean row of its label: where negatives were sampled and each
+    // stands for many, a row with the event still is one.
+    let positives = examples.labels.iter().sum::<f64>();
+    let negatives = examples.len() as f64 - positives;
+    let weights = [
+        (examples.weight - examples.positive) / negatives,
+        examples.positive / positives,
+    ];
     let points: Vec<Pool> = bins
         .iter()
         .map(|bin| Pool {
-            weight: bin.weight / unit,
-            sum: bin.rate * bin.weight / unit,
+            weight: bin.weight,
+            sum: bin.rate * bin.weight,
         })
         .collect();
     let scores: Vec<f64> = bins.iter().map(|bin| bin.mean_score).collect();
-    Ok(VennAbers::of_points(&scores, &points))
+    Ok(VennAbers::of_points(&scores, &points, weights))
 }
 
 /// Rows with one value.
@@ -113,7 +119,8 @@ fn value(before: &[Pool], new: Pool, after: &[Pool]) -> f64 {
 }
 
 impl VennAbers {
-    fn of_points(scores: &[f64], points: &[Pool]) -> Self {
+    /// Of pooled rows by rising score; `weights` are those of a new row with label 0 and 1.
+    fn of_points(scores: &[f64], points: &[Pool], weights: [f64; 2]) -> Self {
         // Blocks of the points from each one on, nearest on top, kept as what each point pooled.
         let mut after: Vec<Pool> = Vec::new();
         let mut pooled: Vec<Vec<Pool>> = Vec::new();
@@ -127,11 +134,8 @@ impl VennAbers {
             pooled.push(taken);
         }
         let with = |before: &[Pool], point: Option<Pool>, after: &[Pool]| {
-            [0.0, 1.0].map(|label| {
-                let row = Pool {
-                    weight: 1.0,
-                    sum: label,
-                };
+            [(weights[0], 0.0), (weights[1], weights[1])].map(|(weight, sum)| {
+                let row = Pool { weight, sum };
                 let new = point.map_or(row, |point| point.with(row));
                 value(before, new, after)
             })

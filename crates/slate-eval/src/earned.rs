@@ -150,7 +150,7 @@ pub(crate) fn earned(
             weight,
             squares,
             largest,
-            placements: list.scores.len().min(k),
+            placements: list.ranked().min(k),
         }
     })
 }

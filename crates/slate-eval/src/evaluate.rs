@@ -52,7 +52,10 @@ pub fn evaluate(
                             MetricName::Ece2 => f64::NEG_INFINITY,
                             _ => 0.0,
                         };
-                        let basic = ((2.0 * value - high).max(least), 2.0 * value - low);
+                        let basic = (
+                            (2.0 * value - high).max(least),
+                            (2.0 * value - low).min(1.0),
+                        );
                         (basic.0.min(value), basic.1.max(value))
                     }
                     (Some((low, high)), _) => (low.min(value), high.max(value)),
@@ -99,6 +102,12 @@ pub fn per_list(
 /// The convention of a metric, with how its interval is made where that is not by resampling lists.
 pub(crate) fn told(statistic: &Statistic, sample: &Sample<'_>, convention: Convention) -> String {
     let mut told = statistic.name.convention(&convention);
+    if let (MetricName::Err { .. }, Some(grades)) = (statistic.name, sample.grades) {
+        told.push_str(&format!(
+            ";most={}",
+            crate::statistic::largest_grade(grades)
+        ));
+    }
     if matches!(statistic.form, Form::Linear { .. }) {
         told.push_str(";interval=first-order");
     }

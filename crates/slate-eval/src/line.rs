@@ -98,6 +98,18 @@ impl Fit {
             .collect();
         let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
         let free = bend != Bend::InTheLarge;
+        // In units of their spread, so that squeezed predictions take no longer.
+        let (middle, unit) = if free {
+            spread(&z, weight)?
+        } else {
+            (0.0, 1.0)
+        };
+        let z: Vec<f64> = z.into_iter().map(|z| (z - middle) / unit).collect();
+        let back = |a: f64, b: f64| match bend {
+            Bend::Slope => b / unit,
+            Bend::Intercept => a - b * middle / unit,
+            Bend::InTheLarge => a,
+        };
         let (mut a, mut b) = (0.0, 1.0);
         let mut last = f64::INFINITY;
         for _ in 0..100 {
@@ -135,10 +147,9 @@ impl Fit {
                 for (row, z) in z.iter().enumerate() {
                     let gap = weight(row) * (f64::from(labels[row]) - logistic(a + b * z));
                     let [of_a, of_b] = step(gap, gap * z);
-                    influence[cluster_of_row[row] as usize] +=
-                        if bend == Bend::Slope { of_b } else { of_a };
+                    influence[cluster_of_row[row] as usize] += back(of_a, of_b);
                 }
-                let value = if bend == Bend::Slope { b } else { a };
+                let value = back(a, b);
                 return Some(Self { value, influence });
             }
             last = size;
@@ -149,6 +160,20 @@ impl Fit {
         }
         None
     }
+}
+
+/// Weighted mean and deviation; none where there is no deviation.
+fn spread(z: &[f64], weight: impl Fn(usize) -> f64) -> Option<(f64, f64)> {
+    let sum = |part: &dyn Fn(f64) -> f64| -> f64 {
+        z.iter()
+            .enumerate()
+            .map(|(row, z)| weight(row) * part(*z))
+            .sum()
+    };
+    let all = sum(&|_| 1.0);
+    let mean = sum(&|z| z) / all;
+    let deviation = (sum(&|z| (z - mean) * (z - mean)) / all).sqrt();
+    (deviation > 1e-9 * (1.0 + mean.abs())).then_some((mean, deviation))
 }
 
 fn logistic(x: f64) -> f64 {
@@ -194,6 +219,21 @@ mod tests {
         assert!(calibration_line(&[0.2, 0.4], &[0, 0], None).is_err());
         let line = calibration_line(&[0.2, 0.2], &[0, 1], None).unwrap();
         assert!(line.slope.is_nan() && (line.in_the_large - 4.0_f64.ln()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn squeezed_predictions_have_a_steep_slope() {
+        let seed = slate_types::Seed(11);
+        let z: Vec<f64> = (0..4000)
+            .map(|i| 2.0 * seed.index(i).unit() - 1.0)
+            .collect();
+        let p: Vec<f64> = z.iter().map(|z| logistic(-3.0 + 0.01 * z)).collect();
+        let y: Vec<u8> = (0..)
+            .zip(&z)
+            .map(|(i, z)| u8::from(seed.derive("y").index(i).unit() < logistic(-3.0 + z)))
+            .collect();
+        let line = calibration_line(&p, &y, None).unwrap();
+        assert!((70.0..130.0).contains(&line.slope), "{line:?}");
     }
 
     #[test]

@@ -100,6 +100,18 @@ pub(crate) fn key(score: f64) -> u64 {
 /// Rows that are put in order by counting.
 const FEW: usize = 20;
 
+impl List<'_> {
+    /// Rows that have a rank.
+    pub(crate) fn ranked(&self) -> usize {
+        let unranked = self
+            .unranked
+            .into_iter()
+            .flatten()
+            .filter(|unranked| **unranked);
+        self.scores.len() - unranked.count()
+    }
+}
+
 /// Working memory for ranking one list after another.
 #[derive(Default)]
 pub(crate) struct Ranking {

@@ -107,7 +107,7 @@ impl Statistic {
             }
             MetricName::Err { k } => {
                 let grades = grades()?;
-                let most = grades.iter().copied().max().unwrap_or(0).max(ERR_GRADE);
+                let most = largest_grade(grades);
                 mean(err::of_order(&order(k)?, grades, k, most, convention)?)
             }
             MetricName::Map { k } => mean(top::average_precision_of(
@@ -311,6 +311,11 @@ impl Statistic {
     }
 }
 
+/// The largest grade that ERR is told of.
+pub(crate) fn largest_grade(grades: &[u8]) -> u8 {
+    grades.iter().copied().max().unwrap_or(0).max(ERR_GRADE)
+}
+
 /// Sums what lists have over the lists of each cluster.
 fn clustered<const N: usize>(
     sample: &Sample<'_>,
@@ -405,11 +410,14 @@ fn page_shares(pages: &[u32]) -> Vec<f64> {
 /// Items among the first k ranks, lists or pages.
 fn units(sample: &Sample<'_>, k: usize, per: Per) -> u64 {
     match per {
-        Per::Item => sample
-            .lists
-            .iter()
-            .map(|rows| rows.len().min(k) as u64)
-            .sum(),
+        Per::Item => {
+            let ranked = |row: &usize| sample.unranked.is_none_or(|unranked| !unranked[*row]);
+            let items = sample
+                .lists
+                .iter()
+                .map(|rows| rows.filter(ranked).count().min(k) as u64);
+            items.sum()
+        }
         Per::List => sample.lists.len() as u64,
         Per::Page => page_shares(sample.pages.unwrap_or_default())
             .iter()

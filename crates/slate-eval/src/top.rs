@@ -153,7 +153,8 @@ pub(crate) fn precision_of(
     each_list(order, labels, |ranking, list, labels| {
         let rows = match convention.short {
             Short::K => k,
-            Short::Length => k.min(labels.len()),
+            // A list without a ranked row has none to divide by.
+            Short::Length => k.min(list.ranked()).max(1),
         };
         Some(inside(ranking, &list, labels, k, convention) / rows as f64)
     })

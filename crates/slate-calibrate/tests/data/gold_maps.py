@@ -164,19 +164,19 @@ def fit_cir(D,W):
     return dict(x=fl(x for x,_ in nodes),v=fl(v for _,v in nodes),pred=fl(pr),pred_flat_ends_kept=fl(interp(alt,x) for x in q),check=dict(float_twin_gap=gap,interior_blocks_merged_for_equal_mean=nst-nin))
 
 def fit_va(D,W):
-    s,y,n=D["s"].tolist(),D["y"].tolist(),len(D["s"]); w=FW(D); S=sum(w); w=[v*n/S for v in w]  # mean exactly 1
-    assert sum(w)==n
+    s,y,n=D["s"].tolist(),D["y"].tolist(),len(D["s"]); w=FW(D)
+    mean=[sum(v for v,l in zip(w,y) if l==lab)/sum(1 for l in y if l==lab) for lab in (0,1)]  # of each class
     t=pool_ties(s,y,w); P0,P1=[],[]
     def ev(x,lab):
-        rows=dict((a,[b,c]) for a,b,c in t); r=rows.setdefault(x,[Fr(0),Fr(0)]); r[0]+=1; r[1]+=lab
+        rows=dict((a,[b,c]) for a,b,c in t); r=rows.setdefault(x,[Fr(0),Fr(0)]); r[0]+=mean[lab]; r[1]+=lab*mean[lab]
         for b in pava([(rows[a][0],rows[a][1],[a]) for a in sorted(rows)],True):
             if x in b[2]: return b[1]/b[0]
     for x in D["q"].tolist(): P0.append(ev(Fr(x),0)); P1.append(ev(Fr(x),1))
     p=[b/(1-a+b) for a,b in zip(P0,P1)]
-    wn=W*n/W.sum(); g=0.0
+    g=0.0
     for x,a,b in zip(D["q"],P0,P1):                               # brute force with sklearn on the n+1 rows
         for lab,v in ((0,a),(1,b)):
-            ir=IsotonicRegression(out_of_bounds="clip").fit(np.r_[D["s"],x],np.r_[D["y"],lab],sample_weight=np.r_[wn,1.0])
+            ir=IsotonicRegression(out_of_bounds="clip").fit(np.r_[D["s"],x],np.r_[D["y"],lab],sample_weight=np.r_[W,float(mean[lab])])
             g=max(g,abs(float(ir.predict([x])[0])-float(v)))
     assert g<1e-12,g
     chk=dict(sklearn_gap=g)
@@ -301,7 +301,7 @@ for D in SETS:
 V={k:md.version(k) for k in ("numpy","scipy","scikit-learn","statsmodels","betacal","venn-abers")}
 notes={
  "q":"25 queries, shuffled: lo-3, lo-.5, lo, hi, hi+.5, hi+3, 8 calibration scores, 11 uniform in range; all |s|<~15 so clipping of p at 1e-12 never binds",
- "weights":"raw weights (NOT normalised) in every NLL, so lambda is against sum w * nll; only venn_abers normalises (mean 1, added row weight 1)",
+ "weights":"raw weights (NOT normalised) in every NLL, so lambda is against sum w * nll; venn_abers adds a row of the mean weight of its label",
  "beta":"logit P = a ln p - b ln(1-p) + c, p=sigmoid(s); Newton, longdouble gradients; KKT of the dropped coefficient verified",
  "centred_isotonic":"pred: blocks are maximal level sets of the isotonic fit (equal means pooled), ties of s pooled first, constant outside centres. pred_flat_ends_kept: R package cir's default, blocks at exactly 0 or 1 keep every distinct s as a node instead of one centre",
  "venn_abers":"exact rational brute force, pred = p1/(1-p0+p1)",

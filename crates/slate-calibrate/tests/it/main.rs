@@ -40,7 +40,8 @@ fn fitted(scores: &[f64], labels: &[f64], weights: &[f64]) -> Vec<Calibrator> {
             | FitError::NoWeight { .. }
             | FitError::NoFiniteFit { .. }
             | FitError::TooFewBins { .. }
-            | FitError::Separable,
+            | FitError::Separable
+            | FitError::Spread { .. },
         ) => {}
         Err(error) => panic!("{error}"),
     };

@@ -49,10 +49,13 @@ pub(crate) struct CalibrateArgs {
         requires = "inverse_propensity"
     )]
     pub(crate) propensity_floor: f64,
-    /// Share of the rows without the event that the file holds, where they were sampled: each
+    /// Share of the rows without the event that --scores holds, where they were sampled: each
     /// counts one over it
     #[arg(long, value_name = "SHARE")]
     pub(crate) negatives_kept: Option<f64>,
+    /// The same of --test [default: all are there]
+    #[arg(long, value_name = "SHARE", requires = "test")]
+    pub(crate) test_negatives_kept: Option<f64>,
     /// Outcome to predict [default: purchase where there is one, or else click]
     #[arg(long, value_enum)]
     pub(crate) label: Option<Label>,
@@ -60,7 +63,10 @@ pub(crate) struct CalibrateArgs {
     #[arg(long, value_enum, default_value = "list")]
     pub(crate) cluster: Cluster,
     /// Apply this calibrator instead of fitting
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["methods", "test", "label", "by"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "methods", "test", "label", "by", "weighted", "inverse_propensity", "negatives_kept",
+        "allow_in_sample",
+    ])]
     pub(crate) apply: Option<PathBuf>,
     /// Accept scores the ranker was trained on; the result is then no honest calibration
     #[arg(long)]
@@ -116,7 +122,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) convention: Option<String>,
     /// Compare with these scores of the same rows, paired by list; may be repeated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["qrels", "letor"])]
     pub(crate) against: Vec<PathBuf>,
     /// Unit that intervals resample
     #[arg(long, value_enum, default_value = "list")]

@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
     let mut measure = Measure::new(&section.evaluate, &[], "slate", context.seed)?;
     measure.cluster = args.cluster;
     let fitting = fitting(context, args)?;
+    calibration::check_segments(&fitting.by)?;
     let weighing = weighing(args)?;
     let fit = ScoreTable::read(&args.scores)?;
     let in_sample = calibration::refuse_in_sample(&fit, args.allow_in_sample)?;
@@ -39,19 +40,28 @@ pub(super) fn run(context: &Context, args: &CalibrateArgs) -> Result<Outcome> {
     }
     warn_of_scale(context, &fit, fitting.reads);
     let test = args.test.as_deref().map(ScoreTable::read).transpose()?;
+    let seen = match &test {
+        Some(test) => calibration::refuse_in_sample(test, args.allow_in_sample)?,
+        None => false,
+    };
     let shared = match &test {
         Some(test) => calibration::refuse_overlap(&fit, test, args.allow_in_sample)?,
         None => false,
     };
-    let in_sample = in_sample || shared;
+    let in_sample = in_sample || seen || shared;
     let staged = Staged::folder(&args.out, context.force)?;
     let job = calibration::Job {
         fit: &fit,
         test: test.as_ref(),
         methods: &methods,
+        skip: names.iter().any(|name| name.trim() == "all"),
         label: args.label,
         fitting: &fitting,
         weighing,
+        test_weighing: Weighing {
+            negatives_kept: args.test_negatives_kept,
+            ..weighing
+        },
         top: section.calibrate.top,
         measure: &measure,
         seed: context.seed,
@@ -94,11 +104,16 @@ fn fitting(context: &Context, args: &CalibrateArgs) -> Result<Fitting> {
 }
 
 fn weighing(args: &CalibrateArgs) -> Result<Weighing> {
-    if let Some(share) = args.negatives_kept
-        && !(share > 0.0 && share <= 1.0)
-    {
-        let told = format!("--negatives-kept is {share}, expected a number above 0 and up to 1");
-        return Err(Refusal::new(told).into());
+    for (flag, share) in [
+        ("--negatives-kept", args.negatives_kept),
+        ("--test-negatives-kept", args.test_negatives_kept),
+    ] {
+        if let Some(share) = share
+            && !(share > 0.0 && share <= 1.0)
+        {
+            let told = format!("{flag} is {share}, expected a number above 0 and up to 1");
+            return Err(Refusal::new(told).into());
+        }
     }
     if !(0.0..=1.0).contains(&args.propensity_floor) {
         let floor = args.propensity_floor;
@@ -140,6 +155,9 @@ pub(super) fn comparison_text(comparison: &Comparison) -> String {
     let mut text = calibration_table(comparison);
     if let Some(formula) = comparison.formula {
         text.push_str(&format!("\n{}", blended_table(comparison, formula)));
+    }
+    for why in &comparison.left_out {
+        text.push_str(&format!("\nleft out: {why}"));
     }
     text.push_str(&format!("\n{}", verdict_text(comparison)));
     text
@@ -220,6 +238,14 @@ fn apply(context: &Context, args: &CalibrateArgs, path: &Path) -> Result<Outcome
     let mut table = ScoreTable::read(&args.scores)?;
     let probabilities = calibration::apply(&file, &table)?;
     table.set("probability", probabilities);
+    let unknown = calibration::unknown_segments(&file, &table)?;
+    if unknown > 0 {
+        let rows = table.rows();
+        context.console.warn(&format!(
+            "{unknown} of {rows} rows are of no segment that the calibrator knows and get the map of \
+             all rows"
+        ));
+    }
     let intervals: Option<Vec<[f64; 2]>> = table
         .score
         .iter()

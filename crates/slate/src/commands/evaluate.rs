@@ -87,19 +87,26 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
     // All comparisons of this call together.
     slate_eval::adjust(against.iter_mut().flat_map(|(_, differences)| differences));
     for (name, differences) in &against {
-        let differences = evaluation::difference_table(name, differences);
+        let differences = evaluation::difference_table(name, args.cluster.name(), differences);
         text.push_str(&format!("\n{differences}"));
     }
     let segments = match &args.by {
-        Some(column) => segments(&table, labels.label, column, &measure)?,
+        Some(column) => segments(&table, &labels, column, &measure)?,
         None => Vec::new(),
     };
     if let Some(column) = &args.by {
         text.push_str(&format!("\n{}", segment_table(column, &measure, &segments)));
     }
+    let by = args.by.as_ref().map(|column| {
+        let segments = segments.iter().map(|(value, metrics)| {
+            let metrics: Vec<&Metric> = metrics.iter().flatten().collect();
+            json!({ "value": value, "metrics": metrics })
+        });
+        json!({ "column": column, "segments": segments.collect::<Vec<_>>() })
+    });
     if let Some(out) = &args.out {
         let name = args.name.clone().unwrap_or_else(|| table.scorer.clone());
-        let document = evaluation::document(
+        let mut document = evaluation::document(
             &name,
             &table,
             &labels,
@@ -108,16 +115,18 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
             &measure,
             &context.command,
         );
+        if let Some(by) = &by {
+            document["by"] = by.clone();
+        }
         let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
         write_file(out, text.as_bytes(), context.force)?;
     }
     let mut json = json!({ "metrics": metrics, "against": compared(&against) });
-    if let Some(column) = &args.by {
-        let segments = segments.iter().map(|(value, metrics)| {
-            let metrics: Vec<&Metric> = metrics.iter().flatten().collect();
-            json!({ "value": value, "metrics": metrics })
-        });
-        json["by"] = json!({ "column": column, "segments": segments.collect::<Vec<_>>() });
+    if let Some(by) = by {
+        json["by"] = by;
+    }
+    if args.per_list {
+        json["per_list"] = each_list(&table, &labels, &measure)?;
     }
     Ok(Outcome::done(json, text))
 }
@@ -164,6 +173,20 @@ fn read(context: &Context, args: &EvaluateArgs) -> Result<ScoreTable> {
     ScoreTable::read(path)
 }
 
+/// The same as objects, one per list.
+fn each_list(table: &ScoreTable, labels: &Labels, measure: &Measure) -> Result<Value> {
+    let mut lists: Vec<Value> = (0..table.lists.len())
+        .map(|list| json!({ "list": table.list_name(list) }))
+        .collect();
+    for name in &measure.metrics {
+        let values = evaluation::per_list(Given::of(table), labels, *name, measure)?;
+        for (list, value) in lists.iter_mut().zip(values) {
+            list[name.to_string()] = json!(value);
+        }
+    }
+    Ok(Value::Array(lists))
+}
+
 /// Lines `metric  list  value`, and the means under `all`.
 fn per_list(
     table: &ScoreTable,
@@ -197,7 +220,7 @@ type Segment = (String, Vec<Option<Metric>>);
 /// Metrics of the rows of each value of a column.
 fn segments(
     table: &ScoreTable,
-    label: Label,
+    labels: &Labels,
     column: &str,
     measure: &Measure,
 ) -> Result<Vec<Segment>> {
@@ -220,7 +243,7 @@ fn segments(
     let mut segments: Vec<Segment> = Vec::with_capacity(rows.len());
     for (value, rows) in rows {
         let part = table.rows_of(&rows)?;
-        let labels = Labels::of(&part, Some(label))?;
+        let labels = labels.like(&part)?;
         let mut metrics = Vec::with_capacity(measure.metrics.len());
         for name in &measure.metrics {
             let one = measure.with(&[&name.to_string()])?;
@@ -235,11 +258,19 @@ fn segments(
         }
         segments.push((value.to_owned(), metrics));
     }
-    // Numbers by value, not by digits.
-    segments.sort_by(|a, b| match (a.0.parse::<f64>(), b.0.parse::<f64>()) {
-        (Ok(a), Ok(b)) => a.total_cmp(&b),
-        _ => a.0.cmp(&b.0),
-    });
+    // Numbers by value, not by digits; they come sorted as text.
+    let numbers: Option<Vec<f64>> = segments
+        .iter()
+        .map(|(value, _)| value.parse().ok())
+        .collect();
+    if let Some(numbers) = numbers {
+        let mut order: Vec<usize> = (0..segments.len()).collect();
+        order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
+        segments = order
+            .into_iter()
+            .map(|at| std::mem::take(&mut segments[at]))
+            .collect();
+    }
     Ok(segments)
 }
 

@@ -88,7 +88,7 @@ impl Columns {
             columns.tie_order = Some(tie_order(table, &names));
         }
         if measure.convention.per == Per::Page {
-            columns.pages = Some(numbered(table, &table.text("page_id")?, |_| false)?);
+            columns.pages = Some(numbered(table, &table.text("page_id")?, str::is_empty)?);
         }
         columns.clusters = match measure.cluster {
             Cluster::List => None,

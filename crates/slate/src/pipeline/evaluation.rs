@@ -12,6 +12,9 @@ use crate::cli::Label;
 use crate::config::EvaluateSection;
 use crate::console::{Align, Refusal, Table};
 
+/// What a positive is where grades are all there is.
+const ABOVE_0: &str = "grade>0";
+
 /// Outcomes of each row, as metrics want them.
 pub(crate) struct Labels {
     /// Which outcome.
@@ -48,12 +51,29 @@ impl Labels {
                 .into());
             }
         };
+        let positive = match label {
+            Label::Grade if some("purchase")? => "purchase",
+            Label::Grade => ABOVE_0,
+            other => other.column(),
+        };
+        Self::with(table, label, positive)
+    }
+
+    /// The same outcomes of other rows, whether or not any of them is positive.
+    ///
+    /// # Errors
+    /// An outcome the file does not have, a value that is no outcome.
+    pub(crate) fn like(&self, table: &ScoreTable) -> Result<Self> {
+        Self::with(table, self.label, self.positive)
+    }
+
+    fn with(table: &ScoreTable, label: Label, positive: &'static str) -> Result<Self> {
         let most = if label == Label::Grade { 30.0 } else { 1.0 };
         let grades = whole(table, label.column(), most)?;
-        let (positives, positive) = match label {
-            Label::Grade if some("purchase")? => (whole(table, "purchase", 1.0)?, "purchase"),
-            Label::Grade => (grades.iter().map(|&g| u8::from(g > 0)).collect(), "grade>0"),
-            other => (grades.clone(), other.column()),
+        let positives = match positive {
+            ABOVE_0 => grades.iter().map(|&g| u8::from(g > 0)).collect(),
+            name if name == label.column() => grades.clone(),
+            name => whole(table, name, 1.0)?,
         };
         Ok(Self {
             label,
@@ -507,7 +527,7 @@ pub(crate) fn metric_table(metrics: &[Metric]) -> String {
 }
 
 /// A table of differences, with Holm's p values where several are made.
-pub(crate) fn difference_table(against: &str, differences: &[Difference]) -> String {
+pub(crate) fn difference_table(against: &str, unit: &str, differences: &[Difference]) -> String {
     let mut table = Table::new(&[
         ("difference", Align::Left),
         ("value", Align::Right),
@@ -533,5 +553,5 @@ pub(crate) fn difference_table(against: &str, differences: &[Difference]) -> Str
             format!("{:.4}", one.p_holm),
         ]);
     }
-    format!("against {against}, paired by list:\n{}", table.render())
+    format!("against {against}, paired by {unit}:\n{}", table.render())
 }

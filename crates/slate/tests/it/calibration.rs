@@ -206,6 +206,122 @@ fn sampled_negatives_are_weighed_back() {
 }
 
 #[test]
+fn equal_weights_of_any_size_change_nothing() {
+    let market = Market {
+        truth: |score, _| logistic(score - 1.0),
+        lists: 150,
+        seed: 9,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plain.csv");
+    market.write(&path, "calibrate", "fit");
+    let plain = fs::read_to_string(&path).unwrap();
+    let weighed: Vec<String> = plain
+        .lines()
+        .enumerate()
+        .map(|(row, line)| format!("{line},{}", if row == 0 { "weight" } else { "0.0001" }))
+        .collect();
+    fs::write(folder.path().join("weighed.csv"), weighed.join("\n")).unwrap();
+    let run = |line: &str| slate(folder.path(), line).done();
+    let options = "--methods all --by slot --set evaluate.draws=20 --set calibrate.own=20";
+    run(&format!("calibrate --scores plain.csv --out a {options}"));
+    run(&format!(
+        "calibrate --scores weighed.csv --out b {options} --weighted"
+    ));
+    let probabilities = |calibrators: &str, method: &str| -> Vec<f64> {
+        let line = format!(
+            "calibrate --apply {calibrators}/{method}.json --scores plain.csv --out p.csv --force"
+        );
+        run(&line);
+        let text = fs::read_to_string(folder.path().join("p.csv")).unwrap();
+        let header: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+        let at = header
+            .iter()
+            .position(|name| *name == "probability")
+            .unwrap();
+        let cell = |line: &str| line.split(',').nth(at).unwrap().parse().unwrap();
+        text.lines().skip(1).map(cell).collect()
+    };
+    for method in [
+        "isotonic",
+        "sigmoid",
+        "spline",
+        "beta",
+        "histogram",
+        "venn_abers",
+        "power",
+    ] {
+        let (a, b) = (probabilities("a", method), probabilities("b", method));
+        let gap = a
+            .iter()
+            .zip(&b)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max);
+        assert!(gap < 1e-7, "{method} {gap}");
+    }
+    let read = |name: &str| -> serde_json::Value {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    // The diagram counts what the metrics count.
+    let steps = read("b/comparison.json")["methods"]["sigmoid"]["reliability"]["steps"].clone();
+    let weight: f64 = steps
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["weight"].as_f64().unwrap())
+        .sum();
+    assert!((weight - 750.0).abs() < 1e-6, "{weight}");
+}
+
+#[test]
+fn no_row_is_judged_that_was_learned_from() {
+    let market = Market {
+        truth: |score, _| logistic(score),
+        lists: 40,
+        seed: 10,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    market.write(&folder.path().join("fit.csv"), "calibrate", "fit");
+    market.write(&folder.path().join("seen.csv"), "train", "test");
+    let all = fs::read_to_string(folder.path().join("fit.csv")).unwrap();
+    let half: Vec<&str> = all.lines().take(101).collect();
+    fs::write(folder.path().join("half.csv"), half.join("\n")).unwrap();
+    let run = |line: &str| slate(folder.path(), line);
+    run("calibrate --scores fit.csv --test half.csv --out c").refused(&["100 rows of --test"]);
+    run("calibrate --scores fit.csv --test seen.csv --out c").refused(&["training split"]);
+    run("calibrate --scores fit.csv --by purchase --out c").refused(&["`purchase` is an outcome"]);
+    run("calibrate --scores fit.csv --by slot,slot --out c").refused(&["names `slot` twice"]);
+    run("calibrate --scores fit.csv --apply x.json --weighted --out c")
+        .refused(&["cannot be used with"]);
+}
+
+#[test]
+fn of_all_methods_those_that_do_not_suit_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::from("list_id,score,purchase\n");
+    for row in 0..40 {
+        let _ = writeln!(text, "{},{row},{}", row / 2, u8::from(row >= 20));
+    }
+    fs::write(folder.path().join("divided.csv"), text).unwrap();
+    let told = slate(
+        folder.path(),
+        "calibrate --scores divided.csv --methods all --out c",
+    )
+    .done();
+    for method in ["beta", "spline"] {
+        assert!(
+            told.stdout
+                .contains(&format!("left out: cannot fit `{method}`")),
+            "{}",
+            told.stdout
+        );
+        assert!(!folder.path().join(format!("c/{method}.json")).exists());
+    }
+    assert!(folder.path().join("c/isotonic.json").exists());
+}
+
+#[test]
 fn scales_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::from("list_id,score,purchase\n");

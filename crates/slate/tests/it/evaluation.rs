@@ -82,6 +82,29 @@ fn trec_files_are_read_and_lists_are_told() {
         json["metrics"][0]["n"], 4,
         "a query not in the run counts 0"
     );
+    // A query by itself is the line of that query.
+    let line = "evaluate --qrels qrels --trec-run run -m ndcg@10,map --by list_id --json";
+    let json = slate(folder.path(), line).done().json();
+    for (at, segment) in json["by"]["segments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
+        for (metric, (_, _, values)) in segment["metrics"].as_array().unwrap().iter().zip(EXPECTED)
+        {
+            assert!(
+                (metric["value"].as_f64().unwrap() - values[at]).abs() < 1e-12,
+                "{segment}"
+            );
+        }
+    }
+    // Documents that were not retrieved are no placements: of q1, q2 and q5 3, 2 and 2 were.
+    let line = "evaluate --qrels qrels --trec-run run -m ptr@3 --json --per-list";
+    let json = slate(folder.path(), line).done().json();
+    assert_eq!(json["metrics"][0]["n"], 7);
+    assert_eq!(json["per_list"][0]["list"], "q1");
+    assert!((json["per_list"][0]["ptr@3"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-12);
     let refuse = |line: &str, why: &[&str]| slate(folder.path(), line).refused(why);
     refuse(
         "evaluate --qrels qrels --trec-run run -m auc",
@@ -129,6 +152,10 @@ fn lightgbm_files_are_read_with_qids_or_a_query_file() {
     write("short.txt.query", "2\n1\n");
     write("short.txt", "2 1:0.5\n0 1:0.1\n1 1:3\n0 1:4\n");
     run("short.txt").refused(&["do not add up to the 4 rows"]);
+    for excess in ["2\n2\n4\n", "2\n18446744073709551615\n"] {
+        write("short.txt.query", excess);
+        run("short.txt").refused(&["do not add up to the 4 rows"]);
+    }
     write("none.txt", "2 1:0.5\n");
     run("none.txt").refused(&["has no `qid:`", "none.txt.query"]);
     write("mixed.txt", "2 qid:1 1:0.5\n0 1:0.1\n1 1:3\n0 1:4\n");
@@ -195,6 +222,28 @@ fn pages_users_and_days_are_units() {
         (segments.len(), &segments[1]["value"]),
         (2, &Value::from("b"))
     );
+    fs::write(
+        folder.path().join("twice.csv"),
+        "list_id,score,score\n1,2,3\n",
+    )
+    .unwrap();
+    slate(folder.path(), "evaluate --scores twice.csv").refused(&["column `score` is there twice"]);
+    // Values that are numbers and others, in an order that holds for all.
+    let mut mixed = String::from("list_id,score,purchase,place\n");
+    for (row, place) in ["9", "10", "5a", "100", "1b", "2"]
+        .iter()
+        .cycle()
+        .take(60)
+        .enumerate()
+    {
+        mixed += &format!("{row},0.5,{},{place}\n", u8::from(row % 3 == 0));
+    }
+    fs::write(folder.path().join("mixed.csv"), mixed).unwrap();
+    slate(
+        folder.path(),
+        "evaluate --scores mixed.csv -m ptr@1 --by place",
+    )
+    .done();
     run("-m ptr@2 --by street").refused(&["no column `street`", "the file has: list_id, score"]);
     run("-m ptr@2:ips").refused(&["no column `slot`"]);
     run("-m revenue@2").refused(&["no column `price`"]);

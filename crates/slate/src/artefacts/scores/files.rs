@@ -275,6 +275,12 @@ fn assemble(
     split: Option<Vec<String>>,
     scorer: &str,
 ) -> Result<ScoreTable> {
+    if let Some(name) =
+        (1..found.len()).find_map(|at| found[..at].contains(&found[at]).then_some(&found[at]))
+    {
+        let told = format!("column `{name}` is there twice, expected each name once");
+        return Err(Refusal::new(told).into());
+    }
     let missing = |name: &str| {
         Refusal::new(format!("required column `{name}` is missing"))
             .hint(format!("the file has: {}", found.join(", ")))

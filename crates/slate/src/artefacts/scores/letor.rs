@@ -103,7 +103,7 @@ fn from_lengths(path: &Path, rows: usize, data: &Path) -> Result<Vec<i64>> {
         ))
         .hint("lists are named by `qid:N` after the grade, or by a file of their lengths")
     })?;
-    let mut list_id = Vec::with_capacity(rows);
+    let (mut list_id, mut fits) = (Vec::with_capacity(rows), true);
     for (list, word) in (0..).zip(text.split_ascii_whitespace()) {
         let length: usize = word.parse().map_err(|_| {
             Refusal::new(format!(
@@ -111,12 +111,13 @@ fn from_lengths(path: &Path, rows: usize, data: &Path) -> Result<Vec<i64>> {
                 path.display()
             ))
         })?;
-        if list_id.len() + length > rows {
+        if length > rows - list_id.len() {
+            fits = false;
             break;
         }
         list_id.extend(std::iter::repeat_n(list, length));
     }
-    if list_id.len() == rows {
+    if fits && list_id.len() == rows {
         return Ok(list_id);
     }
     let told = format!(

@@ -60,7 +60,7 @@ pub(crate) struct ScoreTable {
     others: Vec<(String, ArrayRef)>,
     /// Rows that no rank was given to; none where all have one.
     pub(crate) unranked: Option<Vec<bool>>,
-    /// What each list is called, where that is no number.
+    /// What the list of each id is called, where that is no number: ids count from 0.
     list_names: Option<Vec<String>>,
 }
 
@@ -191,9 +191,10 @@ impl ScoreTable {
 
     /// What a list is called.
     pub(crate) fn list_name(&self, list: usize) -> String {
+        let id = self.list_id[self.lists.range(list).start];
         match &self.list_names {
-            Some(names) => names[list].clone(),
-            None => self.list_id[self.lists.range(list).start].to_string(),
+            Some(names) => names[id as usize].clone(),
+            None => id.to_string(),
         }
     }
 
@@ -246,6 +247,9 @@ impl ScoreTable {
         for (name, values) in &self.numbers {
             part.numbers.insert(name, pick(values));
         }
+        part.list_names.clone_from(&self.list_names);
+        let unranked = self.unranked.as_ref();
+        part.unranked = unranked.map(|unranked| rows.iter().map(|&row| unranked[row]).collect());
         let split = self.split.as_ref();
         part.split = split.map(|split| rows.iter().map(|&row| split[row].clone()).collect());
         let places = arrow::array::UInt64Array::from_iter_values(rows.iter().map(|&r| r as u64));

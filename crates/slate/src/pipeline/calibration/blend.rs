@@ -5,6 +5,8 @@
 //! each calibrator on the rows it was fitted on, by probabilities of calibrators that had not seen
 //! them: a curve that is off should not lose for a weight that suits another.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 use serde_json::{Value, json};
 use slate_eval::{Difference, Metric};
@@ -142,7 +144,27 @@ impl Blend {
         Ok(if sure { best.1 } else { 1.0 })
     }
 
-    /// Tunes on `fit` and judges on `test`, by `measure`, whose first metric is the revenue.
+    /// The weight of each fold, tuned on the others.
+    fn tune_by_fold(
+        &self,
+        (table, labels, probabilities): (&ScoreTable, &Labels, &[f64]),
+        folds: &[u64],
+        measure: &Measure,
+    ) -> Result<BTreeMap<u64, f64>> {
+        let mut weights = BTreeMap::new();
+        let numbers: BTreeSet<u64> = folds.iter().copied().collect();
+        for fold in numbers {
+            let others: Vec<usize> = (0..folds.len()).filter(|&row| folds[row] != fold).collect();
+            let part = table.rows_of(&others)?;
+            let part_labels = labels.like(&part)?;
+            let p: Vec<f64> = others.iter().map(|&row| probabilities[row]).collect();
+            weights.insert(fold, self.tune(&part, &part_labels, &p, measure)?);
+        }
+        Ok(weights)
+    }
+
+    /// Tunes on `fit` and judges on `test`, by `measure`, whose first metric is the revenue. Where
+    /// both are the same rows, `folds` keeps a row's list out of what its weight is tuned on.
     ///
     /// # Errors
     /// What the metrics refuse.
@@ -150,6 +172,7 @@ impl Blend {
         &self,
         fit: (&ScoreTable, &Labels, &[f64]),
         test: (&ScoreTable, &Labels, &[f64]),
+        folds: Option<&[u64]>,
         reference: Option<&Blended>,
         measure: &Measure,
     ) -> Result<Blended> {
@@ -158,7 +181,15 @@ impl Blend {
             ..measure.clone()
         };
         let weight = self.tune(fit.0, fit.1, fit.2, &revenue)?;
-        let scores = self.scores(test.0, test.2, weight);
+        let mut scores = self.scores(test.0, test.2, weight);
+        if let Some(folds) = folds {
+            for (fold, weight) in self.tune_by_fold(fit, folds, &revenue)? {
+                let tuned = self.scores(test.0, test.2, weight);
+                for row in (0..folds.len()).filter(|&row| folds[row] == fold) {
+                    scores[row] = tuned[row];
+                }
+            }
+        }
         let given = Given::of(test.0).ordered(&scores);
         let against = match reference {
             Some(reference) => {

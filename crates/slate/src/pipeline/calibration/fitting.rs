@@ -1,5 +1,6 @@
 //! Rows of a score table to a calibrator, and a calibrator to probabilities.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -59,7 +60,8 @@ impl Weighing {
         told.join(" * ")
     }
 
-    /// Writes the weights of a table's rows into its column `weight`.
+    /// Writes the weights of a table's rows into its column `weight`. Weights that are all equal
+    /// become 1.
     ///
     /// # Errors
     /// A column that is missing or incomplete, a propensity of 0 and no floor.
@@ -90,6 +92,22 @@ impl Weighing {
                 if *positive == 0 {
                     *weight /= share;
                 }
+            }
+        }
+        // Weights count rows in what smooths and shrinks, so their scale must mean something: all
+        // rows with the event together weigh as many as they are worth (Kish 1965).
+        let events = || {
+            weights
+                .iter()
+                .zip(&labels.positives)
+                .filter(|(_, y)| **y == 1)
+        };
+        let sum: f64 = events().map(|(weight, _)| weight).sum();
+        let squares: f64 = events().map(|(weight, _)| weight * weight).sum();
+        if squares > 0.0 {
+            let scale = sum / squares;
+            for weight in &mut weights {
+                *weight *= scale;
             }
         }
         table.set("weight", weights);
@@ -188,6 +206,29 @@ pub(crate) fn apply(file: &CalibratorFile, table: &ScoreTable) -> Result<Vec<f64
         }
     }
     Ok(probabilities)
+}
+
+/// Rows whose first column of segments has a value that the calibrator does not know.
+///
+/// # Errors
+/// A column of segments that is missing.
+pub(crate) fn unknown_segments(file: &CalibratorFile, table: &ScoreTable) -> Result<usize> {
+    let Some((segments, first)) = file
+        .segments
+        .as_ref()
+        .and_then(|s| Some((s, s.by().first()?)))
+    else {
+        return Ok(0);
+    };
+    let known: HashSet<&str> = segments
+        .nodes()
+        .filter_map(|(key, _)| key.first().map(String::as_str))
+        .collect();
+    let values = table.text(first)?;
+    Ok(values
+        .iter()
+        .filter(|value| !known.contains(value.as_str()))
+        .count())
 }
 
 /// Which fold each row belongs to: that of its list.

@@ -18,7 +18,7 @@ use slate_types::{Progress, Seed};
 pub(crate) use self::blend::Blended;
 use self::blend::{Blend, ranks};
 use self::fitting::Rows;
-pub(crate) use self::fitting::{Fitting, Weighing, apply};
+pub(crate) use self::fitting::{Fitting, Weighing, apply, unknown_segments};
 use super::evaluation::{self, Given, Labels, Measure};
 use crate::artefacts::manifest;
 use crate::artefacts::scores::ScoreTable;
@@ -105,6 +105,8 @@ pub(crate) struct Comparison {
     pub(crate) methods: Vec<Judged>,
     /// The method that the others are compared with.
     pub(crate) reference: String,
+    /// Methods that could not be fitted, and why.
+    pub(crate) left_out: Vec<String>,
     /// How the blended orders are made, where there are any.
     pub(crate) formula: Option<&'static str>,
     /// What became of the order of one ranker's score.
@@ -118,9 +120,13 @@ pub(crate) struct Job<'a> {
     pub(crate) fit: &'a ScoreTable,
     pub(crate) test: Option<&'a ScoreTable>,
     pub(crate) methods: &'a [Method],
+    /// Leaves methods out that cannot be fitted.
+    pub(crate) skip: bool,
     pub(crate) label: Option<crate::cli::Label>,
     pub(crate) fitting: &'a Fitting,
     pub(crate) weighing: Weighing,
+    /// The same of the rows of `test`.
+    pub(crate) test_weighing: Weighing,
     /// Slots whose revenue and purchases the blended orders are judged by.
     pub(crate) top: usize,
     pub(crate) measure: &'a Measure,
@@ -159,22 +165,48 @@ pub(crate) fn refuse_in_sample(table: &ScoreTable, allowed: bool) -> Result<bool
     Ok(seen.is_some())
 }
 
-/// Refuses a test table that shares rows with the one that calibrators are fitted on.
+/// Refuses a test table that shares rows with the one that calibrators are fitted on, or that
+/// another ranker scored.
 ///
 /// # Errors
-/// Shared impressions, or, where there are none to compare, the same lists and scores.
+/// Shared impressions, or, where there are none to compare, the same items of the same lists;
+/// another scorer.
 pub(crate) fn refuse_overlap(fit: &ScoreTable, test: &ScoreTable, allowed: bool) -> Result<bool> {
-    let shared = match (
-        fit.get_integers("impression"),
-        test.get_integers("impression"),
-    ) {
-        (Some(fit), Some(test)) => {
-            let fit: std::collections::HashSet<i64> = fit.iter().copied().collect();
-            test.iter().filter(|id| fit.contains(id)).count()
-        }
-        _ if fit.list_id == test.list_id && fit.score == test.score => fit.rows(),
-        _ => 0,
+    if !fit.scorer.is_empty() && !test.scorer.is_empty() && fit.scorer != test.scorer {
+        let told = format!(
+            "--scores are by `{}` and --test by `{}`, expected one ranker",
+            fit.scorer, test.scorer
+        );
+        return Err(Refusal::new(told)
+            .hint("score both splits with the same run")
+            .into());
+    }
+    let both = |name: &str| fit.get_integers(name).is_some() && test.get_integers(name).is_some();
+    let rows_of = |table: &ScoreTable| -> Vec<(i64, i64)> {
+        // Without names, a row is its list and its score.
+        let names = ["impression", "item_id"]
+            .into_iter()
+            .find(|name| both(name));
+        let name = |row: usize| match names.and_then(|name| table.get_integers(name)) {
+            Some(values) => values[row],
+            None => table.score[row].to_bits() as i64,
+        };
+        let list = |row: usize| {
+            if names == Some("impression") {
+                0
+            } else {
+                table.list_id[row]
+            }
+        };
+        (0..table.rows())
+            .map(|row| (list(row), name(row)))
+            .collect()
     };
+    let known: std::collections::HashSet<(i64, i64)> = rows_of(fit).into_iter().collect();
+    let shared = rows_of(test)
+        .iter()
+        .filter(|row| known.contains(row))
+        .count();
     if shared > 0 && !allowed {
         return Err(Refusal::new(format!(
             "{shared} rows of --test are also in --scores, so the comparison would be in-sample"
@@ -185,28 +217,61 @@ pub(crate) fn refuse_overlap(fit: &ScoreTable, test: &ScoreTable, allowed: bool)
     Ok(shared > 0)
 }
 
+/// Refuses columns that no segment can be made of.
+///
+/// # Errors
+/// A column twice, a column that is an outcome or follows from the score.
+pub(crate) fn check_segments(by: &[String]) -> Result<()> {
+    const TOLD: [&str; 7] = [
+        "score",
+        "probability",
+        "grade",
+        "click",
+        "purchase",
+        "weight",
+        "click_score",
+    ];
+    for (at, name) in by.iter().enumerate() {
+        if TOLD.contains(&name.as_str()) {
+            let told = format!("--by `{name}` is an outcome or a score, not a segment of traffic");
+            return Err(Refusal::new(told).into());
+        }
+        if by[..at].contains(name) {
+            return Err(Refusal::new(format!("--by names `{name}` twice")).into());
+        }
+    }
+    Ok(())
+}
+
 /// Fits every method, writes one JSON file each and `comparison.json` into the empty folder `out`.
 ///
 /// # Errors
 /// Scores or labels that cannot be fitted, a full disk.
 pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
     let fit_labels = Labels::of(job.fit, job.label)?;
-    let label = fit_labels.label;
     let mut fit_table = job.fit.clone();
     job.weighing.apply(&mut fit_table, &fit_labels)?;
-    let weighted = !job.weighing.is_plain();
     let rows = Rows {
         table: &fit_table,
         labels: &fit_labels,
-        weighted,
+        weighted: !job.weighing.is_plain(),
     };
     // Before anything is measured: labels that cannot be fitted are the first thing to tell.
     let mut fitted = Vec::with_capacity(job.methods.len());
     let steps = Some(job.methods.len() as u64);
     job.progress.begin("fit", steps, "methods");
+    let mut left_out = Vec::new();
     for &method in job.methods {
         let file = fitting::fit(method, &rows, job.fitting, None);
-        let file = file.with_context(|| format!("cannot fit `{}`", method.name()))?;
+        let file = match file.with_context(|| format!("cannot fit `{}`", method.name())) {
+            Ok(file) => file,
+            // Of all methods some may not suit the rows.
+            Err(error) if job.skip && method != REFERENCE => {
+                left_out.push(format!("{error:#}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         fitting::write(&file, &out.join(format!("{}.json", method.name())))?;
         fitted.push((method, file));
         job.progress.advance(1);
@@ -215,14 +280,18 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
     let tested = match job.test {
         None => None,
         Some(test) => {
-            let (mut test, labels) = (test.clone(), Labels::of(test, Some(label))?);
-            job.weighing.apply(&mut test, &labels)?;
+            let (mut test, labels) = (test.clone(), fit_labels.like(test)?);
+            job.test_weighing.apply(&mut test, &labels)?;
             Some((test, labels))
         }
     };
     let (test, labels) = match &tested {
         Some((test, labels)) => (test, labels),
         None => (&fit_table, &fit_labels),
+    };
+    let weighted = match &tested {
+        Some(_) => !job.test_weighing.is_plain(),
+        None => !job.weighing.is_plain(),
     };
     let measure = Measure {
         weighted,
@@ -258,13 +327,11 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         job.progress.advance(1);
     }
     job.progress.end();
-    let reference = job
-        .methods
-        .iter()
-        .copied()
+    let names = || fitted.iter().map(|(method, _)| *method);
+    let reference = names()
         .find(|method| *method == REFERENCE)
-        .unwrap_or(job.methods[0])
-        .name();
+        .or_else(|| names().next());
+    let reference = reference.map_or(RAW, Method::name);
     let at = each.iter().position(|(name, ..)| name == reference);
     let at = at.expect("the reference is one of the methods");
 
@@ -282,7 +349,9 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
     let judge_blend = |fit: &[f64], test_p: &[f64], reference: Option<&Blended>| {
         let judged = blend.as_ref().map(|blend| {
             let (fit, test) = ((&fit_table, &fit_labels, fit), (test, labels, test_p));
-            blend.judge(fit, test, reference, &revenue)
+            // Without a test file the rows are the same, and each list's weight is tuned on others.
+            let folds = tested.is_none().then_some(&folds[..]);
+            blend.judge(fit, test, folds, reference, &revenue)
         });
         judged.transpose()
     };
@@ -317,6 +386,7 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
     methods[at].blended = of_reference;
     adjust(&mut methods);
 
+    let weights = test.get("weight").filter(|_| weighted);
     let order = Order::new(test, labels, &methods, job.fitting, &measure)?;
     let basis = verdict::Basis {
         reference,
@@ -325,6 +395,7 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         judged_rows: test.rows(),
         judged_positives: labels.count(),
         label: labels.label.column(),
+        unit: measure.cluster.name(),
         level: measure.bootstrap.level,
     };
     let mut comparison = Comparison {
@@ -332,10 +403,11 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         reference: reference.to_owned(),
         formula: blend.as_ref().map(|blend| blend.formula),
         order: order.words(),
+        left_out,
         methods,
         json: Value::Null,
     };
-    comparison.json = document(job, &comparison, labels, &order, &basis)?;
+    comparison.json = document(job, &comparison, labels, weights, &order, &basis)?;
     manifest::write_json(&out.join("comparison.json"), &comparison.json)?;
     // Diagrams are for the report, and long.
     for (_, entry) in comparison.json["methods"]
@@ -444,13 +516,18 @@ fn document(
     job: &Job<'_>,
     comparison: &Comparison,
     labels: &Labels,
+    weights: Option<&[f64]>,
     order: &Order,
     basis: &verdict::Basis<'_>,
 ) -> Result<Value> {
     let mut entries = Map::new();
     for judged in &comparison.methods {
-        let corp = Corp::new(&judged.probabilities, &labels.positives, None)?;
-        let band = corp.band(BAND_DRAWS, job.measure.bootstrap.level, job.seed)?;
+        let corp = Corp::new(&judged.probabilities, &labels.positives, weights)?;
+        // A band is of rows that all count the same.
+        let band = match weights {
+            None => corp.band(BAND_DRAWS, job.measure.bootstrap.level, job.seed)?,
+            Some(_) => Vec::new(),
+        };
         let mut entry = json!({
             "metrics": judged.metrics,
             "against": judged.against,
@@ -486,6 +563,7 @@ fn document(
         "scores_are": if job.fitting.reads == Reads::Probability { "probability" } else { "log-odds" },
         "by": job.fitting.by,
         "weights": job.weighing.told(),
+        "test_weights": job.test.map(|_| job.test_weighing.told()),
         "fitted_on": {
             "rows": job.fit.rows(), "positives": basis.fitted_positives, "scorer": job.fit.scorer,
         },
@@ -497,6 +575,7 @@ fn document(
         "blend": comparison.formula,
         "order": order.json(),
         "methods": entries,
+        "left_out": comparison.left_out,
         "verdict": comparison.verdict,
     }))
 }

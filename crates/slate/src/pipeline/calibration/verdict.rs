@@ -44,6 +44,8 @@ pub(super) struct Basis<'a> {
     pub(super) judged_rows: usize,
     pub(super) judged_positives: usize,
     pub(super) label: &'a str,
+    /// What intervals resample.
+    pub(super) unit: &'a str,
     pub(super) level: f64,
 }
 
@@ -103,8 +105,9 @@ pub(super) fn words(methods: &[Judged], basis: &Basis<'_>) -> String {
         told.push(format!("not told apart from it: {}", alike.join(", ")));
     }
     let mut words = format!(
-        "Log loss, paired by list, p adjusted for {compared} comparisons: {}. Fitted on {} rows with \
+        "Log loss, paired by {}, p adjusted for {compared} comparisons: {}. Fitted on {} rows with \
          {} {}s, judged on {} with {}.",
+        basis.unit,
         told.join("; "),
         basis.fitted_rows,
         basis.fitted_positives,
@@ -205,6 +208,7 @@ mod tests {
                 judged_rows: 4000,
                 judged_positives: 70,
                 label: "purchase",
+                unit: "list",
                 level: 0.95,
             },
         )
