@@ -127,41 +127,24 @@ impl Statistic {
                 mean(top::recall_of(&order(Some(k))?, labels()?, k, convention)?)
             }
             MetricName::Hit { k } => mean(top::hit_of(&order(Some(k))?, labels()?, k, convention)?),
-            MetricName::Ptr { k, via } => {
-                let labels = labels()?;
-                let worth = |row: usize| f64::from(labels[row]);
-                through(
-                    sample,
-                    &order(Some(k))?,
-                    (k, via),
-                    convention,
-                    &worth,
-                    &missing,
-                )?
-            }
-            MetricName::Ctr { k, via } => {
-                let clicks = sample.clicks.ok_or_else(|| missing("clicks"))?;
-                let worth = |row: usize| f64::from(clicks[row]);
-                through(
-                    sample,
-                    &order(Some(k))?,
-                    (k, via),
-                    convention,
-                    &worth,
-                    &missing,
-                )?
-            }
-            MetricName::Revenue { k, via } => {
-                let (labels, amounts) = (labels()?, sample.worth.ok_or_else(|| missing("worth"))?);
-                let worth = |row: usize| f64::from(labels[row]) * amounts[row];
-                through(
-                    sample,
-                    &order(Some(k))?,
-                    (k, via),
-                    convention,
-                    &worth,
-                    &missing,
-                )?
+            MetricName::Ptr { k, via }
+            | MetricName::Ctr { k, via }
+            | MetricName::Revenue { k, via } => {
+                let outcomes = match name {
+                    MetricName::Ctr { .. } => sample.clicks.ok_or_else(|| missing("clicks"))?,
+                    _ => labels()?,
+                };
+                let amounts = match name {
+                    MetricName::Revenue { .. } => {
+                        Some(sample.worth.ok_or_else(|| missing("worth"))?)
+                    }
+                    _ => None,
+                };
+                let worth = |row: usize| {
+                    f64::from(outcomes[row]) * amounts.map_or(1.0, |amounts| amounts[row])
+                };
+                let order = order(Some(k))?;
+                through(sample, &order, (k, via), convention, &worth, &missing)?
             }
             MetricName::Auc => {
                 let clusters = sample.cluster_of_row();

@@ -72,10 +72,14 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
             context.console.warn(&format!("{told}; {why}"));
         }
     }
-    let mut text = if args.per_list {
-        per_list(&table, &labels, &measure, &metrics)?
+    let each = if args.per_list {
+        Some(each_list(&table, &labels, &measure)?)
     } else {
-        evaluation::metric_table(&metrics)
+        None
+    };
+    let mut text = match &each {
+        Some(each) => per_list_text(&table, &metrics, each),
+        None => evaluation::metric_table(&metrics),
     };
     let mut against = Vec::new();
     for path in &args.against {
@@ -125,8 +129,8 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
     if let Some(by) = by {
         json["by"] = by;
     }
-    if args.per_list {
-        json["per_list"] = each_list(&table, &labels, &measure)?;
+    if let Some(each) = &each {
+        json["per_list"] = per_list_json(&table, &metrics, each);
     }
     Ok(Outcome::done(json, text))
 }
@@ -173,36 +177,36 @@ fn read(context: &Context, args: &EvaluateArgs) -> Result<ScoreTable> {
     ScoreTable::read(path)
 }
 
-/// The same as objects, one per list.
-fn each_list(table: &ScoreTable, labels: &Labels, measure: &Measure) -> Result<Value> {
-    let mut lists: Vec<Value> = (0..table.lists.len())
-        .map(|list| json!({ "list": table.list_name(list) }))
-        .collect();
-    for name in &measure.metrics {
-        let values = evaluation::per_list(Given::of(table), labels, *name, measure)?;
-        for (list, value) in lists.iter_mut().zip(values) {
-            list[name.to_string()] = json!(value);
-        }
-    }
-    Ok(Value::Array(lists))
-}
-
-/// Lines `metric  list  value`, and the means under `all`.
-fn per_list(
+/// Each metric list by list; none where a list has none.
+fn each_list(
     table: &ScoreTable,
     labels: &Labels,
     measure: &Measure,
-    metrics: &[Metric],
-) -> Result<String> {
-    let mut text = String::new();
-    let each = measure
-        .metrics
-        .iter()
+) -> Result<Vec<Vec<Option<f64>>>> {
+    let names = measure.metrics.iter();
+    names
         .map(|name| evaluation::per_list(Given::of(table), labels, *name, measure))
-        .collect::<Result<Vec<_>>>()?;
+        .collect()
+}
+
+/// Objects, one per list.
+fn per_list_json(table: &ScoreTable, metrics: &[Metric], each: &[Vec<Option<f64>>]) -> Value {
+    let object = |list: usize| {
+        let mut object = json!({ "list": table.list_name(list) });
+        for (metric, values) in metrics.iter().zip(each) {
+            object[&metric.name] = json!(values[list]);
+        }
+        object
+    };
+    (0..table.lists.len()).map(object).collect()
+}
+
+/// Lines `metric  list  value`, and the means under `all`.
+fn per_list_text(table: &ScoreTable, metrics: &[Metric], each: &[Vec<Option<f64>>]) -> String {
+    let mut text = String::new();
     for list in 0..table.lists.len() {
         let name = table.list_name(list);
-        for (metric, values) in metrics.iter().zip(&each) {
+        for (metric, values) in metrics.iter().zip(each) {
             if let Some(value) = values[list] {
                 let _ = writeln!(text, "{:<22}\t{name}\t{value:.4}", metric.name);
             }
@@ -211,7 +215,7 @@ fn per_list(
     for metric in metrics {
         let _ = writeln!(text, "{:<22}\tall\t{:.4}", metric.name, metric.value);
     }
-    Ok(text)
+    text
 }
 
 /// A value of a column, and what could be measured of its rows.

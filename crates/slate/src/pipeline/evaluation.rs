@@ -345,6 +345,9 @@ pub(crate) fn weights(
         .collect();
     cutoffs.sort_unstable();
     cutoffs.dedup();
+    if cutoffs.is_empty() {
+        return Ok(Vec::new());
+    }
     let columns = Columns::of(given.table, labels, measure)?;
     let sample = given.sample(labels, &columns, measure)?;
     let summary = |k| {
