@@ -1,4 +1,4 @@
-"""Slate's transformer or GRU ranker in PyTorch: python torch_rank.py DIR MODE [--threads 2] [--steps 100]
+"""Slate's transformer or GRU ranker in PyTorch: python torch_rank.py DIR MODE [--threads 2] [--steps 100] [--device cpu]
 
 DIR is what Slate writes: meta.json, dense.f32 [batches, lists, slots, dense], purchase.f32 [batches, lists, slots],
 length.u32 [batches, lists] and init/model.safetensors, the weights before the first step. Prints JSON:
@@ -9,7 +9,8 @@ length.u32 [batches, lists] and init/model.safetensors, the weights before the f
 - infer: the median batch scored; one: the median list scored alone, without its padding.
 
 A step begins with the copy of its batch. Ten steps before the timed ones warm up. `import_mib` is the peak memory
-once PyTorch is imported: its build for CUDA maps more than one for CPUs alone.
+once PyTorch is imported: its build for CUDA maps more than one for CPUs alone. With `--device cuda` a step ends
+when the card has done it; `--amp` computes in bfloat16 where autocast does.
 """
 
 import argparse
@@ -120,7 +121,8 @@ def loss_of(model, dense, purchase, real):
 class Data:
     """The batches on the host, and a copy of one as tensors."""
 
-    def __init__(self, folder, meta):
+    def __init__(self, folder, meta, device):
+        self.device = device
         lists, slots = meta["lists"], meta["slots"]
         self.batches = meta["batches"]
         self.dense = np.fromfile(folder / "dense.f32", "<f4").reshape(self.batches, lists, slots, meta["dense"])
@@ -136,11 +138,12 @@ class Data:
         real = None
         if self.length[at].min() < slots:
             real = torch.arange(slots) < torch.from_numpy(self.length[at])[:, None]
-        return dense, purchase, real
+        on = lambda part: part if part is None else part.to(self.device)
+        return on(dense), on(purchase), on(real)
 
     def one(self, step):
         at = step % self.batches
-        return torch.from_numpy(self.dense[at, :1, : self.length[at, 0]]).clone()
+        return torch.from_numpy(self.dense[at, :1, : self.length[at, 0]]).clone().to(self.device)
 
 
 def peak_mib():
@@ -153,19 +156,23 @@ def main():
     parser.add_argument("mode", choices=["losses", "train", "compile", "ragged", "infer", "one"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--amp", action="store_true")
     arguments = parser.parse_args()
     mode, import_mib = arguments.mode, peak_mib()
     torch.set_num_threads(arguments.threads)
     meta = json.loads((arguments.folder / "meta.json").read_text())
-    data, model = Data(arguments.folder, meta), Ranker(meta)
+    data, model = Data(arguments.folder, meta, arguments.device), Ranker(meta)
     model.load_state_dict(state(load_file(arguments.folder / "init/model.safetensors"), meta))
+    model.to(arguments.device)
     rate, decay = meta["learning_rate"], meta["weight_decay"]
     # On CPUs too, `fused` is the fastest.
     optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.999), 1e-8, decay, fused=True)
     objective = torch.compile(loss_of) if mode == "compile" else loss_of
 
     def train(at):
-        loss = objective(model, *data.batch(at, cut=mode == "ragged"))
+        with torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.amp):
+            loss = objective(model, *data.batch(at, cut=mode == "ragged"))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -174,11 +181,11 @@ def main():
     @torch.inference_mode()
     def score(at):
         dense, _, real = data.batch(at)
-        return model(dense, real)
+        return model(dense, real).cpu()
 
     @torch.inference_mode()
     def score_one(at):
-        return model(data.one(at), None)
+        return model(data.one(at), None).cpu()
 
     if mode == "losses":
         print(json.dumps([train(at) for at in range(10)]))

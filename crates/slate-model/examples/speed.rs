@@ -1,7 +1,9 @@
 //! Slate's side of experiment 004: the same network, weights and batches as a PyTorch script.
 //!
 //! `speed make DIR KIND [LENGTHS]` writes batches and initial weights; `speed MODE DIR [STEPS]` with
-//! `losses`, `train`, `infer` or `one` prints a line of JSON. Threads are those of `RAYON_NUM_THREADS`.
+//! `losses`, `train`, `infer` or `one` prints a line of JSON. Threads are those of `RAYON_NUM_THREADS`;
+//! `DEVICE` names the device, by default the processor; `HIDDEN` and `LISTS` change the width and the
+//! lists of a batch that are made.
 
 #![expect(clippy::print_stdout, reason = "an example talks on stdout")]
 
@@ -18,7 +20,6 @@ use slate_types::{Batch, FeatureShape, Seed};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const LISTS: usize = 64;
 const DENSE: usize = 136;
 const BATCHES: usize = 8;
 
@@ -35,6 +36,16 @@ fn main() -> Outcome<()> {
         }
         None => Err("speed MODE DIR …".into()),
     }
+}
+
+/// A number from the environment.
+fn number(name: &str, default: usize) -> Outcome<usize> {
+    Ok(std::env::var(name).map_or(Ok(default), |value| value.parse())?)
+}
+
+/// The device of `DEVICE`.
+fn device() -> Outcome<DeviceSpec> {
+    Ok(std::env::var("DEVICE").map_or(Ok(DeviceSpec::Cpu), |name| name.parse())?)
 }
 
 fn config(meta: &Value) -> Outcome<TrainConfig> {
@@ -75,7 +86,8 @@ fn make(dir: &Path, kind: &str, lengths: Option<&str>) -> Outcome<()> {
     let slots = given.iter().copied().max().unwrap_or(0);
     let seed = Seed(1);
     let (mut dense, mut purchase, mut length) = (Vec::new(), Vec::new(), Vec::new());
-    for list in 0..LISTS * BATCHES {
+    let lists = number("LISTS", 64)?;
+    for list in 0..lists * BATCHES {
         let own = given[list % given.len()];
         let bought = (seed.derive("bought").index(list as u64).unit() * own as f64) as usize;
         length.push(own as u32);
@@ -101,9 +113,9 @@ fn make(dir: &Path, kind: &str, lengths: Option<&str>) -> Outcome<()> {
         .flat_map(|value| value.to_le_bytes())
         .collect();
     fs::write(dir.join("length.u32"), length)?;
-    let hidden = std::env::var("HIDDEN").map_or(Ok(128), |hidden| hidden.parse::<usize>())?;
+    let hidden = number("HIDDEN", 128)?;
     let meta = json!({
-        "lists": LISTS, "slots": slots, "dense": DENSE, "hidden": hidden,
+        "lists": lists, "slots": slots, "dense": DENSE, "hidden": hidden,
         "layers": if kind == "gru" { 1 } else { 2 }, "heads": 4,
         "feed_forward": 256, "kind": kind, "learning_rate": 3e-4, "weight_decay": 0.01,
         "batches": BATCHES,
@@ -116,6 +128,7 @@ fn make(dir: &Path, kind: &str, lengths: Option<&str>) -> Outcome<()> {
 
 fn batches(dir: &Path, meta: &Value) -> Outcome<Vec<Batch>> {
     let slots = meta["slots"].as_u64().ok_or("no slots")? as usize;
+    let lists = meta["lists"].as_u64().ok_or("no lists")? as usize;
     let numbers = |name: &str| -> Outcome<Vec<f32>> {
         let bytes = fs::read(dir.join(name))?;
         Ok(bytes
@@ -130,13 +143,13 @@ fn batches(dir: &Path, meta: &Value) -> Outcome<Vec<Batch>> {
         .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
         .collect();
     let batch = |at: usize| {
-        let own = &lengths[at * LISTS..(at + 1) * LISTS];
-        let places = LISTS * slots;
+        let own = &lengths[at * lists..(at + 1) * lists];
+        let places = lists * slots;
         let mask = own
             .iter()
             .flat_map(|&length| (0..slots).map(move |slot| slot < length));
         Batch {
-            lists: LISTS,
+            lists,
             slots,
             dense_width: DENSE,
             dense: dense[at * places * DENSE..(at + 1) * places * DENSE].to_vec(),
@@ -160,7 +173,7 @@ impl Batches for Fixed<'_> {
     }
 
     fn lists_per_epoch(&self) -> usize {
-        self.0.len() * LISTS
+        self.0.iter().map(|batch| batch.lists).sum()
     }
 }
 
@@ -188,7 +201,7 @@ fn run(dir: &Path, mode: &str, steps: usize) -> Outcome<Value> {
                 &config(&meta)?,
                 &shape(),
                 Seed(7),
-                DeviceSpec::Cpu,
+                device()?,
                 &mut Fixed(&batches),
                 &mut |_| {
                     epochs += 1.0;
@@ -211,11 +224,11 @@ fn run(dir: &Path, mode: &str, steps: usize) -> Outcome<Value> {
             }
             let step = median(times[warm_up..].to_vec());
             Ok(
-                json!({ "lists_per_second": LISTS as f64 / step, "ms": step * 1e3, "peak_mib": peak() }),
+                json!({ "lists_per_second": batches[0].lists as f64 / step, "ms": step * 1e3, "peak_mib": peak() }),
             )
         }
         "infer" | "one" => {
-            let ranker = Ranker::load(&dir.join("init"), DeviceSpec::Cpu)?;
+            let ranker = Ranker::load(&dir.join("init"), device()?)?;
             let ranked: Vec<Batch> = if mode == "infer" {
                 batches
             } else {

@@ -9,7 +9,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use crate::ModelError;
-use crate::weights::fetch;
+use crate::weights::Tensors;
 
 /// The gradient of each parameter, in the order a module visits them; none where the loss does not
 /// depend on the parameter.
@@ -27,11 +27,13 @@ impl Gradients {
     ) -> Result<Self, ModelError> {
         let mut collect = Collect {
             gradients,
-            values: Vec::new(),
+            found: Vec::new(),
+            tensors: Tensors::default(),
         };
         module.visit(&mut collect);
-        let values = collect.values.into_iter().map(Option::transpose);
-        Ok(Self(values.collect::<Result<_, _>>()?))
+        let mut values = collect.tensors.fetch()?.into_iter();
+        let mut take = |found: bool| found.then(|| values.next().expect("one for each found"));
+        Ok(Self(collect.found.into_iter().map(&mut take).collect()))
     }
 
     /// Adds another's, parameter by parameter.
@@ -70,13 +72,18 @@ impl Gradients {
 
 struct Collect {
     gradients: GradientsParams,
-    values: Vec<Option<Result<Vec<f32>, ModelError>>>,
+    /// Whether a parameter has one.
+    found: Vec<bool>,
+    tensors: Tensors,
 }
 
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.values
-            .push(self.gradients.remove::<D>(param.id).map(fetch));
+        let gradient = self.gradients.remove::<D>(param.id);
+        self.found.push(gradient.is_some());
+        if let Some(gradient) = gradient {
+            self.tensors.push(gradient);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, Transaction};
 
 use crate::ModelError;
 use crate::network::Network;
@@ -39,37 +39,44 @@ pub(crate) fn names(network: &Network) -> Vec<(String, Vec<usize>)> {
 }
 
 fn visited(network: &Network) -> Vec<(String, Weight)> {
-    let mut reader = Reader {
-        path: Vec::new(),
-        weights: Vec::new(),
-    };
+    let mut reader = Reader::default();
     network.visit(&mut reader);
-    reader.weights
+    let values = reader.tensors.fetch().expect("weights can be read");
+    let named = reader.names.into_iter().zip(values);
+    named
+        .map(|((name, shape), values)| (name, Weight { shape, values }))
+        .collect()
 }
 
 /// Lets `change` at the values of every parameter, in the order the network visits them.
 pub(crate) fn update(network: Network, change: &mut dyn FnMut(&mut [f32])) -> Network {
-    network.map(&mut Updater { change })
+    let old = visited(&network).into_iter().map(|(_, weight)| weight);
+    network.map(&mut Updater {
+        old: old.collect::<Vec<_>>().into_iter(),
+        change,
+    })
 }
 
 struct Updater<'a> {
+    old: std::vec::IntoIter<Weight>,
     change: &'a mut dyn FnMut(&mut [f32]),
 }
 
 impl ModuleMapper for Updater<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|old| {
-            let (shape, device) = (old.dims(), old.device());
-            let mut values = host(old);
-            (self.change)(&mut values);
-            Tensor::from_data(TensorData::new(values, shape), &device)
+        let mut old = self.old.next().expect("a network keeps its parameters");
+        param.map(|there| {
+            (self.change)(&mut old.values);
+            Tensor::from_data(TensorData::new(old.values, old.shape), &there.device())
         })
     }
 }
 
+#[derive(Default)]
 struct Reader {
     path: Vec<String>,
-    weights: Vec<(String, Weight)>,
+    names: Vec<(String, Vec<usize>)>,
+    tensors: Tensors,
 }
 
 impl ModuleVisitor for Reader {
@@ -83,11 +90,9 @@ impl ModuleVisitor for Reader {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
-        let weight = Weight {
-            shape: tensor.dims().to_vec(),
-            values: host(tensor),
-        };
-        self.weights.push((self.path.join("."), weight));
+        let shape = tensor.dims().to_vec();
+        self.names.push((self.path.join("."), shape));
+        self.tensors.push(tensor);
     }
 }
 
@@ -121,17 +126,41 @@ impl ModuleMapper for Replacer {
 /// # Errors
 /// [`ModelError::Compute`].
 pub(crate) fn fetch<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
-    tensor.try_into_vec_as().map_err(|error| {
-        let text = format!("{error:?}");
-        // Burn has no kind of error for it: a chain of what was skipped ends in these words.
-        let mut lines = text.lines().map(str::trim);
-        let first = lines.clone().next().unwrap_or_default();
-        let full = lines.find(|line| line.contains("can't allocate"));
-        ModelError::Compute {
-            told: full.unwrap_or(first).to_owned(),
-            out_of_memory: full.is_some(),
-        }
-    })
+    tensor.try_into_vec_as().map_err(|error| failed(&error))
+}
+
+/// Tensors that are read together: a card is waited for once, not once for each of them.
+#[derive(Default)]
+pub(crate) struct Tensors(Transaction);
+
+impl Tensors {
+    pub(crate) fn push<const D: usize>(&mut self, tensor: Tensor<D>) {
+        self.0 = std::mem::take(&mut self.0).register(tensor);
+    }
+
+    /// Their values in row-major order, as they were pushed.
+    ///
+    /// # Errors
+    /// [`ModelError::Compute`].
+    pub(crate) fn fetch(self) -> Result<Vec<Vec<f32>>, ModelError> {
+        let read = self.0.try_execute().map_err(|error| failed(&error))?;
+        let values = read.into_iter().map(TensorData::try_into_vec);
+        values
+            .map(|values| values.map_err(|error| failed(&error)))
+            .collect()
+    }
+}
+
+fn failed(error: &impl std::fmt::Debug) -> ModelError {
+    let text = format!("{error:?}");
+    // Burn has no kind of error for it: a chain of what was skipped ends in these words.
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.clone().next().unwrap_or_default();
+    let full = lines.find(|line| line.contains("can't allocate"));
+    ModelError::Compute {
+        told: full.unwrap_or(first).to_owned(),
+        out_of_memory: full.is_some(),
+    }
 }
 
 /// Values of a tensor in row-major order.
