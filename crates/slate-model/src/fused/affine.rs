@@ -1,9 +1,9 @@
 //! A linear layer with its bias and `max(0, ·)` in one pass over the output.
 
 use burn_flex::FlexTensor;
+use slate_kernels::{View, multiply, sum_of_rows};
 
-use super::matrix::{View, multiply};
-use super::rows::{size, sum_of_rows, tensor, values};
+use super::rows::{size, tensor, values};
 
 pub(super) fn forward(x: &FlexTensor, w: &FlexTensor, b: &FlexTensor, relu: bool) -> FlexTensor {
     let ([rows, inputs], outputs) = (size(x), size(w)[1]);

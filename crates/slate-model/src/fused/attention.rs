@@ -1,9 +1,8 @@
 //! Attention among the places of each list, all heads at once.
 
 use burn_flex::FlexTensor;
+use slate_kernels::{View, multiply, softmax, softmax_of_real};
 
-use super::exponential::exp;
-use super::matrix::{View, multiply};
 use super::rows::{size, tensor, values};
 
 /// Where things lie: rows of `hidden` numbers, `places` rows for each list, `heads` side by side.
@@ -75,42 +74,6 @@ pub(super) fn forward(
         tensor(context, &[lists * places, hidden]),
         tensor(weights, &[lists, heads, places, places]),
     )
-}
-
-/// Softmax of a row, in place.
-fn softmax(row: &mut [f32]) {
-    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for value in row.iter_mut() {
-        *value = exp(*value - most);
-    }
-    let inverse = 1.0 / row.iter().sum::<f32>();
-    for value in row {
-        *value *= inverse;
-    }
-}
-
-/// The same over the real places; padding gets nothing.
-fn softmax_of_real(row: &mut [f32], real: &[f32]) {
-    let pairs = row.iter().zip(real).filter(|(_, real)| **real != 0.0);
-    let most = pairs
-        .map(|(value, _)| *value)
-        .fold(f32::NEG_INFINITY, f32::max);
-    if most == f32::NEG_INFINITY {
-        // A list of padding alone has no context.
-        row.fill(0.0);
-        return;
-    }
-    for (value, real) in row.iter_mut().zip(real) {
-        *value = if *real == 0.0 {
-            0.0
-        } else {
-            exp(*value - most)
-        };
-    }
-    let inverse = 1.0 / row.iter().sum::<f32>();
-    for value in row {
-        *value *= inverse;
-    }
 }
 
 /// Slopes of queries, keys and values.

@@ -1,10 +1,9 @@
 //! A recurrent unit over time, the matrix products of a step being all that is left to do in order.
 
 use burn_flex::FlexTensor;
+use slate_kernels::{View, multiply, sigmoid, sum_of_rows, tanh};
 
-use super::exponential::{sigmoid, tanh};
-use super::matrix::{View, multiply};
-use super::rows::{size, sum_of_rows, tensor, values};
+use super::rows::{size, tensor, values};
 
 /// What the backward pass needs of the forward pass, place after place in the order they were
 /// gone through.

@@ -7,9 +7,7 @@
 
 mod affine;
 mod attention;
-mod exponential;
 mod gru;
-mod matrix;
 mod norm;
 pub(crate) mod plain;
 mod rows;

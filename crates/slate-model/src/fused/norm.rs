@@ -1,24 +1,12 @@
 //! Layer normalisation: each row less its mean, over its deviation, scaled and shifted.
 
 use burn_flex::FlexTensor;
+use slate_kernels::{Moments, sum};
 
 use super::rows::{size, tensor, values};
 
 /// What is added to the variance, as in `torch.nn.LayerNorm` and Burn.
 const EPSILON: f32 = 1e-5;
-
-/// Sums of a row in eight strands, which a processor adds side by side.
-fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
-    let mut strands = [0.0_f32; 8];
-    let chunks = row.chunks_exact(8);
-    let rest: f32 = chunks.remainder().iter().map(|&value| term(value)).sum();
-    for chunk in chunks {
-        for (strand, &value) in strands.iter_mut().zip(chunk) {
-            *strand += term(value);
-        }
-    }
-    strands.iter().sum::<f32>() + rest
-}
 
 /// Output, normalised rows, and the inverse deviation of each row.
 pub(super) fn forward(
@@ -36,9 +24,7 @@ pub(super) fn forward(
         .zip(normed.chunks_exact_mut(width))
         .zip(output.chunks_exact_mut(width))
     {
-        let mean = sum(row, |value| value) / width as f32;
-        let variance = sum(row, |value| (value - mean) * (value - mean)) / width as f32;
-        let scale = 1.0 / (variance + EPSILON).sqrt();
+        let Moments { mean, scale } = Moments::of(row, EPSILON);
         inverse.push(scale);
         let numbers = row.iter().zip(gamma.iter().zip(beta.iter()));
         for ((normed, output), (value, (gamma, beta))) in normed.iter_mut().zip(output).zip(numbers)

@@ -30,13 +30,3 @@ pub(super) fn size(tensor: &FlexTensor) -> [usize; 2] {
     let shape = tensor.layout().shape();
     [shape[0], shape[1]]
 }
-
-/// The sum of all rows.
-pub(super) fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; width];
-    for row in values.chunks_exact(width) {
-        let pairs = sums.iter_mut().zip(row);
-        pairs.for_each(|(sum, value)| *sum += value);
-    }
-    sums
-}

@@ -1,11 +1,12 @@
 //! Matrix products over plain slices.
 //!
-//! Burn's own product gives every result a fresh tensor that is zeroed and copied once; here it goes
-//! where it is wanted, added to what is there or not. The kernel is `gemm`'s, the one Burn uses.
+//! Libraries of tensors give every result a fresh one that is zeroed and copied once; here it goes
+//! where it is wanted, added to what is there or not. The kernel is `gemm`'s, the one Burn and candle
+//! use.
 
 /// A matrix in a slice: the number of row `i` and column `j` is `values[i·row + j·column]`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a> {
+pub struct View<'a> {
     values: &'a [f32],
     rows: usize,
     columns: usize,
@@ -15,12 +16,18 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     /// Rows that stand one after the other.
-    pub(super) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    ///
+    /// # Panics
+    /// Where `values` ends before the last row does.
+    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::strided(values, [rows, columns], columns)
     }
 
     /// Rows that begin `row` numbers apart.
-    pub(super) fn strided(values: &'a [f32], [rows, columns]: [usize; 2], row: usize) -> Self {
+    ///
+    /// # Panics
+    /// Where `values` ends before the last row does.
+    pub fn strided(values: &'a [f32], [rows, columns]: [usize; 2], row: usize) -> Self {
         let view = Self {
             values,
             rows,
@@ -33,7 +40,8 @@ impl<'a> View<'a> {
     }
 
     /// Rows and columns exchanged.
-    pub(super) fn turned(self) -> Self {
+    #[must_use]
+    pub fn turned(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -60,15 +68,11 @@ impl<'a> View<'a> {
 }
 
 /// `into = scale · a b`, or `into += scale · a b` where `add`; the rows of `into` begin `row` numbers
-/// apart.
-pub(super) fn multiply(
-    into: &mut [f32],
-    row: usize,
-    add: bool,
-    scale: f32,
-    a: View<'_>,
-    b: View<'_>,
-) {
+/// apart. On the calling thread alone.
+///
+/// # Panics
+/// Where inner sides differ, or `into` is too short or its rows overlap.
+pub fn multiply(into: &mut [f32], row: usize, add: bool, scale: f32, a: View<'_>, b: View<'_>) {
     assert_eq!(a.columns, b.rows, "the inner sides of a product");
     let (rows, columns, inner) = (a.rows, b.columns, a.columns);
     View {
