@@ -2,6 +2,7 @@
 
 mod guarded;
 mod interrupted;
+pub(crate) mod items;
 mod lock;
 pub(crate) mod manifest;
 pub(crate) mod scores;

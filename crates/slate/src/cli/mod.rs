@@ -5,12 +5,14 @@
     reason = "these comments are help texts, read in a terminal"
 )]
 
+mod embedding;
 mod judging;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::embedding::{EmbedArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand};
 pub(crate) use self::judging::{CalibrateArgs, EvaluateArgs, ScoresAre};
 
 /// Trains, calibrates and backtests ranking models for the pages of a marketplace.
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// Attribute events to placements, add history, and write a dataset of numbers
     Features(FeaturesArgs),
+    /// Turn titles and pictures of items into vectors; only what is new is computed
+    Embed(EmbedArgs),
+    /// Find the items most like one, by their vectors
+    Similar(SimilarArgs),
     /// Attribute a log's events to its placements: labels alone, with a balanced join report
     Label(LabelArgs),
     /// Follow one page through the job: events, labels and features, each with its reason

@@ -4,6 +4,7 @@ mod calibrate;
 mod demo;
 mod doctor;
 mod dry_run;
+mod embed;
 mod engine;
 mod evaluate;
 mod features;
@@ -13,6 +14,7 @@ mod label;
 mod losses;
 mod report;
 mod score;
+mod similar;
 mod simulate;
 mod sweep;
 mod trace;
@@ -74,6 +76,8 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Import(args) => import::run(&context, &args),
         Command::Validate(args) => validate::run(&context, &args),
         Command::Features(args) => features::run(&context, &args),
+        Command::Embed(args) => embed::run(&context, &args),
+        Command::Similar(args) => similar::run(&context, &args),
         Command::Label(args) => label::run(&context, &args),
         Command::Trace(args) => trace::run(&context, &args),
         Command::Train(args) => train::run(&context, &args),

@@ -3,6 +3,7 @@
 //! Strict: the first key is `format = 1`, unknown keys are refused with their line and the nearest
 //! known name, and `--set key.path=value` overrides single keys under the same rules.
 
+mod embed;
 mod overrides;
 mod strict;
 mod sweep;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use slate_types::{FormatVersion, Seed};
 
 use crate::console::Refusal;
+pub(crate) use embed::{EmbedSection, HASHED, ImageSection, TitleSection};
 pub(crate) use sweep::{Point, SweepSection};
 
 /// Version of the configuration file.
@@ -43,6 +45,9 @@ pub(crate) struct ConfigFile {
     /// `slate features`: training, validation, calibration and test windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) split: Option<slate_features::SplitSpec>,
+    /// `slate embed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) embed: Option<EmbedSection>,
     /// `slate train` of a network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) train: Option<slate_model::TrainOptions>,

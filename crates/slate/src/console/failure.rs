@@ -49,6 +49,7 @@ pub(crate) fn hint_of(error: &Error) -> Option<String> {
                 .or_else(|| of::<slate_features::FeatureError>(cause))
                 .or_else(|| of::<slate_model::ModelError>(cause))
                 .or_else(|| of::<slate_trees::TreesError>(cause))
+                .or_else(|| of::<slate_embed::EmbedError>(cause))
                 .or_else(|| of::<slate_calibrate::FitError>(cause))
                 .or_else(|| of::<slate_eval::EvalError>(cause))
         })

@@ -2,6 +2,7 @@
 
 pub(crate) mod calibration;
 pub(crate) mod columns;
+pub(crate) mod embedding;
 pub(crate) mod evaluation;
 pub(crate) mod featurise;
 pub(crate) mod scoring;

@@ -16,6 +16,7 @@ mod chain;
 mod cluster;
 mod config;
 mod contract;
+mod embed;
 mod evaluation;
 mod features;
 mod label;

@@ -1,0 +1,247 @@
+//! The items whose vectors are nearest to given ones, all of them looked at.
+
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
+/// Numbers that one thread looks at at a time.
+const BLOCK: usize = 1 << 16;
+
+/// Vectors of one kind, and the one they are compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// `[items, query.len()]`; a row of zeros is an item without a vector.
+    pub table: &'a [f32],
+    /// Not empty.
+    pub query: &'a [f32],
+}
+
+/// An item that was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Found {
+    /// Its row.
+    pub row: usize,
+    /// The mean over the sides of the cosine between its vector and the query, in `[-1, 1]`; a side
+    /// where either has none counts 0.
+    pub score: f32,
+}
+
+impl Found {
+    /// Larger scores first; of equal ones the earlier row.
+    fn order(&self, other: &Self) -> Ordering {
+        other
+            .score
+            .total_cmp(&self.score)
+            .then(self.row.cmp(&other.row))
+    }
+}
+
+/// The `k` items nearest to the queries, nearest first; of equally near ones the earlier row. Items
+/// without a vector on any side are left out.
+///
+/// # Panics
+/// Where a query is empty, or tables have different numbers of rows.
+pub fn nearest(sides: &[Side<'_>], k: usize) -> Vec<Found> {
+    let Some(first) = sides.first() else {
+        return Vec::new();
+    };
+    let items = first.table.len() / first.query.len();
+    for side in sides {
+        assert_eq!(
+            side.table.len(),
+            items * side.query.len(),
+            "a row for each item"
+        );
+    }
+    let queries: Vec<f32> = sides.iter().map(|side| length(side.query)).collect();
+    let width: usize = sides.iter().map(|side| side.query.len()).sum();
+    let rows = (BLOCK / width).max(1);
+    let blocks = (0..items.div_ceil(rows)).into_par_iter();
+    let best = blocks.map(|block| {
+        let mut best = Best::new(k);
+        for row in block * rows..((block + 1) * rows).min(items) {
+            let mut total = 0.0;
+            let mut is_there = false;
+            for (side, &query) in sides.iter().zip(&queries) {
+                let vector = &side.table[row * side.query.len()..][..side.query.len()];
+                let [square, product] = products(vector, side.query);
+                is_there |= square > 0.0;
+                if square > 0.0 && query > 0.0 {
+                    total += product / (square.sqrt() * query);
+                }
+            }
+            if is_there {
+                let score = total / sides.len() as f32;
+                best.offer(Found { row, score });
+            }
+        }
+        best
+    });
+    best.reduce(|| Best::new(k), Best::with).sorted()
+}
+
+fn length(vector: &[f32]) -> f32 {
+    products(vector, vector)[0].sqrt()
+}
+
+/// The sums of `a a` and of `a b`, in strands that a processor adds side by side.
+fn products(a: &[f32], b: &[f32]) -> [f32; 2] {
+    let mut squares = [0.0_f32; 16];
+    let mut mixed = [0.0_f32; 16];
+    let (whole, other) = (a.chunks_exact(16), b.chunks_exact(16));
+    let (mut square, mut product) = (0.0, 0.0);
+    for (a, b) in whole.remainder().iter().zip(other.remainder()) {
+        square += a * a;
+        product += a * b;
+    }
+    for (a, b) in whole.zip(other) {
+        for (strand, a) in squares.iter_mut().zip(a) {
+            *strand += a * a;
+        }
+        for ((strand, a), b) in mixed.iter_mut().zip(a).zip(b) {
+            *strand += a * b;
+        }
+    }
+    [
+        squares.iter().sum::<f32>() + square,
+        mixed.iter().sum::<f32>() + product,
+    ]
+}
+
+/// The best so far: a list that is sorted only when it is much too long.
+struct Best {
+    k: usize,
+    found: Vec<Found>,
+    /// What a score must reach once `k` are found.
+    bar: f32,
+}
+
+impl Best {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            found: Vec::new(),
+            bar: f32::NEG_INFINITY,
+        }
+    }
+
+    /// Nothing is said of a score that is not a number.
+    fn offer(&mut self, found: Found) {
+        if found.score >= self.bar {
+            self.found.push(found);
+            if self.found.len() >= 2 * self.k.max(32) {
+                self.shorten();
+            }
+        }
+    }
+
+    fn shorten(&mut self) {
+        if self.k == 0 {
+            self.found.clear();
+        } else if self.found.len() > self.k {
+            self.found.select_nth_unstable_by(self.k - 1, Found::order);
+            self.found.truncate(self.k);
+            self.bar = self.found[self.k - 1].score;
+        }
+    }
+
+    fn with(mut self, other: Self) -> Self {
+        self.found.extend(other.found);
+        self.shorten();
+        self
+    }
+
+    fn sorted(mut self) -> Vec<Found> {
+        self.found.sort_by(Found::order);
+        self.found.truncate(self.k);
+        self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same from all items, sorted.
+    fn by_sorting(sides: &[Side<'_>], k: usize) -> Vec<Found> {
+        let items = sides[0].table.len() / sides[0].query.len();
+        let cosine = |side: &Side<'_>, row: usize| {
+            let vector = &side.table[row * side.query.len()..][..side.query.len()];
+            let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            let size = (sum(vector, vector).sqrt()) * sum(side.query, side.query).sqrt();
+            if size > 0.0 {
+                sum(vector, side.query) / size
+            } else {
+                0.0
+            }
+        };
+        let vector = |side: &Side<'_>, row: usize| {
+            side.table[row * side.query.len()..][..side.query.len()]
+                .iter()
+                .any(|v| *v != 0.0)
+        };
+        let mut all: Vec<Found> = (0..items)
+            .filter(|&row| sides.iter().any(|side| vector(side, row)))
+            .map(|row| Found {
+                row,
+                score: sides.iter().map(|side| cosine(side, row)).sum::<f32>() / sides.len() as f32,
+            })
+            .collect();
+        all.sort_by(Found::order);
+        all.truncate(k);
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn the_nearest_are_those_of_a_full_sort(
+            widths in (1_usize..40, 1_usize..20),
+            seed in 0_u32..1000,
+            items in 0_usize..300,
+            k in 0_usize..50,
+        ) {
+            // One number of a row is 1 or −1 and the rest are 0: sums are exact, and often equal.
+            let table = |width: usize, salt: u32| -> Vec<f32> {
+                let mut table = vec![0.0; items * width];
+                for (row, values) in table.chunks_exact_mut(width).enumerate() {
+                    let hash = (row as u32 + salt).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 16;
+                    if !hash.is_multiple_of(5) {
+                        let sign = if hash.is_multiple_of(2) { 1.0 } else { -1.0 };
+                        values[hash as usize / 8 % width] = sign;
+                    }
+                }
+                table
+            };
+            let (titles, images) = (table(widths.0, 1), table(widths.1, 900));
+            let query = |width: usize| -> Vec<f32> {
+                (0..width).map(|at| f32::from(at == seed as usize % width)).collect()
+            };
+            let (title, image) = (query(widths.0), query(widths.1));
+            let sides = [
+                Side { table: &titles, query: &title },
+                Side { table: &images, query: &image },
+            ];
+            for sides in [&sides[..1], &sides[..]] {
+                prop_assert_eq!(nearest(sides, k), by_sorting(sides, k));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_left_out() {
+        let side = Side {
+            table: &[f32::NAN, 2.0, 0.0, -1.0],
+            query: &[0.5],
+        };
+        let found = nearest(&[side], 4);
+        assert_eq!(
+            found
+                .iter()
+                .map(|found| (found.row, found.score))
+                .collect::<Vec<_>>(),
+            [(1, 1.0), (3, -1.0)]
+        );
+    }
+}

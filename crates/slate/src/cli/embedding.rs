@@ -1,0 +1,83 @@
+//! What may be typed behind `slate embed` and `slate similar`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate embed --items logs --out vectors --encoder hashed\n  \
+    slate embed --items items.parquet --out vectors --title weights/minilm --image weights/resnet50\n  \
+    slate embed -c my.toml --items items.jsonl --pictures photos --out vectors --gc\n  \
+    python -c \"import numpy; print(numpy.load('vectors/items/title.npy').shape)\"\n\n\
+    Vectors are kept by content in OUT/title and OUT/image: run it again with tomorrow's items, and what\n\
+    is known is not computed again, nor is what a kill interrupted. OUT/items has a row for each item,\n\
+    zeros where it has no title or no picture that can be read; rejects.csv there says why."
+)]
+pub(crate) struct EmbedArgs {
+    /// Items: a file (*.parquet, *.jsonl, *.csv), a folder of such files, or a folder of logs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) items: PathBuf,
+    /// Folder of the vectors; one that exists is added to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Encoder of titles and pictures that needs no weights: `hashed`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: Option<String>,
+    /// Encoder of titles: a folder with BERT, DistilBERT or RoBERTa, or `hashed`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) title: Option<String>,
+    /// Encoder of pictures: a folder with a residual network, or `hashed`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) image: Option<String>,
+    /// Folder that paths of pictures start from [default: where the items are]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
+    /// Where to compute: auto, cpu, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+    /// Remove vectors of contents that no item has any more
+    #[arg(long)]
+    pub(crate) gc: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimilarArgs {
+    #[command(subcommand)]
+    pub(crate) command: SimilarCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimilarCommand {
+    /// List the items nearest to one
+    Query(QueryArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate similar query 42 --vectors vectors\n  \
+    slate similar query 42 --vectors vectors --by image --k 5 --json\n\n\
+    All items are looked at; no index is built."
+)]
+pub(crate) struct QueryArgs {
+    /// The item, by its id
+    #[arg(value_name = "ITEM", allow_negative_numbers = true)]
+    pub(crate) item: i64,
+    /// Folder that `slate embed` wrote
+    #[arg(long, value_name = "DIR")]
+    pub(crate) vectors: PathBuf,
+    /// Items to list
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) k: usize,
+    /// Vectors to compare; both: the mean of their cosines
+    #[arg(long, value_enum, default_value_t = LikenessBy::Both)]
+    pub(crate) by: LikenessBy,
+}
+
+/// Vectors to compare, as they are typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LikenessBy {
+    Title,
+    Image,
+    Both,
+}
