@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 folder: folder()?,
                 pooling: None,
                 normalize: None,
-                most_tokens: None,
+                max_tokens: None,
             };
             let encoder = TextEncoder::open(&options, EmbedDevice::Cpu)?;
             let text = fs::read_to_string(argument(3)?)?;

@@ -107,6 +107,14 @@ pub enum EmbedError {
         /// What is wrong.
         problem: String,
     },
+    /// An encoder made a vector that is none.
+    #[error("{encoder} made a vector with a number that is not finite, for content {content}")]
+    NotFinite {
+        /// Kind of encoder.
+        encoder: String,
+        /// Its place among those computed together, counted from 0.
+        content: usize,
+    },
     /// A store has a version this build does not read.
     #[error("`{}` cannot be read by this version of slate", path.display())]
     Format {
@@ -158,7 +166,7 @@ impl Hint for EmbedError {
                 "one store, one encoder: write to another folder, or give --force to compute all \
                  vectors anew"
             }
-            Self::Store { .. } => "delete the file and run the same command again, or give --force",
+            Self::Store { .. } => "give --force to compute all vectors of this store anew",
             Self::Busy { .. } => "wait for it, or stop it; what it has done is kept",
             _ => return None,
         };

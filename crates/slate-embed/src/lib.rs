@@ -15,6 +15,7 @@
 //! let keys: Vec<Key> = titles.iter().map(|title| Key::of(title.as_bytes())).collect();
 //! let vectors: Vec<f32> = titles.iter().flat_map(|title| hashed::title(title)).collect();
 //! store.append(&keys, &vectors)?;
+//! drop(store);
 //! let store = VectorStore::open(folder.path(), hashed::title_identity())?;
 //! assert_eq!(store.row(&keys[1]), Some(1));
 //! let table = store.read(&[0, 1, 2])?;

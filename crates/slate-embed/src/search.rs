@@ -46,6 +46,7 @@ pub fn nearest(sides: &[Side<'_>], k: usize) -> Vec<Found> {
         return Vec::new();
     };
     let items = first.table.len() / first.query.len();
+    let k = k.min(items);
     for side in sides {
         assert_eq!(
             side.table.len(),

@@ -2,17 +2,19 @@
 
 use std::io::Cursor;
 
-use image::{ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
 
-/// Most places along a side.
+/// Most pixels along a side.
 const MOST_SIDE: u32 = 16_384;
+/// Most pixels.
+const MOST_PIXELS: u64 = 1 << 26;
 /// Most bytes a decoder may ask for.
 const MOST_BYTES: u64 = 1 << 29;
 
 /// A decoded picture: rows of red, green and blue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Places in a row.
+    /// Pixels in a row.
     pub width: u32,
     /// Rows.
     pub height: u32,
@@ -20,7 +22,7 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// Why bytes are no picture; one of a few words, fit for counting.
+/// Why bytes are no picture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
@@ -30,8 +32,8 @@ pub enum Refused {
     /// None of the formats that are read.
     #[error("not a JPEG, PNG, WebP or GIF")]
     Format,
-    /// More places or bytes than a picture may have.
-    #[error("larger than 16384 places a side or 512 MiB")]
+    /// More pixels or bytes than a picture may have.
+    #[error("larger than 16384 pixels a side or 64 megapixels")]
     TooLarge,
     /// The decoder gave up.
     #[error("broken: {told}")]
@@ -65,13 +67,19 @@ impl Picture {
         limits.max_image_height = Some(MOST_SIDE);
         limits.max_alloc = Some(MOST_BYTES);
         reader.limits(limits);
-        let decoded = reader.decode().map_err(|error| match error {
+        let refused = |error| match error {
             ImageError::Limits(_) => Refused::TooLarge,
             ImageError::Unsupported(_) => Refused::Format,
             error => Refused::Broken {
                 told: error.to_string(),
             },
-        })?;
+        };
+        let decoder = reader.into_decoder().map_err(refused)?;
+        let (width, height) = decoder.dimensions();
+        if u64::from(width) * u64::from(height) > MOST_PIXELS {
+            return Err(Refused::TooLarge);
+        }
+        let decoded = DynamicImage::from_decoder(decoder).map_err(refused)?;
         // The decoder fills up with grey what is not there.
         if format == Some(ImageFormat::Jpeg) && !ends(bytes) {
             return Err(Refused::Broken {

@@ -124,9 +124,9 @@ impl Preprocess {
         let mut name = "preprocess.json";
         let found = if let Some(text) = read(name)? {
             serde_json::from_str(&text).map_err(|error| refused(name, error.to_string()))?
-        } else if let Some(text) = read("config.json")? {
+        } else if let Some(config) = timm_config(read("config.json")?, &parse)? {
             name = "config.json";
-            Self::of_timm(&parse(name, &text)?).map_err(|problem| refused(name, problem))?
+            Self::of_timm(&config).map_err(|problem| refused(name, problem))?
         } else if let Some(text) = read("preprocessor_config.json")? {
             name = "preprocessor_config.json";
             Self::of_transformers(&parse(name, &text)?).map_err(|problem| refused(name, problem))?
@@ -243,6 +243,20 @@ impl Preprocess {
         }
         numbers
     }
+}
+
+/// A `config.json`, where it is timm's: transformers has one of the same name.
+fn timm_config(
+    text: Option<String>,
+    parse: &dyn Fn(&str, &str) -> Result<Value, EmbedError>,
+) -> Result<Option<Value>, EmbedError> {
+    let value = text.map(|text| parse("config.json", &text)).transpose()?;
+    let is_timm = |value: &Value| {
+        ["pretrained_cfg", "architecture"]
+            .iter()
+            .any(|key| value.get(key).is_some())
+    };
+    Ok(value.filter(is_timm))
 }
 
 fn colours(value: &Value, key: &str, into: &mut [f32; 3]) {

@@ -73,15 +73,29 @@ impl VectorStore {
     /// [`EmbedError::OtherEncoder`] for a store of another encoder, [`EmbedError::Busy`] while another
     /// process has it open, [`EmbedError::Store`] for a file that is damaged.
     pub fn open(folder: &Path, identity: Identity) -> Result<Self, EmbedError> {
-        fs::create_dir_all(folder).map_err(EmbedError::io("write", folder))?;
-        let lock_path = folder.join(LOCK);
-        let lock = File::create(&lock_path).map_err(EmbedError::io("write", &lock_path))?;
-        // A file system without locks lets everyone write.
-        if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(EmbedError::Busy {
-                folder: folder.to_path_buf(),
-            });
+        let lock = lock(folder)?;
+        Self::open_locked(folder, identity, lock)
+    }
+
+    /// Begins a store anew: removes all that another encoder, or damage, has left.
+    ///
+    /// # Errors
+    /// [`EmbedError::Busy`], [`EmbedError::Io`].
+    pub fn begin_anew(folder: &Path, identity: Identity) -> Result<Self, EmbedError> {
+        let lock = lock(folder)?;
+        // Keys first: what has none is not there, whenever this is interrupted.
+        for kind in ["keys-", "vectors-", HEADER] {
+            for name in names(folder)? {
+                if name.starts_with(kind) {
+                    let path = folder.join(name);
+                    fs::remove_file(&path).map_err(EmbedError::io("write", &path))?;
+                }
+            }
         }
+        Self::open_locked(folder, identity, lock)
+    }
+
+    fn open_locked(folder: &Path, identity: Identity, lock: File) -> Result<Self, EmbedError> {
         let header = folder.join(HEADER);
         if header.is_file() {
             let found = read_header(&header)?;
@@ -92,6 +106,11 @@ impl VectorStore {
                     given: Box::new(identity),
                 });
             }
+        } else if names(folder)?.iter().any(|name| name.starts_with("keys-")) {
+            return Err(EmbedError::Store {
+                path: header,
+                problem: "it is missing, so nobody knows whose vectors these are".to_owned(),
+            });
         } else {
             let text = serde_json::to_string_pretty(&Header {
                 format: FORMAT,
@@ -148,11 +167,13 @@ impl VectorStore {
         if keys.is_empty() {
             return Ok(());
         }
-        let first = self.len();
-        for (at, key) in keys.iter().enumerate() {
-            let before = self.rows.insert(*key, first + at);
-            assert!(before.is_none(), "a content has one vector");
+        if let Some(at) = vectors.iter().position(|value| !value.is_finite()) {
+            return Err(EmbedError::NotFinite {
+                encoder: self.identity.encoder.clone(),
+                content: at / self.identity.dimensions,
+            });
         }
+        let first = self.len();
         let number = self.parts.last().map_or(0, |part| part.number + 1);
         let width = self.identity.dimensions;
         npy::write(
@@ -171,6 +192,10 @@ impl VectorStore {
             rows: keys.len(),
             vectors,
         });
+        for (at, key) in keys.iter().enumerate() {
+            let before = self.rows.insert(*key, first + at);
+            assert!(before.is_none(), "a content has one vector");
+        }
         Ok(())
     }
 
@@ -233,7 +258,8 @@ impl VectorStore {
             .map(|(key, row)| (*row, *key))
             .collect();
         let removed = self.rows.len() - kept.len();
-        if removed == 0 {
+        // A kill in the middle of this may have left a key in two parts.
+        if removed == 0 && self.rows.len() == self.len() {
             return Ok(0);
         }
         kept.sort_unstable();
@@ -259,7 +285,7 @@ impl VectorStore {
     /// Numbers of the parts whose keys are there.
     fn numbers(&self) -> Result<Vec<usize>, EmbedError> {
         let mut numbers = Vec::new();
-        for name in self.names()? {
+        for name in names(&self.folder)? {
             let number = name
                 .strip_prefix("keys-")
                 .and_then(|rest| rest.strip_suffix(".npy"));
@@ -267,16 +293,6 @@ impl VectorStore {
         }
         numbers.sort_unstable();
         Ok(numbers)
-    }
-
-    fn names(&self) -> Result<Vec<String>, EmbedError> {
-        let entries = fs::read_dir(&self.folder).map_err(EmbedError::io("read", &self.folder))?;
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(EmbedError::io("read", &self.folder))?;
-            names.extend(entry.file_name().into_string());
-        }
-        Ok(names)
     }
 
     fn read_parts(&mut self) -> Result<(), EmbedError> {
@@ -318,7 +334,7 @@ impl VectorStore {
     /// Removes what a process that was killed has left: vectors without keys, files half written.
     fn sweep(&self) -> Result<(), EmbedError> {
         let numbers = self.numbers()?;
-        for name in self.names()? {
+        for name in names(&self.folder)? {
             let number = name
                 .strip_prefix("vectors-")
                 .and_then(|rest| rest.strip_suffix(".npy"));
@@ -339,6 +355,31 @@ impl VectorStore {
     fn vectors_path(&self, part: usize) -> PathBuf {
         self.folder.join(format!("vectors-{part:06}.npy"))
     }
+}
+
+/// The right to write to a store, as long as the file is open.
+fn lock(folder: &Path) -> Result<File, EmbedError> {
+    fs::create_dir_all(folder).map_err(EmbedError::io("write", folder))?;
+    let lock_path = folder.join(LOCK);
+    let lock = File::create(&lock_path).map_err(EmbedError::io("write", &lock_path))?;
+    // A file system without locks lets everyone write.
+    if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+        return Err(EmbedError::Busy {
+            folder: folder.to_path_buf(),
+        });
+    }
+    Ok(lock)
+}
+
+/// Names of the files in a folder.
+fn names(folder: &Path) -> Result<Vec<String>, EmbedError> {
+    let entries = fs::read_dir(folder).map_err(EmbedError::io("read", folder))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(EmbedError::io("read", folder))?;
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
 }
 
 fn read_header(path: &Path) -> Result<Identity, EmbedError> {
@@ -427,6 +468,39 @@ mod tests {
         let store = VectorStore::open(folder.path(), identity()).unwrap();
         assert_eq!(store.len(), 3);
         assert!(!at("vectors-000002.npy").exists() && !at(".vectors-000003.npy.partial").exists());
+    }
+
+    #[test]
+    fn a_store_begins_anew_and_a_key_in_two_parts_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(filled(folder.path()));
+        let at = |name: &str| folder.path().join(name);
+        // As a kill in the middle of `keep` leaves it.
+        for kind in ["vectors", "keys"] {
+            fs::copy(
+                at(&format!("{kind}-000001.npy")),
+                at(&format!("{kind}-000007.npy")),
+            )
+            .unwrap();
+        }
+        let mut store = VectorStore::open(folder.path(), identity()).unwrap();
+        assert_eq!((store.len(), store.keep(&|_| true).unwrap()), (4, 0));
+        assert_eq!(store.len(), 3);
+        let mut poison = store
+            .append(&[Key::of(b"x")], &[0.0, f32::NAN, 0.0])
+            .unwrap_err();
+        assert!(
+            matches!(poison, EmbedError::NotFinite { content: 0, .. }),
+            "{poison}"
+        );
+        assert_eq!(store.row(&Key::of(b"x")), None);
+        drop(store);
+        fs::remove_file(at(HEADER)).unwrap();
+        poison = VectorStore::open(folder.path(), identity()).unwrap_err();
+        assert!(matches!(poison, EmbedError::Store { .. }), "{poison}");
+        fs::write(at("notes.txt"), "mine").unwrap();
+        let store = VectorStore::begin_anew(folder.path(), identity()).unwrap();
+        assert!(store.is_empty() && at("notes.txt").is_file());
     }
 
     #[test]

@@ -148,7 +148,8 @@ impl Mapped {
         &self.path
     }
 
-    pub(super) fn dtype(&self) -> &str {
+    /// NumPy's name of the numbers, as in `<f4`.
+    pub fn dtype(&self) -> &str {
         &self.dtype
     }
 

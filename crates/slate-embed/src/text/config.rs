@@ -204,7 +204,7 @@ pub(super) fn pooling(path: &Path) -> Result<Pooling, EmbedError> {
 }
 
 /// The longest text that sentence-transformers wrote down.
-pub(super) fn most_tokens(path: &Path) -> Result<Option<usize>, EmbedError> {
+pub(super) fn max_tokens(path: &Path) -> Result<Option<usize>, EmbedError> {
     let value = optional(path)?;
     let most = value.and_then(|value| value["max_seq_length"].as_u64());
     Ok(most.map(|most| most as usize))

@@ -38,7 +38,7 @@ pub struct TextOptions {
     /// Most tokens of a title, its two marks included; what is beyond is cut off. Left out: what the
     /// folder says in `sentence_bert_config.json`, or else all that the network has positions for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub most_tokens: Option<usize>,
+    pub max_tokens: Option<usize>,
 }
 
 /// How the vectors of a text's tokens become one.
@@ -85,20 +85,26 @@ impl TextEncoder {
         };
         let normalize = options.normalize.unwrap_or(true);
         let positions = config.positions();
-        let asked = match options.most_tokens {
+        let asked = match options.max_tokens {
             Some(most) => Some(most),
-            None => config::most_tokens(&folder.join("sentence_bert_config.json"))?,
+            None => config::max_tokens(&folder.join("sentence_bert_config.json"))?,
         };
-        if let Some(most) = options.most_tokens
+        if let Some(most) = options.max_tokens
             && !(3..=positions).contains(&most)
         {
             return Err(EmbedError::Option {
-                key: "most_tokens",
+                key: "max_tokens",
                 given: most.to_string(),
                 expected: format!("a number from 3 to {positions}, the network's positions"),
             });
         }
         let most = asked.unwrap_or(positions).min(positions);
+        if most < 3 {
+            return Err(EmbedError::Config {
+                path: folder.join("sentence_bert_config.json"),
+                problem: format!("`max_seq_length` is {most}, expected at least 3"),
+            });
+        }
         let tokenizer = open_tokenizer(&folder.join("tokenizer.json"), &config, most)?;
         let device = device.open()?;
         let weights = weights_file(&folder)?;
@@ -146,6 +152,9 @@ impl TextEncoder {
             .map(|text| self.tokens(text))
             .collect::<Result<Vec<_>, _>>()?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
+        // A vocabulary without special tokens leaves nothing of some texts: their vectors are zeros.
+        order.retain(|&text| !tokens[text].is_empty());
+        done(texts.len() - order.len());
         order.sort_by_key(|&text| tokens[text].len());
         let pieces = pieces(&order, |text| tokens[text].len());
         let width = self.identity.dimensions;

@@ -12,7 +12,7 @@ fn options(folder: &Path) -> TextOptions {
         folder: folder.to_path_buf(),
         pooling: None,
         normalize: None,
-        most_tokens: None,
+        max_tokens: None,
     }
 }
 
@@ -76,7 +76,7 @@ fn a_vector_depends_on_its_text_alone() {
 fn options_are_part_of_the_identity_and_checked() {
     let encoder = open(&options(&data("tiny_bert"))).unwrap();
     let cut = TextOptions {
-        most_tokens: Some(4),
+        max_tokens: Some(4),
         ..options(&data("tiny_bert"))
     };
     let short = open(&cut).unwrap();
@@ -85,13 +85,13 @@ fn options_are_part_of_the_identity_and_checked() {
     let again = open(&options(&data("tiny_bert"))).unwrap();
     assert_eq!(again.identity(), encoder.identity());
     let wrong = TextOptions {
-        most_tokens: Some(65),
+        max_tokens: Some(65),
         ..cut
     };
     let error = open(&wrong).unwrap_err().to_string();
     assert_eq!(
         error,
-        "`most_tokens` is 65, expected a number from 3 to 64, the network's positions"
+        "`max_tokens` is 65, expected a number from 3 to 64, the network's positions"
     );
 }
 

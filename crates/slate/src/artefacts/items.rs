@@ -3,6 +3,7 @@
 //! Read in batches, because the pictures of a catalogue do not fit into memory. Rows that cannot be
 //! used are handed on with the reason.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use crate::artefacts::guarded;
 use crate::console::Refusal;
 
-/// Rows read at a time.
+/// Rows read at a time; of a Parquet file with pictures fewer, because pictures are large.
 const ROWS: usize = 1024;
+const ROWS_WITH_PICTURES: usize = 64;
 
 /// Which columns say what.
 #[derive(Debug, Clone)]
@@ -137,7 +139,7 @@ fn missing(column: &str, found: &[&str]) -> anyhow::Error {
         "there is no column `{column}`, found {}",
         found.join(", ")
     ))
-    .hint("name the columns in [embed]: `id`, `title.columns`, `image.column`")
+    .hint("name the columns in [embed]: `id`, `title.columns`, `image.column`; --title and --image alone leave the other out")
     .into()
 }
 
@@ -169,9 +171,14 @@ fn parquet(
             return Err(missing(column, &found));
         }
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
+        let rows = if columns.image.is_some() {
+            ROWS_WITH_PICTURES
+        } else {
+            ROWS
+        };
         Ok(builder
             .with_projection(mask)
-            .with_batch_size(ROWS)
+            .with_batch_size(rows)
             .build()?)
     })?;
     let mut row = 1;
@@ -210,6 +217,11 @@ fn from_batch(
     let ids = cast(given, &DataType::Int64)?;
     let ids = ids.as_primitive::<Int64Type>();
     let text = |name: &str| -> Result<_> {
+        let given = column(name).data_type();
+        let fits = given.is_numeric() || given.is_string();
+        if !fits {
+            return Err(Refusal::new(format!("column `{name}` is {given}, expected text")).into());
+        }
         cast(column(name), &DataType::Utf8).with_context(|| format!("column `{name}` is no text"))
     };
     let titles = columns
@@ -284,16 +296,21 @@ fn lines(
 ) -> Result<()> {
     let mut reader = BufReader::new(File::open(file)?);
     let (mut items, mut bad) = (Vec::new(), Vec::new());
+    let mut found = BTreeSet::new();
     let mut line = Vec::new();
     for row in 1.. {
         line.clear();
         if reader.read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        if line.iter().all(u8::is_ascii_whitespace) {
+        let given = line
+            .strip_prefix(b"\xef\xbb\xbf")
+            .filter(|_| row == 1)
+            .unwrap_or(&line);
+        if given.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match from_line(&line, columns) {
+        match from_line(given, columns, &mut found) {
             Ok(item) => items.push(item),
             Err(reason) => bad.push(BadRow {
                 file: file.to_path_buf(),
@@ -305,26 +322,50 @@ fn lines(
             take(std::mem::take(&mut items), std::mem::take(&mut bad))?;
         }
     }
+    // A key may be left out of a line, but not of all of them.
+    let absent = wanted(columns)
+        .into_iter()
+        .find(|name| !found.contains(*name));
+    if let (Some(absent), false) = (absent, found.is_empty()) {
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        return Err(missing(absent, &found));
+    }
     take(items, bad)
 }
 
-fn from_line(line: &[u8], columns: &ItemColumns) -> Result<Item, String> {
+fn from_line(
+    line: &[u8],
+    columns: &ItemColumns,
+    found: &mut BTreeSet<String>,
+) -> Result<Item, String> {
     let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
+    for key in value
+        .as_object()
+        .into_iter()
+        .flat_map(|object| object.keys())
+    {
+        if !found.contains(key) {
+            found.insert(key.clone());
+        }
+    }
     let id = &value[&columns.id];
     let id = id
         .as_i64()
         .or_else(|| id.as_str().and_then(|id| id.trim().parse().ok()))
         .ok_or_else(|| format!("`{}` is {id}, expected a whole number", columns.id))?;
-    let parts = columns
-        .title
-        .iter()
-        .map(|name| value[name].as_str().unwrap_or(""));
+    let parts = columns.title.iter().map(|name| match &value[name] {
+        serde_json::Value::Null => Ok(String::new()),
+        serde_json::Value::String(text) => Ok(text.clone()),
+        serde_json::Value::Number(number) => Ok(number.to_string()),
+        other => Err(format!("`{name}` is {other}, expected text")),
+    });
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
     let image = columns.image.as_ref().and_then(|name| value[name].as_str());
     Ok(Item {
         id,
-        title: joined(parts),
+        title: joined(parts.iter().map(String::as_str)),
         image: image.and_then(path_of),
     })
 }
@@ -358,7 +399,12 @@ fn csv(
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record)? {
         let row = record.position().map_or(0, csv::Position::line);
-        match from_record(&record, id, &titles, image) {
+        let item = if record.len() == header.len() {
+            from_record(&record, id, &titles, image)
+        } else {
+            Err(format!("{} cells, expected {}", record.len(), header.len()))
+        };
+        match item {
             Ok(item) => items.push(item),
             Err(reason) => bad.push(BadRow {
                 file: file.to_path_buf(),

@@ -12,7 +12,8 @@ use clap::{Args, Subcommand, ValueEnum};
     python -c \"import numpy; print(numpy.load('vectors/items/title.npy').shape)\"\n\n\
     Vectors are kept by content in OUT/title and OUT/image: run it again with tomorrow's items, and what\n\
     is known is not computed again, nor is what a kill interrupted. OUT/items has a row for each item,\n\
-    zeros where it has no title or no picture that can be read; rejects.csv there says why."
+    zeros where it has no title or picture, or one that cannot be read; rejects.csv there says why it\n\
+    cannot. --force begins the vectors of another encoder anew."
 )]
 pub(crate) struct EmbedArgs {
     /// Items: a file (*.parquet, *.jsonl, *.csv), a folder of such files, or a folder of logs

@@ -68,7 +68,7 @@ fn told(embedded: &Embedded, out: &Path) -> String {
     let mut table = Table::new(&[
         ("vectors of", Align::Left),
         ("encoder", Align::Left),
-        ("numbers", Align::Right),
+        ("dimensions", Align::Right),
         ("items with one", Align::Right),
         ("computed now", Align::Right),
         ("removed", Align::Right),

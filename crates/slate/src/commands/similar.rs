@@ -19,8 +19,22 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
     let tables = args.vectors.join(TABLES);
     let manifest = read_manifest(&tables)
         .with_context(|| format!("cannot read the vectors `{}`", args.vectors.display()))?;
-    let open = |name: &str| -> Result<Mapped> { Ok(Mapped::open(&tables.join(name))?) };
-    let ids = open("item_id.npy")?.ids();
+    let open = |name: &str, dtype: &str, shape: &[usize]| -> Result<Mapped> {
+        let table = Mapped::open(&tables.join(name))?;
+        if table.dtype() != dtype || table.shape() != shape {
+            return Err(Refusal::new(format!(
+                "`{}` holds {} {:?}, expected {dtype} {shape:?}",
+                tables.join(name).display(),
+                table.dtype(),
+                table.shape()
+            ))
+            .hint("run `slate embed` again")
+            .into());
+        }
+        Ok(table)
+    };
+    let items = manifest.items;
+    let ids = open("item_id.npy", "<i8", &[items])?.ids();
     let row = ids.iter().position(|id| *id == args.item).ok_or_else(|| {
         Refusal::new(format!(
             "there is no item {} among the {} of `{}`",
@@ -36,7 +50,10 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
         (LikenessBy::Image, "image", &manifest.image),
     ] {
         match part {
-            Some(_) if wants(by) => named.push((name, open(&format!("{name}.npy"))?)),
+            Some(part) if wants(by) => {
+                let shape = [items, part.identity.dimensions];
+                named.push((name, open(&format!("{name}.npy"), "<f4", &shape)?));
+            }
             None if args.by == by => {
                 return Err(Refusal::new(format!("there are no vectors of `{name}`"))
                     .hint(format!(
@@ -63,7 +80,7 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
     {
         return Err(Refusal::new(format!("item {} has no vector", args.item))
             .hint(format!(
-                "`{}` says why",
+                "it has no content of that kind, or `{}` says why",
                 tables.join("rejects.csv").display()
             ))
             .into());

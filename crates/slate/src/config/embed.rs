@@ -46,7 +46,7 @@ pub(crate) struct TitleSection {
     pub(crate) normalize: Option<bool>,
     /// Most tokens of a title; left out: what the folder says, or all the network has room for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) most_tokens: Option<usize>,
+    pub(crate) max_tokens: Option<usize>,
 }
 
 impl Default for TitleSection {
@@ -56,7 +56,7 @@ impl Default for TitleSection {
             columns: vec!["title".to_owned()],
             pooling: None,
             normalize: None,
-            most_tokens: None,
+            max_tokens: None,
         }
     }
 }

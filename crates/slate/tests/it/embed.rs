@@ -136,7 +136,7 @@ fn pictures_that_cannot_be_read_are_kept_aside_with_their_reason() {
     let rejects = fs::read_to_string(folder.join("vectors/items/rejects.csv")).unwrap();
     for reason in [
         "1,image,broken: the file ends before the picture does",
-        "2,image,larger than 16384 places a side or 512 MiB",
+        "2,image,larger than 16384 pixels a side or 64 megapixels",
         "3,image,empty file",
         "4,image,\"not a JPEG, PNG, WebP or GIF\"",
         "5,image,cannot be read: entity not found",
@@ -291,4 +291,88 @@ fn vectors_become_features_of_a_ranker() {
     let line = format!("train -c my.toml {small} --set train.epochs=1 --data dataset --out run");
     slate(folder, &line).done();
     assert!(folder.join("dataset/embedding_title.npy").is_file());
+}
+
+#[test]
+fn nothing_is_dropped_or_removed_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(
+        folder,
+        "items.jsonl",
+        "\u{feff}{\"item_id\": 1, \"title\": 1984}\n{\"item_id\": 2, \"title\": [\"x\"]}\n{\"item_id\": 3}\n",
+    );
+    let line = "embed --items items.jsonl --out vectors --title hashed --json";
+    let done = slate(folder, line).done().json();
+    assert_eq!((&done["items"], &done["rejects"]), (&2.into(), &1.into()));
+    assert_eq!(done["title"]["with"], 1);
+    write(
+        folder,
+        "wide.csv",
+        "item_id,title\n1,blue shoe, size 42\n2,red shoe\n",
+    );
+    let wide = slate(
+        folder,
+        "embed --items wide.csv --out wide --title hashed --json",
+    )
+    .done()
+    .json();
+    assert_eq!(wide["reasons"]["3 cells, expected 2"], 1);
+    write(folder, "none.jsonl", "{\"item_id\": 1, \"titel\": \"a\"}\n");
+    slate(folder, "embed --items none.jsonl --out none --title hashed")
+        .refused(&["there is no column `title`, found item_id, titel"]);
+
+    // A table that is lost is written again.
+    fs::remove_file(folder.join("vectors/items/title.npy")).unwrap();
+    assert_eq!(slate(folder, line).done().json()["unchanged"], false);
+    assert!(folder.join("vectors/items/title.npy").is_file());
+    // Vectors of titles are not lost to a run for pictures.
+    slate(
+        folder,
+        "embed --items items.jsonl --out vectors --image hashed",
+    )
+    .refused(&["has vectors of `title`, and no encoder of it is named"]);
+    // Items that cannot be read cost no vectors, and neither does a folder that is not slate's.
+    let part = folder.join("vectors/title/vectors-000000.npy");
+    let bert = encoder("tiny_bert");
+    let forced = format!(
+        "embed --items gone.csv --out vectors --force --title {}",
+        bert.display()
+    );
+    slate(folder, &forced).refused(&["gone.csv"]);
+    assert!(part.is_file());
+    fs::create_dir_all(folder.join("mine/items")).unwrap();
+    write(folder, "mine/items/manifest.json", "{}");
+    write(folder, "mine/items/a.csv", "item_id,title\n1,a\n");
+    for items in ["mine/items", "items.jsonl"] {
+        slate(
+            folder,
+            &format!("embed --items {items} --out mine --title hashed --force"),
+        )
+        .refused(&["mine/items"]);
+    }
+    assert!(folder.join("mine/items/a.csv").is_file());
+
+    // Whose vectors they are is not guessed.
+    fs::remove_file(folder.join("vectors/title/store.json")).unwrap();
+    slate(folder, line).refused(&["store.json", "it is missing, so nobody knows", "--force"]);
+    assert_eq!(
+        slate(folder, &format!("{line} --force")).done().json()["computed"]["title"],
+        1
+    );
+    let title = folder.join("vectors/items/title.npy");
+    fs::copy(folder.join("vectors/items/item_id.npy"), &title).unwrap();
+    slate(folder, "similar query 1 --vectors vectors")
+        .refused(&["title.npy` holds <i8 [2], expected <f4 [2, 256]"]);
+    slate(folder, line).done();
+    let most = format!(
+        "similar query 1 --vectors vectors --k {} --json",
+        usize::MAX
+    );
+    assert_eq!(
+        slate(folder, &most).done().json()["nearest"]
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
 }

@@ -4,26 +4,30 @@
 //! content, and the tables of the items last seen: `items/item_id.npy`, `items/title.npy`,
 //! `items/image.npy`, a row for each item, zeros where there is no vector.
 
+mod encoders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use slate_embed::{
-    EmbedDevice, Identity, Key, Picture, PictureEncoder, PictureOptions, Refused, TextEncoder,
-    TextOptions, VectorStore, hashed, write_ids,
+    EmbedDevice, EmbedError, Identity, Key, Mapped, Picture, Refused, VectorStore, write_ids,
 };
 use slate_types::{FormatVersion, Progress};
 
 use crate::artefacts::items::{BadRow, Item, ItemColumns, PictureSource, read_items};
-use crate::artefacts::{Staged, write_file};
-use crate::config::{EmbedSection, HASHED};
+use crate::artefacts::{OutputLock, Staged, write_file};
+use crate::config::EmbedSection;
 use crate::console::{Bar, Refusal};
+use encoders::{Pictures, Titles};
 
 const FORMAT: FormatVersion = FormatVersion(1);
+/// Pictures that are decoded at once.
+const DECODED_AT_ONCE: usize = 32;
 /// Contents that are computed and written at once: what a kill may cost.
 const TITLES_AT_ONCE: usize = 4096;
 const PICTURES_AT_ONCE: usize = 256;
@@ -85,96 +89,6 @@ pub(crate) struct Job<'a> {
     pub(crate) gc: bool,
 }
 
-enum Titles {
-    Hashed,
-    Pretrained(Box<TextEncoder>),
-}
-
-enum Pictures {
-    Hashed,
-    Pretrained(Box<PictureEncoder>),
-}
-
-impl Titles {
-    fn open(section: &EmbedSection, device: EmbedDevice) -> Result<Option<Self>> {
-        let Some(title) = &section.title else {
-            return Ok(None);
-        };
-        if title.encoder == HASHED {
-            return Ok(Some(Self::Hashed));
-        }
-        let options = TextOptions {
-            folder: PathBuf::from(&title.encoder),
-            pooling: title.pooling,
-            normalize: title.normalize,
-            most_tokens: title.most_tokens,
-        };
-        let encoder = TextEncoder::open(&options, device)
-            .with_context(|| format!("cannot use the encoder of titles `{}`", title.encoder))?;
-        Ok(Some(Self::Pretrained(Box::new(encoder))))
-    }
-
-    fn identity(&self) -> Identity {
-        match self {
-            Self::Hashed => hashed::title_identity(),
-            Self::Pretrained(encoder) => encoder.identity().clone(),
-        }
-    }
-
-    fn encode(&self, titles: &[String], bar: &Bar) -> Result<Vec<f32>> {
-        let done = |count: usize| bar.advance(count as u64);
-        match self {
-            Self::Hashed => {
-                let vectors = titles.par_iter().map(|title| hashed::title(title));
-                let vectors: Vec<Vec<f32>> = vectors.collect();
-                done(titles.len());
-                Ok(vectors.concat())
-            }
-            Self::Pretrained(encoder) => {
-                let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
-                Ok(encoder.encode(&titles, &done)?)
-            }
-        }
-    }
-}
-
-impl Pictures {
-    fn open(section: &EmbedSection, device: EmbedDevice) -> Result<Option<Self>> {
-        let Some(image) = &section.image else {
-            return Ok(None);
-        };
-        if image.encoder == HASHED {
-            return Ok(Some(Self::Hashed));
-        }
-        let options = PictureOptions {
-            folder: PathBuf::from(&image.encoder),
-            normalize: image.normalize,
-        };
-        let encoder = PictureEncoder::open(&options, device)
-            .with_context(|| format!("cannot use the encoder of pictures `{}`", image.encoder))?;
-        Ok(Some(Self::Pretrained(Box::new(encoder))))
-    }
-
-    fn identity(&self) -> Identity {
-        match self {
-            Self::Hashed => hashed::picture_identity(),
-            Self::Pretrained(encoder) => encoder.identity().clone(),
-        }
-    }
-
-    fn encode(&self, pictures: &[Picture], bar: &Bar) -> Result<Vec<f32>> {
-        let done = |count: usize| bar.advance(count as u64);
-        match self {
-            Self::Hashed => {
-                let vectors: Vec<Vec<f32>> = pictures.par_iter().map(hashed::picture).collect();
-                done(pictures.len());
-                Ok(vectors.concat())
-            }
-            Self::Pretrained(encoder) => Ok(encoder.encode(pictures, &done)?),
-        }
-    }
-}
-
 /// A store, and the contents that wait to be computed for it.
 struct Shelf<C> {
     store: VectorStore,
@@ -187,10 +101,8 @@ impl<C> Shelf<C> {
     fn open(folder: &Path, identity: Identity, force: bool) -> Result<Self> {
         let opened = VectorStore::open(folder, identity.clone());
         let store = match opened {
-            Err(slate_embed::EmbedError::OtherEncoder { .. }) if force => {
-                fs::remove_dir_all(folder)
-                    .with_context(|| format!("cannot remove `{}`", folder.display()))?;
-                VectorStore::open(folder, identity)?
+            Err(EmbedError::OtherEncoder { .. } | EmbedError::Store { .. }) if force => {
+                VectorStore::begin_anew(folder, identity)?
             }
             opened => opened?,
         };
@@ -264,6 +176,22 @@ pub(crate) fn embed(job: &Job<'_>, bar: &Bar) -> Result<Embedded> {
             )
             .into());
     }
+    let columns = ItemColumns {
+        id: job.section.id.clone(),
+        title: match &job.section.title {
+            Some(title) => title.columns.clone(),
+            None => Vec::new(),
+        },
+        image: job.section.image.as_ref().map(|image| image.column.clone()),
+    };
+    let tables = job.out.join(TABLES);
+    fs::create_dir_all(job.out)
+        .with_context(|| format!("cannot create `{}`", job.out.display()))?;
+    let _lock = OutputLock::take(job.out)?;
+    refuse_foreign(&tables, job, titles.is_some(), pictures.is_some())?;
+    // Before anything is begun anew: items that cannot be read cost no vectors.
+    let first = read_items(job.items, &columns, &mut |_, _| Err(Enough.into()));
+    first.or_else(|error| error.downcast::<Enough>().map(|_| ()))?;
     let titles = titles
         .map(|titles| -> Result<_> {
             let shelf = Shelf::open(&job.out.join("title"), titles.identity(), job.force)?;
@@ -287,19 +215,61 @@ pub(crate) fn embed(job: &Job<'_>, bar: &Bar) -> Result<Embedded> {
         bar,
     };
     bar.begin("embed", None, "contents");
-    let columns = ItemColumns {
-        id: job.section.id.clone(),
-        title: match &job.section.title {
-            Some(title) => title.columns.clone(),
-            None => Vec::new(),
-        },
-        image: job.section.image.as_ref().map(|image| image.column.clone()),
-    };
     read_items(job.items, &columns, &mut |items, bad| work.take(items, bad))?;
     work.compute_titles()?;
     work.compute_pictures()?;
     bar.end();
     work.finish()
+}
+
+/// The first rows were read.
+#[derive(Debug, thiserror::Error)]
+#[error("the first rows were read")]
+struct Enough;
+
+/// Tables that are not slate's are not replaced, nor is what this run would leave out of them.
+fn refuse_foreign(tables: &Path, job: &Job<'_>, titles: bool, pictures: bool) -> Result<()> {
+    let inside = |path: &Path| {
+        Some(
+            path.canonicalize()
+                .ok()?
+                .starts_with(tables.canonicalize().ok()?),
+        )
+    };
+    if inside(job.items) == Some(true) {
+        return Err(Refusal::new(format!(
+            "the items are in `{}`, which is written anew",
+            tables.display()
+        ))
+        .hint("choose another --out")
+        .into());
+    }
+    let is_empty = fs::read_dir(tables).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty {
+        return Ok(());
+    }
+    let found = read_manifest(tables).map_err(|error| {
+        let told = format!(
+            "`{}` holds no tables of vectors: {error:#}",
+            tables.display()
+        );
+        Refusal::new(told).hint("choose another --out")
+    })?;
+    let dropped = [
+        ("title", found.title.is_some() && !titles),
+        ("image", found.image.is_some() && !pictures),
+    ];
+    match dropped.iter().find(|(_, dropped)| *dropped && !job.force) {
+        Some((name, _)) => Err(Refusal::new(format!(
+            "`{}` has vectors of `{name}`, and no encoder of it is named",
+            tables.display()
+        ))
+        .hint(format!(
+            "name it as well, --{name} FOLDER; --force leaves them out"
+        ))
+        .into()),
+        None => Ok(()),
+    }
 }
 
 impl Work<'_> {
@@ -397,15 +367,16 @@ impl Work<'_> {
         };
         let (keys, contents) = shelf.take();
         // A few at a time, so that decoded pictures do not fill the memory.
+        let (mut good, mut vectors) = (Vec::new(), Vec::new());
         for (keys, contents) in keys
-            .chunks(PICTURES_AT_ONCE)
-            .zip(contents.chunks(PICTURES_AT_ONCE))
+            .chunks(DECODED_AT_ONCE)
+            .zip(contents.chunks(DECODED_AT_ONCE))
         {
             let decoded: Vec<Result<Picture, Refused>> = contents
                 .par_iter()
                 .map(|bytes| Picture::decode(bytes))
                 .collect();
-            let (mut good, mut pictures) = (Vec::new(), Vec::new());
+            let mut pictures = Vec::new();
             for (key, decoded) in keys.iter().zip(decoded) {
                 match decoded {
                     Ok(picture) => {
@@ -417,10 +388,9 @@ impl Work<'_> {
                     }
                 }
             }
-            let vectors = encoder.encode(&pictures, self.bar)?;
-            shelf.append(&good, &vectors)?;
+            vectors.extend(encoder.encode(&pictures, self.bar)?);
         }
-        Ok(())
+        shelf.append(&good, &vectors)
     }
 
     /// Writes the tables, unless they are there, and removes what no item has any more.
@@ -464,7 +434,8 @@ impl Work<'_> {
             contents: contents_hash(&self.rows, &self.rejects),
         };
         let tables = self.job.out.join(TABLES);
-        let unchanged = read_manifest(&tables).is_ok_and(|found| found == manifest);
+        let unchanged = read_manifest(&tables).is_ok_and(|found| found == manifest)
+            && are_whole(&tables, &manifest);
         if !unchanged {
             let staged = Staged::folder(&tables, true)?;
             let at = |name: &str| staged.path().join(name);
@@ -492,7 +463,9 @@ impl Work<'_> {
         computed.extend(pictures.map(|shelf| ("image", shelf.computed)));
         let mut reasons = BTreeMap::new();
         for reject in &self.rejects {
-            *reasons.entry(reject.reason.clone()).or_insert(0) += 1;
+            // What a decoder said is in the file, beside its picture.
+            let reason = reject.reason.split(": ").next().unwrap_or_default();
+            *reasons.entry(reason.to_owned()).or_insert(0) += 1;
         }
         Ok(Embedded {
             manifest,
@@ -513,13 +486,30 @@ fn contents_hash(rows: &[Row], rejects: &[Reject]) -> String {
         }
     }
     for reject in rejects {
-        hash.update(reject.place.as_bytes());
-        hash.update(reject.reason.as_bytes());
+        hash.update(format!(
+            "{:?} {:?} {:?}",
+            reject.item, reject.place, reject.reason
+        ));
     }
     hash.finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// Whether all tables that a manifest tells of are there, in their sizes.
+fn are_whole(tables: &Path, manifest: &EmbedManifest) -> bool {
+    let is = |name: &str, shape: &[usize]| {
+        Mapped::open(&tables.join(name)).is_ok_and(|table| table.shape() == shape)
+    };
+    let part = |name: &str, part: &Option<Part>| {
+        let dimensions = part.as_ref().map(|part| part.identity.dimensions);
+        dimensions.is_none_or(|dimensions| is(name, &[manifest.items, dimensions]))
+    };
+    is("item_id.npy", &[manifest.items])
+        && part("title.npy", &manifest.title)
+        && part("image.npy", &manifest.image)
+        && tables.join("rejects.csv").is_file()
 }
 
 fn write_rejects(rejects: &[Reject], path: &Path) -> Result<()> {
