@@ -1,7 +1,7 @@
 """`slate embed` and `slate similar`: as exact as PyTorch, how fast beside it, and what frozen vectors find.
 
     cargo build --release
-    pip install torch torchvision transformers sentence-transformers onnx onnxruntime onnxscript
+    pip install torch torchvision transformers sentence-transformers onnx onnxruntime onnxscript "pillow<13"
     python datasets/fetch_weights.py minilm --out weights/minilm
     python datasets/fetch_weights.py opennsfw --out weights/opennsfw
     SLATE_SHARED=... python experiments/008-embeddings/run.py --weights weights [--parts parity,speed,cold]
