@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 pub use decode::{Picture, Refused};
 pub use preprocess::{Channels, Filter, Preprocess};
@@ -25,13 +24,11 @@ use resnet::ResNet;
 const PICTURES: usize = 8;
 
 /// Which encoder of pictures, and how it is used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PictureOptions {
     /// A folder with the weights of a residual network, and what they say about their pictures.
     pub folder: PathBuf,
     /// Whether vectors are scaled to length 1. Left out: yes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalize: Option<bool>,
 }
 

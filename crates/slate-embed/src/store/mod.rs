@@ -61,7 +61,6 @@ struct Part {
     number: usize,
     /// Row of the first vector.
     first: usize,
-    rows: usize,
     vectors: Mapped,
 }
 
@@ -133,7 +132,8 @@ impl VectorStore {
 
     /// Number of vectors.
     pub fn len(&self) -> usize {
-        self.parts.last().map_or(0, |part| part.first + part.rows)
+        let last = self.parts.last();
+        last.map_or(0, |part| part.first + part.vectors.shape()[0])
     }
 
     /// Whether there are none.
@@ -189,7 +189,6 @@ impl VectorStore {
         self.parts.push(Part {
             number,
             first,
-            rows: keys.len(),
             vectors,
         });
         for (at, key) in keys.iter().enumerate() {
@@ -324,7 +323,6 @@ impl VectorStore {
             self.parts.push(Part {
                 number,
                 first,
-                rows,
                 vectors: mapped,
             });
         }
@@ -333,13 +331,13 @@ impl VectorStore {
 
     /// Removes what a process that was killed has left: vectors without keys, files half written.
     fn sweep(&self) -> Result<(), EmbedError> {
-        let numbers = self.numbers()?;
         for name in names(&self.folder)? {
             let number = name
                 .strip_prefix("vectors-")
                 .and_then(|rest| rest.strip_suffix(".npy"));
             let number = number.and_then(|number| number.parse::<usize>().ok());
-            let orphan = number.is_some_and(|number| !numbers.contains(&number));
+            let is_part = |number| self.parts.iter().any(|part| part.number == number);
+            let orphan = number.is_some_and(|number| !is_part(number));
             if orphan || npy::is_partial(&name) {
                 let path = self.folder.join(name);
                 fs::remove_file(&path).map_err(EmbedError::io("write", &path))?;

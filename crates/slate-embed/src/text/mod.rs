@@ -22,22 +22,18 @@ use config::{Config, Family};
 const TOKENS: usize = 512;
 
 /// Which encoder of titles, and how it is used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextOptions {
     /// A folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a model's folder in a
     /// Hugging Face cache.
     pub folder: PathBuf,
     /// How tokens become one vector. Left out: what the folder says in `1_Pooling/config.json`, or
     /// else the mean.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
     /// Whether vectors are scaled to length 1. Left out: yes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalize: Option<bool>,
     /// Most tokens of a title, its two marks included; what is beyond is cut off. Left out: what the
     /// folder says in `sentence_bert_config.json`, or else all that the network has positions for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
 }
 

@@ -284,6 +284,47 @@ fn from_batch(
     Ok((items, bad))
 }
 
+/// Rows of a file that are read one by one, handed on in batches.
+struct Rows<'a> {
+    file: &'a Path,
+    items: Vec<Item>,
+    bad: Vec<BadRow>,
+    take: &'a mut dyn FnMut(Vec<Item>, Vec<BadRow>) -> Result<()>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(file: &'a Path, take: &'a mut dyn FnMut(Vec<Item>, Vec<BadRow>) -> Result<()>) -> Self {
+        Self {
+            file,
+            items: Vec::new(),
+            bad: Vec::new(),
+            take,
+        }
+    }
+
+    fn push(&mut self, row: u64, read: Result<Item, String>) -> Result<()> {
+        match read {
+            Ok(item) => self.items.push(item),
+            Err(reason) => self.bad.push(BadRow {
+                file: self.file.to_path_buf(),
+                row,
+                reason,
+            }),
+        }
+        if self.items.len() + self.bad.len() >= ROWS {
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    fn hand_on(&mut self) -> Result<()> {
+        (self.take)(
+            std::mem::take(&mut self.items),
+            std::mem::take(&mut self.bad),
+        )
+    }
+}
+
 fn path_of(text: &str) -> Option<PictureSource> {
     let text = text.trim();
     (!text.is_empty()).then(|| PictureSource::Path(PathBuf::from(text)))
@@ -295,7 +336,7 @@ fn lines(
     take: &mut dyn FnMut(Vec<Item>, Vec<BadRow>) -> Result<()>,
 ) -> Result<()> {
     let mut reader = BufReader::new(File::open(file)?);
-    let (mut items, mut bad) = (Vec::new(), Vec::new());
+    let mut rows = Rows::of(file, take);
     let mut found = BTreeSet::new();
     let mut line = Vec::new();
     for row in 1.. {
@@ -310,17 +351,7 @@ fn lines(
         if given.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match from_line(given, columns, &mut found) {
-            Ok(item) => items.push(item),
-            Err(reason) => bad.push(BadRow {
-                file: file.to_path_buf(),
-                row,
-                reason,
-            }),
-        }
-        if items.len() + bad.len() >= ROWS {
-            take(std::mem::take(&mut items), std::mem::take(&mut bad))?;
-        }
+        rows.push(row, from_line(given, columns, &mut found))?;
     }
     // A key may be left out of a line, but not of all of them.
     let absent = wanted(columns)
@@ -330,7 +361,7 @@ fn lines(
         let found: Vec<&str> = found.iter().map(String::as_str).collect();
         return Err(missing(absent, &found));
     }
-    take(items, bad)
+    rows.hand_on()
 }
 
 fn from_line(
@@ -395,7 +426,7 @@ fn csv(
         .map(|name| place(name))
         .collect::<Result<Vec<_>>>()?;
     let image = columns.image.as_deref().map(place).transpose()?;
-    let (mut items, mut bad) = (Vec::new(), Vec::new());
+    let mut rows = Rows::of(file, take);
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record)? {
         let row = record.position().map_or(0, csv::Position::line);
@@ -404,19 +435,9 @@ fn csv(
         } else {
             Err(format!("{} cells, expected {}", record.len(), header.len()))
         };
-        match item {
-            Ok(item) => items.push(item),
-            Err(reason) => bad.push(BadRow {
-                file: file.to_path_buf(),
-                row,
-                reason,
-            }),
-        }
-        if items.len() + bad.len() >= ROWS {
-            take(std::mem::take(&mut items), std::mem::take(&mut bad))?;
-        }
+        rows.push(row, item)?;
     }
-    take(items, bad)
+    rows.hand_on()
 }
 
 fn from_record(

@@ -20,6 +20,7 @@ use slate_embed::{
 use slate_types::{FormatVersion, Progress};
 
 use crate::artefacts::items::{BadRow, Item, ItemColumns, PictureSource, read_items};
+use crate::artefacts::manifest::hex;
 use crate::artefacts::{OutputLock, Staged, write_file};
 use crate::config::EmbedSection;
 use crate::console::{Bar, Refusal};
@@ -491,10 +492,7 @@ fn contents_hash(rows: &[Row], rejects: &[Reject]) -> String {
             reject.item, reject.place, reject.reason
         ));
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hash.finalize())
 }
 
 /// Whether all tables that a manifest tells of are there, in their sizes.
