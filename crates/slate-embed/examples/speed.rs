@@ -80,7 +80,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             for query in 0..20 {
                 let began = Instant::now();
                 let query = &table[query * 1000 * width..][..width];
-                last = nearest(&[Side { table, query }], 20)[19].row;
+                last = nearest(
+                    &[Side {
+                        table,
+                        query,
+                        unit: true,
+                    }],
+                    20,
+                )[19]
+                    .row;
                 times.push(began.elapsed().as_secs_f64() * 1e3);
             }
             times.sort_by(f64::total_cmp);

@@ -19,7 +19,8 @@
 //! let store = VectorStore::open(folder.path(), hashed::title_identity())?;
 //! assert_eq!(store.row(&keys[1]), Some(1));
 //! let table = store.read(&[0, 1, 2])?;
-//! let found = nearest(&[Side { table: &table, query: &hashed::title("shoe, red") }], 2);
+//! let query = hashed::title("shoe, red");
+//! let found = nearest(&[Side { table: &table, query: &query, unit: true }], 2);
 //! assert_eq!(found[0].row, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -42,7 +43,7 @@ pub use picture::{
     Channels, Filter, Picture, PictureEncoder, PictureOptions, Preprocess, Refused, resize,
 };
 pub use search::{Found, Side, nearest};
-pub use store::{Key, Mapped, VectorStore, write_ids};
+pub use store::{Key, Mapped, VectorStore, write_ids, write_vectors};
 pub use text::{Pooling, TextEncoder, TextOptions};
 
 /// Scales rows of `width` numbers to length 1; rows of zeros stay.

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use rayon::prelude::*;
+use slate_kernels::{View, multiply};
 
 /// Numbers that one thread looks at at a time.
 const BLOCK: usize = 1 << 16;
@@ -14,6 +15,8 @@ pub struct Side<'a> {
     pub table: &'a [f32],
     /// Not empty.
     pub query: &'a [f32],
+    /// Whether every row that is not all zeros is of length 1: then it is not measured.
+    pub unit: bool,
 }
 
 /// An item that was found.
@@ -59,20 +62,15 @@ pub fn nearest(sides: &[Side<'_>], k: usize) -> Vec<Found> {
     let rows = (BLOCK / width).max(1);
     let blocks = (0..items.div_ceil(rows)).into_par_iter();
     let best = blocks.map(|block| {
+        let first = block * rows;
+        let mut own = Block::new(rows.min(items - first));
+        for (side, &query) in sides.iter().zip(&queries) {
+            own.add(side, first, query);
+        }
         let mut best = Best::new(k);
-        for row in block * rows..((block + 1) * rows).min(items) {
-            let mut total = 0.0;
-            let mut is_there = false;
-            for (side, &query) in sides.iter().zip(&queries) {
-                let vector = &side.table[row * side.query.len()..][..side.query.len()];
-                let [square, product] = products(vector, side.query);
-                is_there |= square > 0.0;
-                if square > 0.0 && query > 0.0 {
-                    total += product / (square.sqrt() * query);
-                }
-            }
+        for (at, (total, is_there)) in own.total.into_iter().zip(own.is_there).enumerate() {
             if is_there {
-                let score = total / sides.len() as f32;
+                let (row, score) = (first + at, total / sides.len() as f32);
                 best.offer(Found { row, score });
             }
         }
@@ -81,32 +79,48 @@ pub fn nearest(sides: &[Side<'_>], k: usize) -> Vec<Found> {
     best.reduce(|| Best::new(k), Best::with).sorted()
 }
 
-fn length(vector: &[f32]) -> f32 {
-    products(vector, vector)[0].sqrt()
+/// Cosines of some rows, added up over the sides.
+struct Block {
+    total: Vec<f32>,
+    /// Whether any side has a vector.
+    is_there: Vec<bool>,
+    products: Vec<f32>,
 }
 
-/// The sums of `a a` and of `a b`, in strands that a processor adds side by side.
-fn products(a: &[f32], b: &[f32]) -> [f32; 2] {
-    let mut squares = [0.0_f32; 16];
-    let mut mixed = [0.0_f32; 16];
-    let (whole, other) = (a.chunks_exact(16), b.chunks_exact(16));
-    let (mut square, mut product) = (0.0, 0.0);
-    for (a, b) in whole.remainder().iter().zip(other.remainder()) {
-        square += a * a;
-        product += a * b;
-    }
-    for (a, b) in whole.zip(other) {
-        for (strand, a) in squares.iter_mut().zip(a) {
-            *strand += a * a;
-        }
-        for ((strand, a), b) in mixed.iter_mut().zip(a).zip(b) {
-            *strand += a * b;
+impl Block {
+    fn new(rows: usize) -> Self {
+        Self {
+            total: vec![0.0; rows],
+            is_there: vec![false; rows],
+            products: vec![0.0; rows],
         }
     }
-    [
-        squares.iter().sum::<f32>() + square,
-        mixed.iter().sum::<f32>() + product,
-    ]
+
+    /// `query` is the length of the side's.
+    fn add(&mut self, side: &Side<'_>, first: usize, query: f32) {
+        let (rows, width) = (self.total.len(), side.query.len());
+        let table = &side.table[first * width..(first + rows) * width];
+        let vectors = View::new(table, rows, width);
+        let asked = View::new(side.query, width, 1);
+        multiply(&mut self.products, 1, false, 1.0, vectors, asked);
+        for (at, vector) in table.chunks_exact(width).enumerate() {
+            let product = self.products[at];
+            let length = match side.unit {
+                // A row of length 1 can have the product 0 too.
+                true if product != 0.0 || vector.iter().any(|value| *value != 0.0) => 1.0,
+                true => 0.0,
+                false => length(vector),
+            };
+            self.is_there[at] |= length > 0.0;
+            if length > 0.0 && query > 0.0 {
+                self.total[at] += product / (length * query);
+            }
+        }
+    }
+}
+
+fn length(vector: &[f32]) -> f32 {
+    slate_kernels::sum(vector, |value| value * value).sqrt()
 }
 
 /// The best so far: a list that is sorted only when it is much too long.
@@ -221,8 +235,8 @@ mod tests {
             };
             let (title, image) = (query(widths.0), query(widths.1));
             let sides = [
-                Side { table: &titles, query: &title },
-                Side { table: &images, query: &image },
+                Side { table: &titles, query: &title, unit: true },
+                Side { table: &images, query: &image, unit: false },
             ];
             for sides in [&sides[..1], &sides[..]] {
                 prop_assert_eq!(nearest(sides, k), by_sorting(sides, k));
@@ -235,6 +249,7 @@ mod tests {
         let side = Side {
             table: &[f32::NAN, 2.0, 0.0, -1.0],
             query: &[0.5],
+            unit: false,
         };
         let found = nearest(&[side], 4);
         assert_eq!(

@@ -108,6 +108,7 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
         .unwrap_or(0);
     let places = lists.len() * slots;
     let dense_width = own_width + data.vector_width();
+    let shares = &data.extras.item_share;
     let mut batch = Batch {
         lists: lists.len(),
         slots,
@@ -129,6 +130,8 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
             .map(|ragged| slot_ids(data, ragged, lists, slots))
             .collect(),
         history: data.extras.history.as_ref().map(|all| history(all, lists)),
+        item: vec![0; if shares.is_empty() { 0 } else { places }],
+        item_share: vec![0.0; if shares.is_empty() { 0 } else { places }],
     };
     for (place, &list) in lists.iter().enumerate() {
         let from = range(list);
@@ -154,6 +157,10 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
             .copy_from_slice(&data.categorical[wide(&from, categorical_width)]);
         batch.weight[to.clone()].copy_from_slice(&data.weight[from.clone()]);
         batch.slot[to.clone()].copy_from_slice(&data.slot[from.clone()]);
+        if !shares.is_empty() {
+            batch.item[to.clone()].copy_from_slice(&data.item[from.clone()]);
+            batch.item_share[to.clone()].copy_from_slice(&shares[from.clone()]);
+        }
         for (to, from) in to.zip(from) {
             batch.mask[to] = true;
             batch.click[to] = data.click[from].into();
@@ -224,7 +231,7 @@ mod tests {
             price: vec![f64::NAN; rows],
             ad_rate: vec![f64::NAN; rows],
             raw_score: vec![f64::NAN; rows],
-            item: vec![0; rows],
+            item: (0..rows).map(|i| i as i64 % 3).collect(),
             impression: vec![0; rows],
             list_id: vec![0; lists.len()],
             list_ts: vec![0; lists.len()],
@@ -249,12 +256,15 @@ mod tests {
             shuffle in proptest::option::of((any::<u64>().prop_map(Seed), 0_u32..5)),
             bucket_by_length: bool,
         ) {
-            let (data, shape) = data(&lengths);
+            let (mut data, shape) = data(&lengths);
+            data.count_items();
+            let count = data.rows();
+            let shown = |item: usize| (count + 2 - item) / 3;
             let options = BatchOptions { lists_per_batch, shuffle, bucket_by_length, skip: 0 };
             let mut seen = vec![0; lengths.len()];
-            let mut count = 0;
+            let mut passed = 0;
             for (lists, batch) in batches(&data, &shape, options) {
-                count += 1;
+                passed += 1;
                 prop_assert_eq!(batch.lists, lists.len());
                 let longest = lists.iter().map(|&l| data.lists.range(l as usize).len()).max();
                 prop_assert_eq!(Some(batch.slots), longest);
@@ -274,10 +284,13 @@ mod tests {
                         prop_assert_eq!(batch.grade[at], or_zero((row % 5) as f32));
                         prop_assert_eq!(batch.weight[at], or_zero(2.0));
                         prop_assert_eq!(batch.slot[at], if real { row as u32 } else { 0 });
+                        prop_assert_eq!(batch.item[at], if real { row as i64 % 3 } else { 0 });
+                        let share = shown(row % 3) as f32 / count as f32;
+                        prop_assert_eq!(batch.item_share[at], or_zero(share));
                     }
                 }
             }
-            prop_assert_eq!(count, batch_count(lengths.len(), options));
+            prop_assert_eq!(passed, batch_count(lengths.len(), options));
             prop_assert!(seen.iter().all(|&times| times == 1));
             let later = BatchOptions { skip: 1, ..options };
             let rest: Vec<_> = batches(&data, &shape, options).skip(1).collect();

@@ -58,6 +58,18 @@ impl SplitData {
         (shape.dense - vectors, shape.categorical.len())
     }
 
+    /// Counts how often each item is shown, so that batches say it of their items.
+    pub fn count_items(&mut self) {
+        let mut sorted = self.item.clone();
+        sorted.sort_unstable();
+        let share = |item: &i64| {
+            let count = sorted.partition_point(|other| other <= item)
+                - sorted.partition_point(|other| other < item);
+            count as f32 / sorted.len() as f32
+        };
+        self.extras.item_share = self.item.iter().map(share).collect();
+    }
+
     /// Numbers of all vectors of a row.
     pub(crate) fn vector_width(&self) -> usize {
         self.extras.vectors.iter().map(|v: &Vectors| v.width).sum()

@@ -271,6 +271,11 @@ fn limits(spec: &FeatureSpec) -> BTreeMap<String, u32> {
     if let Some(history) = &spec.history {
         limit("history", history.max_ids);
     }
+    for alike in &spec.alike {
+        if let Some(&most) = limits.get(&alike.to) {
+            limits.insert(alike.name().to_owned(), most);
+        }
+    }
     limits
 }
 

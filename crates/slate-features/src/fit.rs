@@ -157,39 +157,40 @@ pub(crate) fn fit(
         }
     }
     dense.append(&mut last);
-    Ok(Fitted {
-        map: FeatureMap {
-            format: FEATURE_MAP_FORMAT,
-            fitted_on,
-            dense,
-            categorical,
-            multi_valued: spec
-                .multi_valued
-                .iter()
-                .zip(multi_counts)
-                .map(|(multi, counts)| MultiValuedFeature {
-                    name: multi.name().to_owned(),
-                    column: multi.column.clone(),
-                    separator: multi.separator.clone(),
-                    max_values: multi.max_values,
-                    ids: ids(counts, multi.min_count, multi.max_ids, multi.buckets),
-                })
-                .collect(),
-            embedding: spec
-                .embedding
-                .iter()
-                .zip(tables)
-                .map(|(embedding, table)| EmbeddingFeature {
-                    name: embedding.name.clone(),
-                    column: embedding.column.clone(),
-                    width: table.width as u32,
-                })
-                .collect(),
-            history,
-            extensions: Vec::new(),
-        },
-        notes,
-    })
+    let mut map = FeatureMap {
+        format: FEATURE_MAP_FORMAT,
+        fitted_on,
+        dense,
+        categorical,
+        multi_valued: spec
+            .multi_valued
+            .iter()
+            .zip(multi_counts)
+            .map(|(multi, counts)| MultiValuedFeature {
+                name: multi.name().to_owned(),
+                column: multi.column.clone(),
+                separator: multi.separator.clone(),
+                max_values: multi.max_values,
+                ids: ids(counts, multi.min_count, multi.max_ids, multi.buckets),
+            })
+            .collect(),
+        embedding: spec
+            .embedding
+            .iter()
+            .zip(tables)
+            .map(|(embedding, table)| EmbeddingFeature {
+                name: embedding.name.clone(),
+                column: embedding.column.clone(),
+                width: table.width as u32,
+            })
+            .collect(),
+        history,
+        extensions: Vec::new(),
+    };
+    for alike in &spec.alike {
+        map.read_alike(alike);
+    }
+    Ok(Fitted { map, notes })
 }
 
 /// The rule that counts lead to.

@@ -59,6 +59,7 @@ mod map;
 mod moments;
 mod multi;
 mod npy;
+mod pair;
 mod parts;
 mod ragged;
 mod sequences;
@@ -90,7 +91,7 @@ pub use map::{
 pub use npy::ArrayFile;
 pub use ragged::{Extras, History, Ragged, Vectors};
 pub use spec::{
-    Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
+    Alike, Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
     FeatureSpec, HistorySpec, ListLimit, MultiValued, Numeric, OverLong, Period, Rate,
     RateTransform, Relative, Transform,
 };

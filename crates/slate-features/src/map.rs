@@ -365,6 +365,7 @@ impl FeatureMap {
                 items: feature.ids.cardinality(),
                 kinds: EVENT_TYPES.len() as u32,
             }),
+            pair: None,
         }
     }
 

@@ -114,6 +114,7 @@ impl<'a> ExtrasApplier<'a> {
             multi_valued: multi_valued?,
             vectors,
             history: self.history(block)?,
+            ..Extras::default()
         })
     }
 

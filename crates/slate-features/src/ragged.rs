@@ -58,4 +58,7 @@ pub struct Extras {
     pub vectors: Vec<Vectors>,
     /// User histories, where the map has them.
     pub history: Option<History>,
+    /// `[rows]`, the share of all rows that show the row's item; empty unless
+    /// [counted](crate::SplitData::count_items).
+    pub item_share: Vec<f32>,
 }

@@ -25,20 +25,48 @@ pub(crate) struct Items {
     rows: IdMap<i64, u32>,
     sellers: Int64Array,
     categories: Int64Array,
-    /// Columns that are passed on.
+    /// Columns that are passed on of the placement's item.
+    of_item: Passed,
+    /// Columns that are passed on of the page's seed item.
+    of_seed: Passed,
+}
+
+/// Columns of the item table and the names they have in an example.
+#[derive(Default)]
+struct Passed {
     columns: Vec<ArrayRef>,
     fields: Vec<Arc<Field>>,
 }
 
+impl Passed {
+    fn push(&mut self, column: &ArrayRef, name: &str) {
+        let field = Field::new(name, column.data_type().clone(), true);
+        self.columns.push(column.clone());
+        self.fields.push(Arc::new(field));
+    }
+
+    /// Their values at these rows.
+    fn at(&self, rows: &UInt32Array) -> Result<Vec<ArrayRef>, LogError> {
+        let columns = self.columns.iter();
+        columns
+            .map(|values| take(values, rows, None).map_err(failed))
+            .collect()
+    }
+}
+
 impl Items {
-    /// Reads the items, with those columns that are `shown` and `extras`.
+    /// Reads the items, with those columns that are `shown`, of placements or of their seeds, and these
+    /// extra ones.
     pub(crate) fn read(
         engine: &Engine,
         shown: &[&str],
-        extras: &[&Extra],
+        [of_items, of_seeds]: [&[Extra]; 2],
         categories: &mut Texts,
     ) -> Result<Self, LogError> {
-        let mut stream = engine.stream(STAGE, &plan::items(extras))?;
+        let has = |extras: &[Extra], name: &str| extras.iter().any(|extra| extra.name == name);
+        let of_seeds_alone = of_seeds.iter().filter(|seed| !has(of_items, &seed.name));
+        let extras: Vec<&Extra> = of_items.iter().chain(of_seeds_alone).collect();
+        let mut stream = engine.stream(STAGE, &plan::items(&extras))?;
         let schema = stream.schema();
         let mut batches = Vec::new();
         while let Some(batch) = stream.next()? {
@@ -52,29 +80,35 @@ impl Items {
             .iter()
             .map(|text| text.map(|text| categories.code(text)));
         let own = table.num_columns() - extras.len();
-        let passed_on: Vec<usize> = (2..table.num_columns())
-            .filter(|&at| at >= own || shown.contains(&schema.field(at).name().as_str()))
-            .collect();
-        let fields = passed_on.iter().map(|&at| schema.fields()[at].clone());
+        let (mut of_item, mut of_seed) = (Passed::default(), Passed::default());
+        for at in 2..table.num_columns() {
+            let item_name = schema.field(at).name();
+            let plain = plan::of_item_column(item_name);
+            let seed_name = plan::seed_column(plain);
+            let wanted = |name: &str, extras: &[Extra]| match at < own {
+                true => shown.contains(&name),
+                false => has(extras, plain),
+            };
+            if wanted(item_name, of_items) {
+                of_item.push(table.column(at), item_name);
+            }
+            if wanted(&seed_name, of_seeds) {
+                of_seed.push(table.column(at), &seed_name);
+            }
+        }
         Ok(Self {
             rows: rows.collect(),
             sellers: table.column(1).as_primitive::<Int64Type>().clone(),
             categories: codes.collect(),
-            columns: passed_on
-                .iter()
-                .map(|&at| table.column(at).clone())
-                .collect(),
-            fields: fields.collect(),
+            of_item,
+            of_seed,
         })
     }
 
     /// Row of each item, null where it is unknown.
     fn find(&self, items: &ArrayRef) -> UInt32Array {
-        let items = items.as_primitive::<Int64Type>().values();
-        items
-            .iter()
-            .map(|item| self.rows.get(item).copied())
-            .collect()
+        let items = items.as_primitive::<Int64Type>().iter();
+        items.map(|item| self.rows.get(&item?).copied()).collect()
     }
 }
 
@@ -136,6 +170,8 @@ pub(crate) struct Beside<'a> {
     pages: Option<Pages<'a>>,
     /// Row of the item of each placement of the last batch.
     found: UInt32Array,
+    /// Row of the seed item of each, where something is asked of it.
+    found_seed: UInt32Array,
 }
 
 impl<'a> Beside<'a> {
@@ -144,6 +180,7 @@ impl<'a> Beside<'a> {
             items,
             pages,
             found: UInt32Array::new_null(0),
+            found_seed: UInt32Array::new_null(0),
         }
     }
 
@@ -151,7 +188,9 @@ impl<'a> Beside<'a> {
     fn fields(&self) -> Vec<Arc<Field>> {
         let pages = self.pages.as_ref().map(|pages| pages.batches.schema());
         let pages = pages.iter().flat_map(|schema| &schema.fields()[1..]);
-        let items = self.items.iter().flat_map(|items| &items.fields);
+        let items = self.items.iter();
+        let items =
+            items.flat_map(|items| items.of_item.fields.iter().chain(&items.of_seed.fields));
         pages.chain(items).cloned().collect()
     }
 
@@ -171,6 +210,9 @@ impl<'a> Beside<'a> {
         self.found = items.find(column(batch, "item_id"));
         let of_item = |values: &dyn Array| take(values, &self.found, None).map_err(failed);
         for (name, values) in given.iter().zip(&mut known) {
+            if *name == "seed_item_id" && !items.of_seed.fields.is_empty() {
+                self.found_seed = items.find(values);
+            }
             if *name == "seller_id" && values.null_count() > 0 {
                 let own = values.as_primitive::<Int64Type>().iter();
                 let other = of_item(&items.sellers)?;
@@ -190,9 +232,8 @@ impl<'a> Beside<'a> {
             rest.extend(pages.next(column(batch, "page_id"))?);
         }
         if let Some(items) = &self.items {
-            for values in &items.columns {
-                rest.push(take(values, &self.found, None).map_err(failed)?);
-            }
+            rest.extend(items.of_item.at(&self.found)?);
+            rest.extend(items.of_seed.at(&self.found_seed)?);
         }
         Ok(rest)
     }

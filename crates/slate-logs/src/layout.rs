@@ -17,6 +17,8 @@ pub(crate) struct Layout {
     pub(crate) schema: SchemaRef,
     pub(crate) slot_extras: Vec<Extra>,
     pub(crate) item_extras: Vec<Extra>,
+    /// Those of the page's seed item.
+    pub(crate) seed_extras: Vec<Extra>,
     /// Columns of the log that are not passed on, as `table.column`.
     pub(crate) ignored: Vec<String>,
     /// Which history columns there are, in the order of [`Attribution::history_columns`].
@@ -36,7 +38,7 @@ pub enum ExampleColumns {
 }
 
 /// Columns before the extra ones: name, type, whether null is possible.
-const SHOWN: [(&str, DataType, bool); 25] = [
+const SHOWN: [(&str, DataType, bool); 30] = [
     ("list_id", DataType::Int64, false),
     ("page_id", DataType::Int64, false),
     ("impression_id", DataType::Int64, false),
@@ -62,6 +64,11 @@ const SHOWN: [(&str, DataType, bool); 25] = [
     ("item_price", DataType::Int64, true),
     ("item_start", DataType::Int64, true),
     ("item_end", DataType::Int64, true),
+    ("seed_category", DataType::Utf8, true),
+    ("seed_condition", DataType::Utf8, true),
+    ("seed_price", DataType::Int64, true),
+    ("seed_start", DataType::Int64, true),
+    ("seed_end", DataType::Int64, true),
 ];
 
 /// Columns that say which placement a row is.
@@ -129,6 +136,8 @@ impl Layout {
         };
         let mut slot_extras = choose(&extras.slot, "slot_impression", str::to_owned);
         let mut item_extras = choose(&extras.item, "item", plan::item_column);
+        let mut seed_extras = extras.item.clone();
+        seed_extras.retain(|extra| taken.insert(plan::seed_column(&extra.name)));
         let mut shown: Vec<&(&str, DataType, bool)> = SHOWN.iter().collect();
         let mut counted = vec![true; history.len()];
         if let ExampleColumns::Only(only) = columns
@@ -137,6 +146,7 @@ impl Layout {
             shown.retain(|(name, _, _)| ROW.contains(name) || only.contains(*name));
             slot_extras.retain(|extra| only.contains(&extra.name));
             item_extras.retain(|extra| only.contains(&plan::item_column(&extra.name)));
+            seed_extras.retain(|extra| only.contains(&plan::seed_column(&extra.name)));
             for (name, counted) in history.iter().zip(&mut counted) {
                 *counted = only.contains(name);
             }
@@ -150,6 +160,11 @@ impl Layout {
                 .iter()
                 .map(|x| extra(x, plan::item_column(&x.name))),
         );
+        fields.extend(
+            seed_extras
+                .iter()
+                .map(|x| extra(x, plan::seed_column(&x.name))),
+        );
         let counted_names = history
             .iter()
             .zip(&counted)
@@ -162,6 +177,7 @@ impl Layout {
             schema: Arc::new(Schema::new(fields)),
             slot_extras,
             item_extras,
+            seed_extras,
             ignored,
             history: counted,
             labels_at,
@@ -182,6 +198,7 @@ impl Layout {
             schema: Arc::new(Schema::new(fields)),
             slot_extras: Vec::new(),
             item_extras: Vec::new(),
+            seed_extras: Vec::new(),
             ignored: Vec::new(),
             history: Vec::new(),
             labels_at,
@@ -201,12 +218,17 @@ impl Layout {
             .item_extras
             .iter()
             .map(|extra| plan::item_column(&extra.name));
+        let seed_extras = self
+            .seed_extras
+            .iter()
+            .map(|extra| plan::seed_column(&extra.name));
         let names = self
             .shown
             .iter()
             .map(|column| (*column).to_owned())
             .chain(extras)
-            .chain(item_extras);
+            .chain(item_extras)
+            .chain(seed_extras);
         let place = |name: String| {
             let known = rows::COLUMNS.iter().position(|column| *column == name);
             match rest.iter().position(|column| *column == name) {

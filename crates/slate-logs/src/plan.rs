@@ -117,3 +117,13 @@ pub(crate) fn pages(as_of: i64, shown: &[&str]) -> String {
 pub(crate) fn item_column(name: &str) -> String {
     format!("item_{name}")
 }
+
+/// What [`item_column`] made a name of.
+pub(crate) fn of_item_column(name: &str) -> &str {
+    name.strip_prefix("item_").unwrap_or(name)
+}
+
+/// Name of a column of the item table in the examples, of the page's seed item.
+pub(crate) fn seed_column(name: &str) -> String {
+    format!("seed_{name}")
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use slate_types::{Batch, FeatureShape};
+use slate_types::{Batch, FeatureShape, InputPlaces};
 
 use crate::ModelError;
 
@@ -28,6 +28,9 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
     )?;
     several(batch, shape)?;
     history(batch, shape)?;
+    if let Some(pair) = &shape.pair {
+        seeds(batch, &pair.seed)?;
+    }
     for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
         let inputs = &batch.dense[place * shape.dense..(place + 1) * shape.dense];
         if let Some(column) = inputs.iter().position(|input| !input.is_finite()) {
@@ -50,6 +53,67 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
         }
     }
     Ok(())
+}
+
+/// Inputs of the seed item are one for each list: only those of its first slot are read.
+fn seeds(batch: &Batch, seed: &InputPlaces) -> Result<(), ModelError> {
+    let expected = "what it is at the first slot of the list: it describes the seed item";
+    let numbers = seed.numbers.iter().map(|&at| at..at + 1);
+    let dense: Vec<_> = numbers.chain(seed.vectors.iter().cloned()).collect();
+    let ids = |place: usize, column: usize| {
+        let given = &batch.multi_valued[column];
+        &given.values[given.offsets[place] as usize..given.offsets[place + 1] as usize]
+    };
+    for list in 0..batch.lists {
+        let mut own = (list * batch.slots..(list + 1) * batch.slots).filter(|&at| batch.mask[at]);
+        let Some(first) = own.next() else { continue };
+        for place in own {
+            let numbers = |place: usize| &batch.dense[place * batch.dense_width..];
+            for range in &dense {
+                let (here, there) = (
+                    &numbers(place)[range.clone()],
+                    &numbers(first)[range.clone()],
+                );
+                if let Some(at) = (0..here.len()).find(|&at| here[at] != there[at]) {
+                    let column = range.start + at;
+                    return Err(value(batch, "dense", place, column, here[at], expected));
+                }
+            }
+            for &column in &seed.categorical {
+                let id = |place: usize| batch.categorical[place * batch.categorical_width + column];
+                if id(place) != id(first) {
+                    let array = "categorical";
+                    return Err(value(batch, array, place, column, id(place), expected));
+                }
+            }
+            for &column in &seed.multi_valued {
+                if ids(place, column) != ids(first, column) {
+                    let given = format!("{:?}", ids(place, column));
+                    return Err(value(batch, "multi_valued", place, column, given, expected));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a loss over the items of a batch reads.
+///
+/// # Errors
+/// [`ModelError::BatchShape`] for lengths, [`ModelError::BatchValue`] for a share that is not above 0.
+pub(crate) fn items(batch: &Batch) -> Result<(), ModelError> {
+    length("item", batch.item.len(), batch.mask.len())?;
+    length("item_share", batch.item_share.len(), batch.mask.len())?;
+    let shares = batch.item_share.iter().enumerate();
+    let mut bad =
+        shares.filter(|(place, share)| batch.mask[*place] && (share.is_nan() || **share <= 0.0));
+    match bad.next() {
+        None => Ok(()),
+        Some((place, share)) => {
+            let allowed = "a share above 0";
+            Err(value(batch, "item_share", place, 0, share, allowed))
+        }
+    }
 }
 
 /// Inputs of several ids.
@@ -199,6 +263,8 @@ fn value(
 
 #[cfg(test)]
 mod tests {
+    use slate_types::PairInputs;
+
     use super::*;
 
     fn shape() -> FeatureShape {
@@ -260,6 +326,53 @@ mod tests {
             message(|batch| batch.click[2] = 2.0),
             "`click` of list 1, slot 0, column 0 of a batch is 2, expected a number from 0 to 1"
         );
+    }
+
+    #[test]
+    fn a_list_has_one_seed() {
+        let shape = FeatureShape {
+            pair: Some(PairInputs {
+                seed: InputPlaces {
+                    vectors: vec![0..2],
+                    categorical: vec![0],
+                    ..InputPlaces::default()
+                },
+                ..PairInputs::default()
+            }),
+            ..shape()
+        };
+        let told = |change: &dyn Fn(&mut Batch)| {
+            let mut batch = batch();
+            change(&mut batch);
+            features(&batch, &shape).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+        };
+        assert_eq!(told(&|_| ()), "fine");
+        // The fourth place is padding.
+        assert_eq!(told(&|batch| batch.dense[6] = 9.0), "fine");
+        assert_eq!(
+            told(&|batch| batch.dense[3] = 9.0),
+            "`dense` of list 0, slot 1, column 1 of a batch is 9, expected what it is at the first slot of \
+             the list: it describes the seed item"
+        );
+        assert!(
+            told(&|batch| batch.categorical[1] = 0).starts_with("`categorical` of list 0, slot 1")
+        );
+    }
+
+    #[test]
+    fn a_loss_over_items_asks_for_them() {
+        let told =
+            |batch: &Batch| items(batch).map_or_else(|error| error.to_string(), |()| String::new());
+        let mut batch = batch();
+        assert_eq!(told(&batch), "`item` of a batch is 0, expected 4");
+        batch.item = vec![1; 4];
+        batch.item_share = vec![0.5, 0.5, 0.0, 0.0];
+        assert_eq!(
+            told(&batch),
+            "`item_share` of list 1, slot 0, column 0 of a batch is 0, expected a share above 0"
+        );
+        batch.item_share[2] = 0.5;
+        assert_eq!(told(&batch), "");
     }
 
     #[test]

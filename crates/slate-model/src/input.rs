@@ -1,8 +1,11 @@
 //! What a network reads, as tensors on a device.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use slate_types::Batch;
+use std::ops::Range;
 
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use slate_types::{Batch, InputPlaces, PairInputs};
+
+use crate::pair::PairInput;
 use crate::shards::Shard;
 
 /// `N` lists of `L` places as tensors, rows in list order.
@@ -23,6 +26,9 @@ pub(crate) struct Input {
     pub(crate) real: Tensor<2>,
     /// Histories of the lists' persons, where they are an input.
     pub(crate) history: Option<Events>,
+    /// What is known of the items of a pair, where the network compares two; the fields above are
+    /// without it then.
+    pub(crate) pair: Option<PairInput>,
 }
 
 /// Several ids for each row, padded to `M`.
@@ -48,49 +54,104 @@ pub(crate) struct Events {
 }
 
 impl Input {
-    /// The features of a shard's lists.
-    pub(crate) fn new(shard: &Shard, batch: &Batch, device: &Device) -> Self {
-        let rows = shard.places.len();
-        let dense = (batch.dense_width > 0).then(|| {
-            let mut dense = vec![0.0; rows * batch.dense_width];
-            for (row, place) in dense.chunks_exact_mut(batch.dense_width).zip(&shard.places) {
-                if let Some(place) = place {
-                    let from = place * batch.dense_width;
-                    row.copy_from_slice(&batch.dense[from..from + batch.dense_width]);
-                }
-            }
-            Tensor::from_data(TensorData::new(dense, [rows, batch.dense_width]), device)
-        });
+    /// The features of a shard's lists; `pair` says which of them describe items that are compared.
+    pub(crate) fn new(
+        shard: &Shard,
+        batch: &Batch,
+        pair: Option<&PairInputs>,
+        device: &Device,
+    ) -> Self {
+        let all = whole(batch);
+        let inputs = pair.map_or(&all, |pair| &pair.context);
         let width = batch.categorical_width;
-        let column = |value: &dyn Fn(usize) -> u32| -> Tensor<2, Int> {
-            let of = |place: &Option<usize>| place.map_or(0, |place| i64::from(value(place)));
-            let values: Vec<i64> = shard.places.iter().map(of).collect();
-            Tensor::from_data(TensorData::new(values, [rows, 1]), device)
-        };
+        let id = |at: usize| move |place: usize| batch.categorical[place * width + at];
         let real = shard.places.iter().map(|place| f32::from(place.is_some()));
         let real = TensorData::new(real.collect::<Vec<f32>>(), [shard.lists, shard.slots]);
         Self {
             lists: shard.lists,
             slots: shard.slots,
-            dense,
-            ids: (0..width)
-                .map(|at| column(&|place| batch.categorical[place * width + at]))
+            dense: dense(&shard.places, batch, inputs, device),
+            ids: inputs
+                .categorical
+                .iter()
+                .map(|&at| column(&shard.places, id(at), device))
                 .collect(),
-            multi_valued: (0..batch.multi_valued.len())
-                .map(|feature| Several::new(shard, batch, feature, device))
+            multi_valued: inputs
+                .multi_valued
+                .iter()
+                .map(|&at| Several::new(&shard.places, batch, at, device))
                 .collect(),
-            slot: column(&|place| batch.slot.get(place).copied().unwrap_or(0)),
+            slot: column(
+                &shard.places,
+                |place| batch.slot.get(place).copied().unwrap_or(0),
+                device,
+            ),
             real: Tensor::from_data(real, device),
             history: batch
                 .history
                 .is_some()
                 .then(|| Events::new(shard, batch, device)),
+            pair: pair.map(|pair| PairInput::new(shard, batch, pair, device)),
         }
     }
 }
 
+/// All inputs of a batch.
+fn whole(batch: &Batch) -> InputPlaces {
+    let dense = 0..batch.dense_width;
+    InputPlaces {
+        vectors: (!dense.is_empty()).then_some(dense).into_iter().collect(),
+        numbers: Vec::new(),
+        categorical: (0..batch.categorical_width).collect(),
+        multi_valued: (0..batch.multi_valued.len()).collect(),
+    }
+}
+
+/// These dense inputs side by side, or none where there are none.
+fn dense(
+    places: &[Option<usize>],
+    batch: &Batch,
+    inputs: &InputPlaces,
+    device: &Device,
+) -> Option<Tensor<2>> {
+    let numbers = inputs.numbers.iter().map(|&at| at..at + 1);
+    let ranges: Vec<Range<usize>> = numbers.chain(inputs.vectors.iter().cloned()).collect();
+    let width: usize = ranges.iter().map(ExactSizeIterator::len).sum();
+    if width == 0 {
+        return None;
+    }
+    let mut values = vec![0.0; places.len() * width];
+    for (row, place) in values.chunks_exact_mut(width).zip(places) {
+        let Some(place) = place else { continue };
+        let own = &batch.dense[place * batch.dense_width..(place + 1) * batch.dense_width];
+        let mut at = 0;
+        for range in &ranges {
+            row[at..at + range.len()].copy_from_slice(&own[range.clone()]);
+            at += range.len();
+        }
+    }
+    let values = TensorData::new(values, [places.len(), width]);
+    Some(Tensor::from_data(values, device))
+}
+
+/// One number for each place, 0 on padding.
+pub(crate) fn column(
+    places: &[Option<usize>],
+    value: impl Fn(usize) -> u32,
+    device: &Device,
+) -> Tensor<2, Int> {
+    let of = |place: &Option<usize>| place.map_or(0, |place| i64::from(value(place)));
+    let values: Vec<i64> = places.iter().map(of).collect();
+    Tensor::from_data(TensorData::new(values, [places.len(), 1]), device)
+}
+
 impl Several {
-    fn new(shard: &Shard, batch: &Batch, feature: usize, device: &Device) -> Self {
+    pub(crate) fn new(
+        places: &[Option<usize>],
+        batch: &Batch,
+        feature: usize,
+        device: &Device,
+    ) -> Self {
         let given = &batch.multi_valued[feature];
         let of = |place: &Option<usize>| match place {
             Some(place) => {
@@ -98,11 +159,11 @@ impl Several {
             }
             None => &[],
         };
-        let most = shard.places.iter().map(|place| of(place).len()).max();
+        let most = places.iter().map(|place| of(place).len()).max();
         let most = most.unwrap_or(0).max(1);
-        let mut ids = Vec::with_capacity(shard.places.len() * most);
-        let mut share = Vec::with_capacity(shard.places.len() * most);
-        for place in &shard.places {
+        let mut ids = Vec::with_capacity(places.len() * most);
+        let mut share = Vec::with_capacity(places.len() * most);
+        for place in places {
             let own = of(place);
             for at in 0..most {
                 ids.push(own.get(at).map_or(0, |&id| i64::from(id)));
@@ -113,7 +174,7 @@ impl Several {
                 });
             }
         }
-        let rows = shard.places.len();
+        let rows = places.len();
         Self {
             ids: Tensor::from_data(TensorData::new(ids, [rows, most]), device),
             share: Tensor::from_data(TensorData::new(share, [rows, most, 1]), device),

@@ -90,6 +90,7 @@ mod objective;
 mod optimizer;
 mod options;
 mod outputs;
+mod pair;
 mod ranker;
 mod replicas;
 mod schedule;
@@ -114,5 +115,6 @@ pub use network_config::{
 pub use options::{
     OptimizerKind, PositionKind, PositionOptions, Schedule, TrainConfig, TrainOptions,
 };
-pub use ranker::{BatchScores, Ranker};
+pub use pair::{InBatchOptions, TowersConfig, TowersOptions};
+pub use ranker::{BatchScores, BatchVectors, Ranker};
 pub use train::{Batches, Checkpoint, CheckpointPlan, Every, Trained, Training, Validation, train};

@@ -3,14 +3,15 @@
 //! Dense inputs, the embeddings of the categorical ones, means of the embeddings of several ids and
 //! the vector of the person's history stand side by side; a linear layer brings them to the hidden
 //! width; the body is an MLP, a transformer or a GRU; a linear layer gives the heads' columns, from
-//! which scores follow. A linear network is that last layer alone.
+//! which scores follow. A linear network is that last layer alone. A network that compares two items has
+//! what is known of the pair beside the inputs of neither, and an MLP.
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::activation::{gelu, relu};
 use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor};
-use slate_types::{FeatureShape, Seed};
+use slate_types::{Batch, FeatureShape, InputPlaces, Seed};
 
 use crate::ModelError;
 use crate::device::is_processor;
@@ -18,10 +19,12 @@ use crate::fused;
 use crate::gru::Gru;
 use crate::history::History;
 use crate::initial::Initial;
-use crate::input::Input;
+use crate::input::{Input, Several};
 use crate::mlp::Mlp;
 use crate::network_config::{Activation, NetworkConfig, NetworkKind};
 use crate::noise::Noise;
+use crate::pair::{Pair, PairVectors};
+use crate::shards::Shard;
 use crate::transformer::Transformer;
 
 /// A network with its weights.
@@ -30,6 +33,8 @@ pub(crate) struct Network {
     embeddings: Vec<Embedding>,
     several: Vec<Embedding>,
     history: Option<History>,
+    /// Towers, in a network that compares two items.
+    pair: Option<Pair>,
     input_norm: Option<LayerNorm>,
     /// None in a linear network, whose heads read the inputs.
     input: Option<Linear>,
@@ -37,6 +42,15 @@ pub(crate) struct Network {
     heads: Linear,
     /// What a slot adds to each column for where it stood; for training alone.
     position: Option<Embedding>,
+}
+
+/// What a pass gives.
+pub(crate) struct Pass {
+    /// `[N·L, columns]`, as [`Outputs`](crate::outputs::Outputs) says; padded places hold numbers
+    /// without meaning.
+    pub(crate) columns: Tensor<2>,
+    /// The vectors of both items, in a network that compares two.
+    pub(crate) vectors: Option<PairVectors>,
 }
 
 /// What happens between the input layer and the heads.
@@ -64,18 +78,26 @@ impl Network {
             given: given.to_owned(),
         };
         let history = shape.history.zip(config.history.as_ref());
+        let own_shape;
+        let (whole, shape) = match &shape.pair {
+            Some(pair) if config.towers.is_some() => {
+                own_shape = selected(&pair.context, shape);
+                (shape, &own_shape)
+            }
+            _ => (shape, shape),
+        };
         let ids = shape.categorical.len() + shape.multi_valued.len();
-        if shape.dense == 0 && ids == 0 && history.is_none() {
+        if shape.dense == 0 && ids == 0 && history.is_none() && config.towers.is_none() {
             return Err(refuse(
                 "no inputs",
                 "at least one dense or categorical input",
             ));
         }
-        if let Some(column) = shape.categorical.iter().position(|&ids| ids == 0) {
+        if let Some(column) = whole.categorical.iter().position(|&ids| ids == 0) {
             let given = format!("no ids for categorical input {column}");
             return Err(refuse(&given, "at least the unknown id 0"));
         }
-        if let Some(column) = shape.multi_valued.iter().position(|&ids| ids == 0) {
+        if let Some(column) = whole.multi_valued.iter().position(|&ids| ids == 0) {
             let given = format!("no ids for input {column} of several ids");
             return Err(refuse(&given, "at least the unknown id 0"));
         }
@@ -94,17 +116,24 @@ impl Network {
         let embedded: usize = embedded.map(|&ids| config.embedding_width_for(ids)).sum();
         let of_history = history.map_or(0, |(_, history)| history.hidden);
         let hidden = config.hidden;
-        let inputs = shape.dense + embedded + of_history;
+        let pair = config.towers.as_ref();
+        let pair = pair.map(|towers| Pair::new(towers, config, whole, &initial));
+        let pair = pair.transpose()?;
+        let of_pair = pair.as_ref().map_or(0, Pair::outputs);
+        let inputs = shape.dense + embedded + of_history + of_pair;
         let linear = config.kind == NetworkKind::Linear;
         Ok(Self {
             embeddings: tables("embeddings", &shape.categorical),
             several: tables("several", &shape.multi_valued),
             history: history.map(|(shape, own)| History::new(own, config, shape, &initial)),
+            pair,
             input_norm: (config.input_norm && shape.dense > 0).then(|| initial.norm(shape.dense)),
             input: (!linear).then(|| initial.linear("input", inputs, hidden)),
             body: match config.kind {
                 NetworkKind::Linear => None,
-                NetworkKind::Mlp => Some(Body::Mlp(Mlp::new(config, &initial))),
+                NetworkKind::Mlp | NetworkKind::Similar => {
+                    Some(Body::Mlp(Mlp::new(config, &initial)))
+                }
                 NetworkKind::Transformer => {
                     let transformer = Transformer::new("body", config, &initial);
                     Some(Body::Transformer(transformer))
@@ -124,12 +153,18 @@ impl Network {
         })
     }
 
+    /// The inputs of a batch's lists.
+    pub(crate) fn read(&self, shard: &Shard, batch: &Batch, device: &Device) -> Input {
+        Input::new(shard, batch, self.pair.as_ref().map(Pair::inputs), device)
+    }
+
+    /// Numbers of an item's vector, in a network that compares two.
+    pub(crate) fn vector_width(&self) -> Option<usize> {
+        self.pair.as_ref().map(Pair::width)
+    }
+
     /// The columns of every place.
-    ///
-    /// # Shapes
-    /// - output: `[N·L, columns]`, as [`Outputs`](crate::outputs::Outputs) says; padded places hold
-    ///   numbers without meaning.
-    pub(crate) fn forward(&self, input: &Input, noise: &mut Noise) -> Tensor<2> {
+    pub(crate) fn forward(&self, input: &Input, noise: &mut Noise) -> Pass {
         let rows = input.lists * input.slots;
         let mut parts: Vec<Tensor<2>> = Vec::new();
         if let Some(dense) = input.dense.clone() {
@@ -142,10 +177,13 @@ impl Network {
             parts.push(look_up(table, ids));
         }
         for (table, several) in self.several.iter().zip(&input.multi_valued) {
-            let vectors = embedding(table.weight.val(), several.ids.clone());
-            let width = vectors.dims()[2];
-            let mean = (vectors * several.share.clone()).sum_dim(1);
-            parts.push(mean.reshape([rows, width]));
+            parts.push(mean_of(table, several));
+        }
+        let mut vectors = None;
+        if let (Some(pair), Some(items)) = (&self.pair, &input.pair) {
+            let (known, both) = pair.forward(items, [input.lists, input.slots], noise);
+            parts.push(known);
+            vectors = Some(both);
         }
         if let (Some(encoder), Some(events)) = (&self.history, &input.history) {
             let vectors = encoder.forward(events, input.lists, noise);
@@ -170,21 +208,46 @@ impl Network {
             Some(Body::Transformer(transformer)) => transformer.forward(hidden, &input.real, noise),
             Some(Body::Gru(gru)) => gru.forward(hidden, &input.real, noise),
         };
-        fused::affine(&self.heads, hidden, false)
+        Pass {
+            columns: fused::affine(&self.heads, hidden, false),
+            vectors,
+        }
     }
 
     /// As [`forward`](Self::forward), with what each place adds to its scores by standing where it
     /// stood: for training on what was shown. Scores for a new order are without it.
-    pub(crate) fn forward_as_shown(&self, input: &Input, noise: &mut Noise) -> Tensor<2> {
-        let columns = self.forward(input, noise);
-        match &self.position {
-            None => columns,
-            Some(table) => {
-                let last = table.weight.dims()[0] as i64 - 1;
-                columns + look_up(table, &input.slot.clone().clamp_max(last))
-            }
+    pub(crate) fn forward_as_shown(&self, input: &Input, noise: &mut Noise) -> Pass {
+        let mut pass = self.forward(input, noise);
+        if let Some(table) = &self.position {
+            let last = table.weight.dims()[0] as i64 - 1;
+            pass.columns = pass.columns + look_up(table, &input.slot.clone().clamp_max(last));
         }
+        pass
     }
+}
+
+/// The shape of some of the inputs.
+fn selected(places: &InputPlaces, shape: &FeatureShape) -> FeatureShape {
+    let of = |sizes: &[u32], places: &[usize]| places.iter().map(|&at| sizes[at]).collect();
+    let vectors = places.vectors.iter().map(ExactSizeIterator::len);
+    FeatureShape {
+        dense: places.numbers.len() + vectors.sum::<usize>(),
+        categorical: of(&shape.categorical, &places.categorical),
+        multi_valued: of(&shape.multi_valued, &places.multi_valued),
+        history: shape.history,
+        pair: None,
+    }
+}
+
+/// The mean of the vectors of several ids for each row.
+///
+/// # Shapes
+/// - output: `[rows, width]`
+pub(crate) fn mean_of(table: &Embedding, several: &Several) -> Tensor<2> {
+    let vectors = embedding(table.weight.val(), several.ids.clone());
+    let [rows, _, width] = vectors.dims();
+    let mean = (vectors * several.share.clone()).sum_dim(1);
+    mean.reshape([rows, width])
 }
 
 /// The vectors of one id for each row.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 use crate::options::refuse;
+use crate::pair::{TowersConfig, TowersOptions};
 
 /// `[train.network]` in a config.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct NetworkOptions {
     /// a GRU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryOptions>,
+    /// Which inputs describe which of the two items; for `kind = "similar"` alone, which needs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub towers: Option<TowersOptions>,
 }
 
 /// `[train.network.history]`.
@@ -121,6 +125,7 @@ impl Default for NetworkOptions {
             bidirectional: None,
             input_norm: None,
             history: None,
+            towers: None,
         }
     }
 }
@@ -141,6 +146,9 @@ pub enum NetworkKind {
     Transformer,
     /// A recurrent unit over the slots in logged order.
     Gru,
+    /// Each slot by itself, as a pair of the page's seed item and the item in the slot: a tower for
+    /// each, and an MLP over both vectors and the inputs of neither.
+    Similar,
 }
 
 /// Non-linearity of the hidden layers.
@@ -196,6 +204,9 @@ pub struct NetworkConfig {
     /// How histories are read, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryConfig>,
+    /// Towers, where two items are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub towers: Option<TowersConfig>,
     /// Slots that the position tower tells apart; 0 without one.
     #[serde(default)]
     pub position_slots: usize,
@@ -255,10 +266,28 @@ impl NetworkOptions {
                 None if linear => None,
                 history => history.clone().unwrap_or_default().check()?,
             },
+            towers: self.check_towers()?,
             position_slots: 0,
         };
         config.check()?;
         Ok(config)
+    }
+}
+
+impl NetworkOptions {
+    fn check_towers(&self) -> Result<Option<TowersConfig>, ModelError> {
+        match (&self.towers, self.kind == NetworkKind::Similar) {
+            (None, false) => Ok(None),
+            (Some(towers), true) => towers.check().map(Some),
+            (None, true) => {
+                let allowed = "set for `kind = \"similar\"`: it names the inputs of both items";
+                Err(refuse("network.towers", allowed, "left out"))
+            }
+            (Some(_), false) => {
+                let allowed = format!("it left out for `kind = \"{}\"`", self.kind.name());
+                Err(refuse("network.towers", &allowed, "set"))
+            }
+        }
     }
 }
 
@@ -270,6 +299,7 @@ impl NetworkKind {
             Self::Mlp => "mlp",
             Self::Transformer => "transformer",
             Self::Gru => "gru",
+            Self::Similar => "similar",
         }
     }
 }
@@ -326,6 +356,13 @@ impl NetworkConfig {
                 let allowed = format!("a divisor of {}", history.hidden);
                 return Err(refuse("network.history.heads", &allowed, history.heads));
             }
+        }
+        if let Some(towers) = &self.towers {
+            towers.check()?;
+        }
+        if self.towers.is_some() != (self.kind == NetworkKind::Similar) {
+            let allowed = "there for `kind = \"similar\"` and for no other";
+            return Err(refuse("network.towers", allowed, self.kind.name()));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(refuse(
@@ -422,6 +459,49 @@ mod tests {
         assert_eq!(
             refused(&mlp),
             "`train.network.heads` is set, expected it left out for `kind = \"mlp\"`"
+        );
+    }
+
+    #[test]
+    fn towers_belong_to_the_network_that_compares() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let towers = TowersOptions {
+            seed: names(&["seed_title"]),
+            candidate: names(&["title"]),
+            ..Default::default()
+        };
+        let of = |kind, towers: Option<TowersOptions>| NetworkOptions {
+            kind,
+            towers,
+            ..Default::default()
+        };
+        let good = of(NetworkKind::Similar, Some(towers.clone()));
+        assert_eq!(good.check().unwrap().towers.unwrap().width, 64);
+        assert_eq!(
+            refused(&of(NetworkKind::Similar, None)),
+            "`train.network.towers` is left out, expected set for `kind = \"similar\"`: it names the \
+             inputs of both items"
+        );
+        assert_eq!(
+            refused(&of(NetworkKind::Mlp, Some(towers.clone()))),
+            "`train.network.towers` is set, expected it left out for `kind = \"mlp\"`"
+        );
+        let uneven = TowersOptions {
+            candidate: names(&["title", "image"]),
+            ..towers.clone()
+        };
+        assert_eq!(
+            refused(&of(NetworkKind::Similar, Some(uneven))),
+            "`train.network.towers.candidate` is 2 names, expected 1 names, one for each of `seed`, \
+             because the tower is shared"
+        );
+        let dropped = TowersOptions {
+            modality_dropout: 1.0,
+            ..towers
+        };
+        assert_eq!(
+            refused(&of(NetworkKind::Similar, Some(dropped))),
+            "`train.network.towers.modality_dropout` is 1, expected a share from 0 to below 1"
         );
     }
 }

@@ -11,6 +11,7 @@ use slate_types::Seed;
 
 /// Dropout in training, nothing in inference.
 pub(crate) struct Noise {
+    /// None in inference.
     stream: Option<ChaCha8Rng>,
     /// A value is dropped where a random `u16` is below this.
     threshold: u16,
@@ -29,11 +30,9 @@ impl Noise {
 
     /// Dropout with probability `rate`, rounded to a multiple of 2⁻¹⁶.
     pub(crate) fn dropout(rate: f64, seed: Seed, device: &Device) -> Self {
-        let threshold = (rate * 65_536.0).round().clamp(0.0, 65_535.0) as u16;
-        let stream = (threshold > 0).then(|| ChaCha8Rng::seed_from_u64(seed.0));
         Self {
-            stream,
-            threshold,
+            stream: Some(ChaCha8Rng::seed_from_u64(seed.0)),
+            threshold: threshold(rate),
             device: device.clone(),
         }
     }
@@ -45,22 +44,41 @@ impl Noise {
 
     /// Sets values to zero at random and scales the others up, so that the mean stays.
     pub(crate) fn apply<const D: usize>(&mut self, input: Tensor<D>) -> Tensor<D> {
-        let Some(stream) = &mut self.stream else {
+        let scale = 65_536.0 / (65_536.0 - f32::from(self.threshold));
+        self.multiplied(input, self.threshold, scale)
+    }
+
+    /// Sets values to zero at random, each with probability `rate`, and leaves the others.
+    pub(crate) fn keep<const D: usize>(&mut self, rate: f64, input: Tensor<D>) -> Tensor<D> {
+        self.multiplied(input, threshold(rate), 1.0)
+    }
+
+    fn multiplied<const D: usize>(
+        &mut self,
+        input: Tensor<D>,
+        threshold: u16,
+        scale: f32,
+    ) -> Tensor<D> {
+        let Some(stream) = self.stream.as_mut().filter(|_| threshold > 0) else {
             return input;
         };
         let shape = input.dims();
         let mut bytes = vec![0_u8; 2 * shape.iter().product::<usize>()];
         stream.fill_bytes(&mut bytes);
-        let scale = 65_536.0 / (65_536.0 - f32::from(self.threshold));
         let factors: Vec<f32> = bytes
             .chunks_exact(2)
             .map(|pair| {
-                let kept = u16::from_le_bytes([pair[0], pair[1]]) >= self.threshold;
+                let kept = u16::from_le_bytes([pair[0], pair[1]]) >= threshold;
                 if kept { scale } else { 0.0 }
             })
             .collect();
         input * Tensor::from_data(TensorData::new(factors, shape), &self.device)
     }
+}
+
+/// What a random `u16` has to reach with probability `1 - rate`.
+fn threshold(rate: f64) -> u16 {
+    (rate * 65_536.0).round().clamp(0.0, 65_535.0) as u16
 }
 
 #[cfg(test)]
@@ -96,5 +114,13 @@ mod tests {
             masked(&mut Noise::dropout(0.0, Seed(1), &device)),
             vec![1.0; 10_000]
         );
+        let ones = Tensor::<2>::ones([100, 100], &device);
+        let kept = |noise: &mut Noise| -> Vec<f32> {
+            noise.keep(0.5, ones.clone()).try_into_vec_as().unwrap()
+        };
+        assert_eq!(kept(&mut Noise::none(&device)), vec![1.0; 10_000]);
+        let half = kept(&mut Noise::dropout(0.0, Seed(1), &device));
+        assert!(half.iter().all(|value| [0.0, 1.0].contains(value)));
+        assert!((4_800.0..5_200.0).contains(&half.iter().sum::<f32>()));
     }
 }

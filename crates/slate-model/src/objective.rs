@@ -175,7 +175,7 @@ impl Buffers {
     }
 }
 
-fn label_values(label: Label, batch: &Batch) -> &[f32] {
+pub(crate) fn label_values(label: Label, batch: &Batch) -> &[f32] {
     match label {
         Label::Click => &batch.click,
         Label::Purchase => &batch.purchase,

@@ -188,7 +188,6 @@ mod tests {
     use slate_types::{Batch, FeatureShape, Seed};
 
     use super::*;
-    use crate::input::Input;
     use crate::noise::Noise;
     use crate::outputs::Outputs;
     use crate::{NetworkKind, NetworkOptions, shards};
@@ -226,8 +225,10 @@ mod tests {
             slot: vec![0; 4],
             ..Batch::default()
         };
-        let input = Input::new(&shards::cut(&batch, 1)[0], &batch, &Device::flex());
-        let scores = network.forward(&input, &mut Noise::none(&Device::flex()));
+        let input = network.read(&shards::cut(&batch, 1)[0], &batch, &Device::flex());
+        let scores = network
+            .forward(&input, &mut Noise::none(&Device::flex()))
+            .columns;
         let loss = (scores.clone() * scores).sum();
         GradientsParams::from_grads(loss.backward(), network)
     }

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::loss_options::{Loss, LossKind, LossOptions};
 use crate::network_config::{NetworkConfig, NetworkOptions};
 use crate::outputs::Outputs;
+use crate::pair::{InBatch, InBatchOptions};
 use crate::{Head, ModelError};
 
 /// `[train]` in a config.
@@ -86,6 +87,9 @@ pub struct TrainOptions {
     pub score_head: Head,
     /// What is done about slots that are clicked for where they stand.
     pub position: PositionOptions,
+    /// A loss over the other items of a batch, for `kind = "similar"` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_batch: Option<InBatchOptions>,
 }
 
 impl Default for TrainOptions {
@@ -111,6 +115,7 @@ impl Default for TrainOptions {
             patience: 3,
             score_head: Head::Purchase,
             position: PositionOptions::default(),
+            in_batch: None,
         }
     }
 }
@@ -237,6 +242,8 @@ pub struct TrainConfig {
     #[serde(skip)]
     losses: Vec<Loss>,
     #[serde(skip)]
+    in_batch: Option<InBatch>,
+    #[serde(skip)]
     outputs: Outputs,
     #[serde(skip)]
     grade_weights: BTreeMap<u8, f64>,
@@ -260,6 +267,15 @@ impl TrainConfig {
 
     pub(crate) fn losses(&self) -> &[Loss] {
         &self.losses
+    }
+
+    /// Whether training reads which items a batch shows, and how often each is shown.
+    pub fn reads_items(&self) -> bool {
+        self.in_batch.is_some()
+    }
+
+    pub(crate) fn in_batch(&self) -> Option<&InBatch> {
+        self.in_batch.as_ref()
     }
 
     pub(crate) fn outputs(&self) -> &Outputs {
@@ -320,12 +336,19 @@ impl TrainOptions {
             let given = format!("`{}`", self.score_head.name());
             return Err(refuse("score_head", allowed, given));
         }
+        let in_batch = self.in_batch.as_ref().map(InBatchOptions::check);
+        let in_batch = in_batch.transpose()?;
+        if in_batch.is_some() && network.towers.is_none() {
+            let allowed = format!("it left out for `kind = \"{}\"`", network.kind.name());
+            return Err(refuse("in_batch", &allowed, "set"));
+        }
         let outputs = Outputs::of(&losses, self.entire_space)?;
         let grade_weights = by_grade("grade_weights", 0, &self.grade_weights)?;
         Ok(TrainConfig {
             options: self,
             network,
             losses,
+            in_batch,
             outputs,
             grade_weights,
         })

@@ -7,15 +7,16 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use slate_types::{Batch, FeatureShape, Seed};
 
-use crate::input::Input;
-use crate::network::Network;
+use crate::network::{Network, Pass};
 use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
 use crate::outputs::Outputs;
 use crate::replicas::Replicas;
+use crate::shards::Shard;
 use crate::weights::{self, Weight, fetch};
 use crate::{DeviceSpec, Head, ModelError, TrainConfig, batch_check};
 
@@ -47,6 +48,17 @@ pub struct BatchScores {
     /// Scores of the grade head, larger = more relevant; `NaN` on padding. Empty for a network
     /// without one.
     pub grade: Vec<f32>,
+}
+
+/// Vectors of a batch's items, each of length 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchVectors {
+    /// Numbers of one vector.
+    pub width: usize,
+    /// `[B, width]`, of the lists' seed items; `NaN` for a list without slots.
+    pub seed: Vec<f32>,
+    /// `[B, L, width]`, of the items in the slots; `NaN` on padding.
+    pub candidate: Vec<f32>,
 }
 
 impl BatchScores {
@@ -131,15 +143,7 @@ impl Ranker {
         batch_check::features(batch, self.shape())?;
         let shards = self.replicas.cut(batch);
         let parts = self.replicas.map(shards.len(), |place, device| {
-            let input = Input::new(&shards[place], batch, device);
-            let noise = &mut Noise::none(device);
-            let scores = if device == self.replicas.first() {
-                self.network.forward(&input, noise)
-            } else {
-                let network = self.network.clone().to_device(device);
-                network.forward(&input, noise)
-            };
-            let scores = fetch(scores)?;
+            let scores = fetch(self.pass(&shards[place], batch, device).columns)?;
             Ok(scores.into_iter().map(f64::from).collect())
         });
         let parts = parts
@@ -164,6 +168,52 @@ impl Ranker {
             }
         }
         Ok(scores)
+    }
+
+    fn pass(&self, shard: &Shard, batch: &Batch, device: &Device) -> Pass {
+        let input = self.network.read(shard, batch, device);
+        let noise = &mut Noise::none(device);
+        if device == self.replicas.first() {
+            self.network.forward(&input, noise)
+        } else {
+            let network = self.network.clone().to_device(device);
+            network.forward(&input, noise)
+        }
+    }
+
+    /// The vectors of a batch's items, or none for a network that does not compare two. The product of
+    /// a seed's vector with a candidate's is the cosine that the network reads.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    pub fn vectors(&self, batch: &Batch) -> Result<Option<BatchVectors>, ModelError> {
+        let Some(width) = self.network.vector_width() else {
+            return Ok(None);
+        };
+        batch_check::features(batch, self.shape())?;
+        let shards = self.replicas.cut(batch);
+        let parts = self.replicas.map(shards.len(), |place, device| {
+            let vectors = self.pass(&shards[place], batch, device).vectors;
+            let vectors = vectors.expect("a network with towers gives vectors");
+            Ok([fetch(vectors.seed)?, fetch(vectors.candidate)?])
+        });
+        let mut vectors = BatchVectors {
+            width,
+            seed: vec![f32::NAN; batch.lists * width],
+            candidate: vec![f32::NAN; batch.mask.len() * width],
+        };
+        for (shard, part) in shards.iter().zip(parts) {
+            let [seed, candidate] = part?;
+            let rows = candidate.chunks_exact(width).zip(&shard.places);
+            for (row, (values, place)) in rows.enumerate() {
+                let Some(place) = *place else { continue };
+                vectors.candidate[place * width..(place + 1) * width].copy_from_slice(values);
+                let (list, own) = (place / batch.slots, row / shard.slots);
+                vectors.seed[list * width..(list + 1) * width]
+                    .copy_from_slice(&seed[own * width..(own + 1) * width]);
+            }
+        }
+        Ok(Some(vectors))
     }
 
     /// The head whose scores rank a list.

@@ -27,7 +27,7 @@ impl Ranker {
     /// # Errors
     /// [`ModelError::Io`] and [`ModelError::Weights`] for a file that cannot be read, and
     /// [`ModelError::Tensor`] where an array is missing, unknown, of another shape or type, or not
-    /// finite, and for a network that reads histories, which has no counterpart.
+    /// finite, and for a network that reads histories or compares two items, which has no counterpart.
     pub fn with_state_dict(&self, path: &Path) -> Result<Self, ModelError> {
         let theirs = read_arrays(path)?;
         let mut used = BTreeSet::new();
@@ -35,8 +35,12 @@ impl Ranker {
         for (name, own) in self.weights() {
             let Some(source) = source(&name) else {
                 let given = "without a counterpart in PyTorch".to_owned();
-                let expected = "`history = { encoder = \"none\" }` in [train.network]".to_owned();
-                return Err(wrong(path, &name, given, expected));
+                let expected = if name.starts_with("pair.") {
+                    "a network of another `kind` than `similar`"
+                } else {
+                    "`history = { encoder = \"none\" }` in [train.network]"
+                };
+                return Err(wrong(path, &name, given, expected.to_owned()));
             };
             let shape = stacked(&own.shape, &source);
             let Some(found) = theirs.get(&source.name) else {
@@ -80,7 +84,7 @@ fn part(found: &Weight, shape: Vec<usize>, source: &Source) -> Weight {
     Weight { shape, values }
 }
 
-/// Where the array of this name is found; none for the arrays of a history encoder.
+/// Where the array of this name is found; none for the arrays of a history encoder and of towers.
 fn source(name: &str) -> Option<Source> {
     let of = |name: String, turned: bool| Source {
         name,

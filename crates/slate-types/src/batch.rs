@@ -4,6 +4,8 @@
 //! given on its field, where `B` is [`Batch::lists`] and `L` is [`Batch::slots`]. Padded places
 //! hold zero everywhere and `false` in [`Batch::mask`].
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// Widths of the inputs a network is built for.
@@ -20,6 +22,46 @@ pub struct FeatureShape {
     /// What the history of the list's person is made of, where it is an input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryShape>,
+    /// Which inputs describe which item, for a network that compares two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<PairInputs>,
+}
+
+/// Inputs of a network that compares the item in a slot with the one its page is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairInputs {
+    /// Of the page's seed item: the same at every slot of a list.
+    pub seed: InputPlaces,
+    /// Of the item in the slot.
+    pub candidate: InputPlaces,
+    /// Of neither: what else the network reads.
+    pub context: InputPlaces,
+}
+
+/// Some of the inputs of a batch, by their places.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputPlaces {
+    /// Dense inputs that are a vector together, all zero where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vectors: Vec<Range<usize>>,
+    /// Dense inputs that are a number each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<usize>,
+    /// Categorical inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categorical: Vec<usize>,
+    /// Inputs of several ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub multi_valued: Vec<usize>,
+}
+
+impl InputPlaces {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
 }
 
 /// Widths of a person's history.
@@ -90,6 +132,11 @@ pub struct Batch {
     pub multi_valued: Vec<SlotIds>,
     /// Histories, where they are an input.
     pub history: Option<ListHistory>,
+    /// `[B, L]`, the item in the slot; empty where nobody asked for it.
+    pub item: Vec<i64>,
+    /// `[B, L]`, the share of all placements of the data that show the slot's item, above 0 at
+    /// slots; empty where nobody asked for it.
+    pub item_share: Vec<f32>,
 }
 
 impl Batch {

@@ -25,7 +25,7 @@ mod scores;
 mod seed;
 mod split;
 
-pub use batch::{Batch, FeatureShape, HistoryShape, ListHistory, SlotIds};
+pub use batch::{Batch, FeatureShape, HistoryShape, InputPlaces, ListHistory, PairInputs, SlotIds};
 pub use format_version::{FormatVersion, FormatVersionError};
 pub use grade::Grade;
 pub use hint::Hint;

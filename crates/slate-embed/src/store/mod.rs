@@ -7,7 +7,7 @@
 
 mod npy;
 
-pub use npy::{Mapped, write_ids};
+pub use npy::{Mapped, write_ids, write_vectors};
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};

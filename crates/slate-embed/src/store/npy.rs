@@ -83,6 +83,21 @@ pub fn write_ids(ids: &[i64], path: &Path) -> Result<(), EmbedError> {
     })
 }
 
+/// Writes vectors that stand one after the other to an `.npy` of f32 `[n, width]`.
+///
+/// # Errors
+/// [`EmbedError::Io`].
+///
+/// # Panics
+/// Where `values` is not a whole number of vectors.
+pub fn write_vectors(values: &[f32], width: usize, path: &Path) -> Result<(), EmbedError> {
+    assert!(values.len().is_multiple_of(width), "whole vectors");
+    write(path, "<f4", &[values.len() / width, width], |write| {
+        let rows = values.chunks_exact(width);
+        rows.map(bytes_of).try_for_each(|bytes| write(&bytes))
+    })
+}
+
 /// An array on the disk, read where it lies.
 #[derive(Debug)]
 pub struct Mapped {

@@ -1,6 +1,6 @@
 //! What of a config is accepted: ranges, names of features, columns that may be one.
 
-use super::{Categorical, FeatureSpec, Numeric, Transform};
+use super::{Categorical, FeatureSpec, MultiValued, Numeric, Transform};
 use crate::FeatureError;
 
 /// Columns that would tell the answer, with the reason.
@@ -133,6 +133,7 @@ impl FeatureSpec {
         }
         unique(&names[..dense])?;
         unique(&names[dense..])?;
+        self.check_alike(&names)?;
         if names.is_empty() {
             return Err(FeatureError::option(
                 "features",
@@ -145,6 +146,48 @@ impl FeatureSpec {
                 let key = format!("features.weights[{grade}]");
                 return Err(FeatureError::option(key, weight, "a number above 0"));
             }
+        }
+        Ok(())
+    }
+}
+
+impl FeatureSpec {
+    /// `names` are those of all other entries.
+    fn check_alike(&self, names: &[(String, String)]) -> Result<(), FeatureError> {
+        let mut targets: Vec<String> = Vec::new();
+        for numeric in &self.numeric {
+            let name = numeric.name();
+            targets.push(match numeric.quantile_bins {
+                Some(_) => format!("{name}_bin"),
+                None => name,
+            });
+        }
+        let plain = self.categorical.iter().map(Categorical::name);
+        let multi = self.multi_valued.iter().map(MultiValued::name);
+        targets.extend(plain.chain(multi).map(str::to_owned));
+        let mut taken: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        for (i, alike) in self.alike.iter().enumerate() {
+            let key = format!("features.alike[{i}]");
+            may_be_feature(&format!("{key}.column"), &alike.column)?;
+            if !targets.contains(&alike.to) {
+                return Err(FeatureError::option(
+                    format!("{key}.to"),
+                    format!("`{}`", alike.to),
+                    format!(
+                        "an input of `numeric`, `categorical` or `multi_valued`: {}",
+                        targets.join(", ")
+                    ),
+                ));
+            }
+            if taken.contains(&alike.name()) {
+                let given = format!("a second feature `{}`", alike.name());
+                return Err(FeatureError::option(
+                    key,
+                    given,
+                    "a name of its own: set `name`",
+                ));
+            }
+            taken.push(alike.name());
         }
         Ok(())
     }
@@ -349,6 +392,17 @@ mod tests {
             (
                 r#"rate = [{ name = "r", numerator = "a", denominator = "b", smoothing = 0 }]"#,
                 "`features.rate[0].smoothing` is 0, expected a number above 0",
+            ),
+            (
+                r#"numeric = [{ column = "a" }]
+                alike = [{ column = "b", to = "c" }]"#,
+                "`features.alike[0].to` is `c`, expected an input of `numeric`, `categorical` or \
+                 `multi_valued`: a",
+            ),
+            (
+                r#"numeric = [{ column = "a" }]
+                alike = [{ column = "a", to = "a" }]"#,
+                "a second feature `a`",
             ),
             (
                 "position = true\nweights = [1.0, -1.0]",

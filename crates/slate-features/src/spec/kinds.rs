@@ -232,6 +232,27 @@ fn item_id() -> String {
     "item_id".to_owned()
 }
 
+/// A column read as another input is: with its scale, its bin edges or its ids. So the same value of a
+/// seed item and of a candidate is the same number to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alike {
+    /// Column of the examples.
+    pub column: String,
+    /// Name of the input whose reading it takes: numeric, quantile bins, categorical or multi-valued.
+    pub to: String,
+    /// Name of the feature, by default that of the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Alike {
+    /// The feature's name.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.column)
+    }
+}
+
 /// The last events of the page's user as a sequence; needs `[attribution.sequence]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -24,13 +24,14 @@ mod lists;
 use serde::{Deserialize, Serialize};
 
 pub use kinds::{
-    Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
+    Alike, Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
     HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative, Transform,
 };
 pub use lists::{ListLimit, OverLong};
 
 /// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,
-/// rate, relative, cyclic, position; then categorical, cross.
+/// rate, relative, cyclic, position; then categorical, cross. Those that are `alike` to others follow the
+/// others of their kind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureSpec {
@@ -61,6 +62,9 @@ pub struct FeatureSpec {
     /// Combinations of columns used as ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cross: Vec<Cross>,
+    /// Columns read as other inputs are; they follow the other inputs of their kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alike: Vec<Alike>,
     /// Whether the logged slot is a feature, as standardised `log1p`.
     #[serde(default)]
     pub position: bool,
@@ -110,6 +114,9 @@ impl FeatureSpec {
         }
         for (i, categorical) in self.categorical.iter().enumerate() {
             inputs.push((&categorical.column, format!("features.categorical[{i}]")));
+        }
+        for (i, alike) in self.alike.iter().enumerate() {
+            inputs.push((&alike.column, format!("features.alike[{i}]")));
         }
         inputs
     }

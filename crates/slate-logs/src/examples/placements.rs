@@ -250,9 +250,9 @@ impl Job<'_> {
         categories: &mut Texts,
     ) -> Result<Beside<'_>, LogError> {
         let whole = self.columns.is_some();
-        let extras: Vec<&Extra> = layout.item_extras.iter().collect();
+        let extras: [&[Extra]; 2] = [&layout.item_extras, &layout.seed_extras];
         let items = (whole || self.attribution.halo)
-            .then(|| Items::read(self.engine, &layout.shown, &extras, categories));
+            .then(|| Items::read(self.engine, &layout.shown, extras, categories));
         let pages = (whole && pages).then(|| Pages::read(self.engine, as_of, &layout.shown));
         Ok(Beside::new(items.transpose()?, pages.transpose()?))
     }

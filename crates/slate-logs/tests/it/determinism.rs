@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -28,6 +28,10 @@ fn tables() -> [(&'static str, Columns); 4] {
         if page % 3 == 0 {
             log.event("purchase", ts + DAY, user, items[1]).order_id = Some(page);
         }
+    }
+    // Some pages have no seed item, some one that is in no table.
+    for (place, page) in (0_i64..).zip(&mut log.pages) {
+        page.seed_item_id = (place % 3 > 0).then_some(place % 12);
     }
     let rows = log.slots.len();
     let similarity: Vec<_> = (0..rows)
@@ -213,7 +217,8 @@ fn the_columns_are_those_of_the_contract() {
         .collect();
     let expected = "list_id page_id impression_id ts slot item_id seller_id user_id session_id kind \
         price shipping ad_rate raw_score propensity site device page_type traffic_class \
-        seed_item_id item_category item_condition item_price item_start item_end C similarity item_rating \
+        seed_item_id item_category item_condition item_price item_start item_end seed_category \
+        seed_condition seed_price seed_start seed_end C similarity item_rating seed_rating \
         item_impressions_7d item_clicks_7d item_purchases_7d item_impressions_30d item_clicks_30d \
         item_purchases_30d user_impressions_7d user_clicks_7d user_purchases_7d \
         user_impressions_30d user_clicks_30d user_purchases_30d grade click purchase matured \
@@ -234,10 +239,28 @@ fn the_columns_are_those_of_the_contract() {
         .column_by_name("item_rating")
         .unwrap()
         .as_primitive::<Float64Type>();
+    let seed_ratings = batch
+        .column_by_name("seed_rating")
+        .unwrap()
+        .as_primitive::<Float64Type>();
+    let seeds = long("seed_item_id");
+    let known = |seed: &Option<i64>| seed.is_some_and(|seed| seed < 11);
+    assert!(seeds.iter().any(|seed| known(&seed)) && !seeds.iter().all(|seed| known(&seed)));
     for row in 0..batch.num_rows() {
         let item = long("item_id").value(row);
         assert_eq!(ratings.value(row), item as f64 / 2.0);
         assert_eq!(long("item_price").value(row), item * 100);
+        let seed = seeds.iter().nth(row).unwrap().filter(|seed| *seed < 11);
+        assert_eq!(
+            seed_ratings.is_valid(row).then(|| seed_ratings.value(row)),
+            seed.map(|seed| seed as f64 / 2.0)
+        );
+        assert_eq!(
+            long("seed_price")
+                .is_valid(row)
+                .then(|| long("seed_price").value(row)),
+            seed.map(|seed| seed * 100)
+        );
         assert_eq!(
             long("price").value(row),
             99 + long("impression_id").value(row)

@@ -325,6 +325,9 @@ impl Run<'_> {
         for batch in &mut group {
             batch_check::features(batch, shape)?;
             batch_check::labels(batch)?;
+            if config.reads_items() {
+                batch_check::items(batch)?;
+            }
             step::weigh(batch, config);
         }
         group.retain(|batch| batch.rows() > 0);

@@ -9,11 +9,11 @@ use slate_types::{Batch, Seed};
 
 use crate::error::Culprit;
 use crate::gradients::Gradients;
-use crate::input::Input;
 use crate::network::Network;
 use crate::noise::Noise;
 use crate::objective::Objective;
 use crate::optimizer::Optimizer;
+use crate::pair::InBatch;
 use crate::ranker::Ranker;
 use crate::shards::Shard;
 use crate::weights::{self, Weight, fetch, host};
@@ -108,6 +108,8 @@ impl<'a> Trainer<'a> {
         let shards = replicas.cut(batch);
         let objective = self.objective();
         let masses = objective.masses(batch, &shards);
+        let in_batch = self.config.in_batch();
+        let in_batch = in_batch.map(|loss| (loss, loss.mass(batch)));
         let network = &self.network;
         let dropout = self.config.network().dropout;
         let parts = replicas.map(shards.len(), |place, device| {
@@ -118,6 +120,7 @@ impl<'a> Trainer<'a> {
                 batch,
                 &shards[place],
                 &masses,
+                in_batch,
                 &mut noise,
             )
         });
@@ -180,8 +183,12 @@ impl<'a> Trainer<'a> {
         let device = self.start.replicas().first();
         let mut failing: Option<usize> = None;
         for shard in shards::cut(batch, shards::PIECES) {
-            let input = Input::new(&shard, batch, device);
-            let scores = host(self.network.forward(&input, &mut Noise::none(device)));
+            let input = self.network.read(&shard, batch, device);
+            let scores = host(
+                self.network
+                    .forward(&input, &mut Noise::none(device))
+                    .columns,
+            );
             let columns = scores.len() / shard.places.len();
             let rows = scores.chunks_exact(columns).zip(&shard.places);
             let bad = rows.filter(|(row, _)| row.iter().any(|score| !score.is_finite()));
@@ -240,35 +247,52 @@ fn backward(
     batch: &Batch,
     shard: &Shard,
     masses: &[f64],
+    in_batch: Option<(&InBatch, f64)>,
     noise: &mut Noise,
 ) -> Result<(f64, Gradients), ModelError> {
     let device = noise.device().clone();
     // Leaves of its own: a graph belongs to one thread.
     let network = network.clone().fork(&device.clone().autodiff()).train();
-    let scores = network.forward_as_shown(&Input::new(shard, batch, &device), noise);
-    let shape = scores.dims();
-    let values: Vec<f64> = fetch(scores.clone())?.into_iter().map(f64::from).collect();
-    let (loss, slopes) = objective.share(batch, shard, masses, &values);
-    // The derivative of Σ score · slope with the slopes held fixed is the slopes: the backward
-    // pass starts from the loss's exact gradient.
-    let slopes: Vec<f32> = slopes.into_iter().map(|slope| slope as f32).collect();
-    let slopes = Tensor::<2>::from_data(TensorData::new(slopes, shape), &device);
-    let backward = (scores * slopes).sum().backward();
+    let pass = network.forward_as_shown(&network.read(shard, batch, &device), noise);
+    let (mut loss, slopes) = objective.share(batch, shard, masses, &doubles(&pass.columns)?);
+    let mut sum = sloped(pass.columns, slopes);
+    if let (Some((own, mass)), Some(vectors)) = (in_batch, pass.vectors) {
+        let (seed, candidate) = (doubles(&vectors.seed)?, doubles(&vectors.candidate)?);
+        let share = own.share(batch, shard, mass, &seed, &candidate);
+        loss += share.loss;
+        sum = sum + sloped(vectors.seed, share.seed) + sloped(vectors.candidate, share.candidate);
+    }
+    let backward = sum.backward();
     let gradients = GradientsParams::from_grads(backward, &network);
     Ok((loss, Gradients::collect(&network, gradients)?))
 }
 
+fn doubles(tensor: &Tensor<2>) -> Result<Vec<f64>, ModelError> {
+    Ok(fetch(tensor.clone())?.into_iter().map(f64::from).collect())
+}
+
+/// `Σ value · slope`. Its derivative with the slopes held fixed is the slopes: so a backward pass starts
+/// from a loss's exact gradient.
+fn sloped(values: Tensor<2>, slopes: Vec<f64>) -> Tensor<1> {
+    let slopes: Vec<f32> = slopes.into_iter().map(|slope| slope as f32).collect();
+    let slopes = TensorData::new(slopes, values.dims());
+    let slopes = Tensor::<2>::from_data(slopes, &values.device());
+    (values * slopes).sum()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use std::ops::Range;
+
     use burn::tensor::Device;
-    use slate_types::{FeatureShape, HistoryShape, ListHistory, SlotIds};
+    use slate_types::{FeatureShape, HistoryShape, InputPlaces, ListHistory, PairInputs, SlotIds};
 
     use super::*;
     use crate::outputs::Outputs;
     use crate::weights::{names, read, replace};
     use crate::{
-        Activation, Head, HistoryChoice, HistoryOptions, LossKind, LossOptions, NetworkKind,
-        NetworkOptions,
+        Activation, Head, HistoryChoice, HistoryOptions, InBatchOptions, LossKind, LossOptions,
+        NetworkKind, NetworkOptions, TowersOptions,
     };
 
     /// Lists of 1, 3 and 4 slots, one of them without labels.
@@ -308,6 +332,55 @@ pub(super) mod tests {
         }
     }
 
+    /// As [`batch`], with a seed item: three numbers of the five are of items, and so is the last id.
+    fn pairs() -> (Batch, PairInputs) {
+        let one = batch();
+        let mut dense = Vec::new();
+        let mut categorical = Vec::new();
+        for place in 0..16 {
+            let seed = (place / 4) as f32;
+            dense.extend_from_slice(&one.dense[2 * place..2 * place + 2]);
+            // Lists 1 and 2 have a seed without a vector, every third candidate has none.
+            let is_there = |there: bool, value: f32| if there { value } else { 0.0 };
+            let has = place / 4 != 1 && place / 4 != 2;
+            dense.extend([seed.cos(), 0.3].map(|value| is_there(has, value)));
+            let wave = (place as f32 * 2.3).sin();
+            dense.extend([wave, 0.7].map(|value| is_there(place % 3 > 0, value)));
+            dense.extend([seed - 1.0, wave * 0.5]);
+            categorical.extend([
+                one.categorical[place],
+                place as u32 / 4 % 3,
+                place as u32 % 3,
+            ]);
+        }
+        let side = |vector: Range<usize>, number: usize, id: usize| InputPlaces {
+            vectors: vec![vector],
+            numbers: vec![number],
+            categorical: vec![id],
+            multi_valued: vec![],
+        };
+        let inputs = PairInputs {
+            seed: side(2..4, 6, 1),
+            candidate: side(4..6, 7, 2),
+            context: InputPlaces {
+                vectors: vec![],
+                numbers: vec![0, 1],
+                categorical: vec![0],
+                multi_valued: vec![0],
+            },
+        };
+        let batch = Batch {
+            dense_width: 8,
+            categorical_width: 3,
+            dense,
+            categorical,
+            item: (0..16).map(|place| place % 5).collect(),
+            item_share: vec![0.25; 16],
+            ..one
+        };
+        (batch, inputs)
+    }
+
     fn worst_relative_error(kind: NetworkKind, encoder: HistoryChoice) -> f64 {
         // GELU, because a finite difference across a corner of ReLU is not a derivative.
         let options = NetworkOptions {
@@ -321,6 +394,14 @@ pub(super) mod tests {
             },
             bidirectional: (kind == NetworkKind::Gru).then_some(true),
             input_norm: Some(true),
+            towers: (kind == NetworkKind::Similar).then(|| TowersOptions {
+                seed: vec!["a vector, a number, an id".to_owned()],
+                candidate: vec!["the same of the other".to_owned()],
+                width: 3,
+                shared: encoder == HistoryChoice::Gru,
+                modality_dropout: 0.0,
+                ..Default::default()
+            }),
             history: Some(HistoryOptions {
                 encoder,
                 hidden: 4,
@@ -329,12 +410,22 @@ pub(super) mod tests {
             ..Default::default()
         };
         let device = Device::flex();
+        let (batch, pair) = match kind {
+            NetworkKind::Similar => {
+                let (batch, pair) = pairs();
+                (batch, Some(pair))
+            }
+            _ => (batch(), None),
+        };
         let shape = FeatureShape {
-            dense: 2,
-            categorical: vec![3],
+            dense: batch.dense_width,
+            categorical: vec![3; batch.categorical_width],
             multi_valued: vec![4],
             history: Some(HistoryShape { items: 5, kinds: 2 }),
+            pair,
         };
+        let in_batch = InBatchOptions::default().check().unwrap();
+        let in_batch = Some((&in_batch, in_batch.mass(&batch)));
         let mut config = options.check().unwrap();
         config.position_slots = 3;
         let losses = [
@@ -349,13 +440,12 @@ pub(super) mod tests {
             losses: &losses,
             outputs: &outputs,
         };
-        let batch = batch();
         let shards = shards::cut(&batch, shards::PIECES);
         assert_eq!(shards.len(), 1);
         let masses = objective.masses(&batch, &shards);
         let mut noise = Noise::none(&device);
         let (_, gradients) = backward(
-            &network, &objective, &batch, &shards[0], &masses, &mut noise,
+            &network, &objective, &batch, &shards[0], &masses, in_batch, &mut noise,
         )
         .unwrap();
         let weights = read(&network);
@@ -371,11 +461,16 @@ pub(super) mod tests {
                     let mut weights = weights.clone();
                     weights.get_mut(name).expect("same names").values[place] += by;
                     let network = replace(network.clone(), weights);
-                    let input = Input::new(&shards[0], &batch, &device);
-                    let noise = &mut Noise::none(&device);
-                    let scores = host(network.forward_as_shown(&input, noise));
-                    let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
-                    objective.share(&batch, &shards[0], &masses, &scores).0
+                    let input = network.read(&shards[0], &batch, &device);
+                    let pass = network.forward_as_shown(&input, &mut Noise::none(&device));
+                    let scores = doubles(&pass.columns).unwrap();
+                    let (loss, _) = objective.share(&batch, &shards[0], &masses, &scores);
+                    let of_vectors = pass.vectors.zip(in_batch).map(|(vectors, (own, mass))| {
+                        let [seed, candidate] = [&vectors.seed, &vectors.candidate].map(doubles);
+                        let [seed, candidate] = [seed.unwrap(), candidate.unwrap()];
+                        own.share(&batch, &shards[0], mass, &seed, &candidate).loss
+                    });
+                    loss + of_vectors.unwrap_or(0.0)
                 };
                 let slope = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
                 worst = worst.max((slope - f64::from(value)).abs());
@@ -391,6 +486,8 @@ pub(super) mod tests {
             (NetworkKind::Mlp, HistoryChoice::Gru),
             (NetworkKind::Transformer, HistoryChoice::Transformer),
             (NetworkKind::Gru, HistoryChoice::Gru),
+            (NetworkKind::Similar, HistoryChoice::Gru),
+            (NetworkKind::Similar, HistoryChoice::Transformer),
         ] {
             let error = worst_relative_error(kind, encoder);
             assert!(error < 1e-3, "{kind:?} {encoder:?}: {error}");

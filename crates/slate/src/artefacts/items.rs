@@ -100,7 +100,10 @@ fn kind(file: &Path) -> Option<Kind> {
 }
 
 /// The files with items, sorted by name.
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// A folder without any.
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }

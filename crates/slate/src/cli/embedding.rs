@@ -52,11 +52,42 @@ pub(crate) struct SimilarArgs {
 pub(crate) enum SimilarCommand {
     /// List the items nearest to one
     Query(QueryArgs),
+    /// Vectors of all items by the towers of a trained network
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate similar export -c my.toml --run run --items logs --out vectors\n  \
+    slate similar query 42 --vectors vectors --k 20\n  \
+    python -c \"import numpy; print(numpy.load('vectors/candidate.npy').shape)\"\n\n\
+    OUT has a row for each item in item_id.npy, seed.npy and candidate.npy. Vectors are of length 1, and\n\
+    the product of a seed's with a candidate's is the cosine that the network ranks by. The configuration's\n\
+    [[features.embedding]] say where vectors of titles and pictures are: run `slate embed` first, and new\n\
+    items are among them."
+)]
+pub(crate) struct ExportArgs {
+    /// Run of a network of kind `similar`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: PathBuf,
+    /// Items: a file (*.parquet, *.jsonl, *.csv), a folder of such files, or a folder of logs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) items: PathBuf,
+    /// Folder of the vectors
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Moment that times are counted to: a date or an RFC 3339 time [default: end of the training window]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
+    /// Where to compute: auto, cpu, gpu:N, …
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
 }
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate similar query 42 --vectors vectors\n  \
+    slate similar query 42 --vectors exported --k 5\n  \
     slate similar query 42 --vectors vectors --by image --k 5 --json\n\n\
     All items are looked at; no index is built."
 )]
@@ -64,7 +95,7 @@ pub(crate) struct QueryArgs {
     /// The item, by its id
     #[arg(value_name = "ITEM", allow_negative_numbers = true)]
     pub(crate) item: i64,
-    /// Folder that `slate embed` wrote
+    /// Folder that `slate embed` or `slate similar export` wrote
     #[arg(long, value_name = "DIR")]
     pub(crate) vectors: PathBuf,
     /// Items to list

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::embedding::{EmbedArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand};
+pub(crate) use self::embedding::{
+    EmbedArgs, ExportArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand,
+};
 pub(crate) use self::judging::{CalibrateArgs, EvaluateArgs, ScoresAre};
 
 /// Trains, calibrates and backtests ranking models for the pages of a marketplace.

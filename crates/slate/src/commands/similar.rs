@@ -1,58 +1,162 @@
-//! `slate similar`: the items most like one.
+//! `slate similar`: the items most like one, and the vectors that say so.
+
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, NaiveDate, NaiveTime};
 use serde_json::json;
 use slate_embed::{Mapped, Side, nearest};
 
 use super::Context;
-use crate::cli::{LikenessBy, QueryArgs, SimilarArgs, SimilarCommand};
+use crate::artefacts::Staged;
+use crate::cli::{ExportArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand};
 use crate::console::{Align, Outcome, Refusal, Table};
+use crate::pipeline::catalogue;
 use crate::pipeline::embedding::{TABLES, read_manifest};
 
-pub(super) fn run(_: &Context, args: &SimilarArgs) -> Result<Outcome> {
+pub(super) fn run(context: &Context, args: &SimilarArgs) -> Result<Outcome> {
     match &args.command {
         SimilarCommand::Query(args) => query(args),
+        SimilarCommand::Export(args) => export(context, args),
     }
 }
 
-fn query(args: &QueryArgs) -> Result<Outcome> {
+fn export(context: &Context, args: &ExportArgs) -> Result<Outcome> {
+    let config = &context.config;
+    let features = config.need(config.file.features.as_ref(), "features")?;
+    let as_of = args.as_of.as_deref().map(moment).transpose()?;
+    let device = args.device.parse()?;
+    let staged = Staged::folder(&args.out, context.force)?;
+    let job = catalogue::Job {
+        run: &args.run,
+        items: &args.items,
+        features,
+        attribution: config.file.attribution.clone().unwrap_or_default(),
+        as_of,
+        device,
+        threads: context.threads,
+        seed: context.seed,
+        command: &context.command,
+        progress: &context.console.bar(),
+    };
+    let manifest = catalogue::export(&job, staged.path()).with_context(|| {
+        format!(
+            "cannot export vectors of the items `{}`",
+            args.items.display()
+        )
+    })?;
+    staged.commit()?;
+    let mut text = format!(
+        "vectors of {} items, {} numbers each, are in {}\n",
+        manifest.items,
+        manifest.width,
+        args.out.display()
+    );
+    if manifest.rejects > 0 {
+        text.push_str(&format!(
+            "left out: {} rows that are no items\n",
+            manifest.rejects
+        ));
+    }
+    let mut json = serde_json::to_value(&manifest)?;
+    json["out"] = json!(args.out);
+    Ok(Outcome::done(json, text))
+}
+
+/// A date, its start in UTC, or an RFC 3339 time, in microseconds.
+fn moment(text: &str) -> Result<i64> {
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    let day = day.map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    let time = DateTime::parse_from_rfc3339(text)
+        .ok()
+        .map(|time| time.to_utc());
+    let moment = day.or(time).ok_or_else(|| {
+        Refusal::new(format!(
+            "--as-of is `{text}`, expected a date like 2026-07-01 or 2026-07-01T06:30:00Z"
+        ))
+    })?;
+    Ok(moment.timestamp_micros())
+}
+
+/// Vectors of items of one kind, by row.
+struct Kind {
+    name: &'static str,
+    table: Mapped,
+    /// Where the vectors of queries are, where not in `table`.
+    queries: Option<Mapped>,
+    unit: bool,
+}
+
+impl Kind {
+    fn side(&self, row: usize) -> Side<'_> {
+        let width = self.table.shape()[1];
+        let queries = self.queries.as_ref().unwrap_or(&self.table);
+        Side {
+            table: self.table.values(),
+            query: &queries.values()[row * width..(row + 1) * width],
+            unit: self.unit,
+        }
+    }
+}
+
+/// An array of a folder, held to the type and shape it should have.
+fn open(folder: &Path, name: &str, dtype: &str, shape: &[usize]) -> Result<Mapped> {
+    let table = Mapped::open(&folder.join(name))?;
+    if table.dtype() != dtype || table.shape() != shape {
+        return Err(Refusal::new(format!(
+            "`{}` holds {} {:?}, expected {dtype} {shape:?}",
+            folder.join(name).display(),
+            table.dtype(),
+            table.shape()
+        ))
+        .hint("run `slate embed` or `slate similar export` again")
+        .into());
+    }
+    Ok(table)
+}
+
+/// Ids and vectors of an export.
+fn exported(args: &QueryArgs, manifest: &catalogue::Manifest) -> Result<(Vec<i64>, Vec<Kind>)> {
+    if args.by != LikenessBy::Both {
+        return Err(Refusal::new(format!(
+            "`{}` has vectors of a trained network, one for all that is known of an item",
+            args.vectors.display()
+        ))
+        .hint("leave --by out, or name the folder of `slate embed`")
+        .into());
+    }
+    let ids = open(&args.vectors, "item_id.npy", "<i8", &[manifest.items])?.ids();
+    let shape = [manifest.items, manifest.width];
+    let kind = Kind {
+        name: "towers",
+        table: open(&args.vectors, "candidate.npy", "<f4", &shape)?,
+        queries: Some(open(&args.vectors, "seed.npy", "<f4", &shape)?),
+        unit: true,
+    };
+    Ok((ids, vec![kind]))
+}
+
+/// Ids and vectors of encoders.
+fn embedded(args: &QueryArgs) -> Result<(Vec<i64>, Vec<Kind>)> {
     let tables = args.vectors.join(TABLES);
     let manifest = read_manifest(&tables)
         .with_context(|| format!("cannot read the vectors `{}`", args.vectors.display()))?;
-    let open = |name: &str, dtype: &str, shape: &[usize]| -> Result<Mapped> {
-        let table = Mapped::open(&tables.join(name))?;
-        if table.dtype() != dtype || table.shape() != shape {
-            return Err(Refusal::new(format!(
-                "`{}` holds {} {:?}, expected {dtype} {shape:?}",
-                tables.join(name).display(),
-                table.dtype(),
-                table.shape()
-            ))
-            .hint("run `slate embed` again")
-            .into());
-        }
-        Ok(table)
-    };
-    let items = manifest.items;
-    let ids = open("item_id.npy", "<i8", &[items])?.ids();
-    let row = ids.iter().position(|id| *id == args.item).ok_or_else(|| {
-        Refusal::new(format!(
-            "there is no item {} among the {} of `{}`",
-            args.item,
-            ids.len(),
-            args.vectors.display()
-        ))
-    })?;
+    let ids = open(&tables, "item_id.npy", "<i8", &[manifest.items])?.ids();
     let wants = |by: LikenessBy| args.by == LikenessBy::Both || args.by == by;
-    let mut named = Vec::new();
+    let mut kinds = Vec::new();
     for (by, name, part) in [
         (LikenessBy::Title, "title", &manifest.title),
         (LikenessBy::Image, "image", &manifest.image),
     ] {
         match part {
             Some(part) if wants(by) => {
-                let shape = [items, part.identity.dimensions];
-                named.push((name, open(&format!("{name}.npy"), "<f4", &shape)?));
+                let shape = [manifest.items, part.identity.dimensions];
+                kinds.push(Kind {
+                    name,
+                    table: open(&tables, &format!("{name}.npy"), "<f4", &shape)?,
+                    queries: None,
+                    unit: part.unit,
+                });
             }
             None if args.by == by => {
                 return Err(Refusal::new(format!("there are no vectors of `{name}`"))
@@ -64,16 +168,23 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
             _ => {}
         }
     }
-    let sides: Vec<Side<'_>> = named
-        .iter()
-        .map(|(_, table)| {
-            let (width, table) = (table.shape()[1], table.values());
-            Side {
-                table,
-                query: &table[row * width..(row + 1) * width],
-            }
-        })
-        .collect();
+    Ok((ids, kinds))
+}
+
+fn query(args: &QueryArgs) -> Result<Outcome> {
+    let (ids, kinds) = match catalogue::read(&args.vectors)? {
+        Some(manifest) => exported(args, &manifest)?,
+        None => embedded(args)?,
+    };
+    let row = ids.iter().position(|id| *id == args.item).ok_or_else(|| {
+        Refusal::new(format!(
+            "there is no item {} among the {} of `{}`",
+            args.item,
+            ids.len(),
+            args.vectors.display()
+        ))
+    })?;
+    let sides: Vec<Side<'_>> = kinds.iter().map(|kind| kind.side(row)).collect();
     if sides
         .iter()
         .all(|side| side.query.iter().all(|value| *value == 0.0))
@@ -81,7 +192,7 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
         return Err(Refusal::new(format!("item {} has no vector", args.item))
             .hint(format!(
                 "it has no content of that kind, or `{}` says why",
-                tables.join("rejects.csv").display()
+                args.vectors.join(TABLES).join("rejects.csv").display()
             ))
             .into());
     }
@@ -103,7 +214,7 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
     let items = found
         .iter()
         .map(|found| json!({ "item_id": ids[found.row], "score": found.score }));
-    let by: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+    let by: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
     let json = json!({ "item_id": args.item, "by": by, "nearest": items.collect::<Vec<_>>() });
     Ok(Outcome::done(json, table.render()))
 }

@@ -74,6 +74,20 @@ pub(crate) struct ImageSection {
     pub(crate) normalize: Option<bool>,
 }
 
+impl TitleSection {
+    /// Whether vectors come out with length 1.
+    pub(crate) fn is_unit(&self) -> bool {
+        self.encoder == HASHED || self.normalize.unwrap_or(true)
+    }
+}
+
+impl ImageSection {
+    /// Whether vectors come out with length 1.
+    pub(crate) fn is_unit(&self) -> bool {
+        self.encoder == HASHED || self.normalize.unwrap_or(true)
+    }
+}
+
 impl Default for ImageSection {
     fn default() -> Self {
         Self {

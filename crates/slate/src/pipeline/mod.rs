@@ -1,6 +1,7 @@
 //! The steps of the chain as functions over files; commands and the demo call the same ones.
 
 pub(crate) mod calibration;
+pub(crate) mod catalogue;
 pub(crate) mod columns;
 pub(crate) mod embedding;
 pub(crate) mod evaluation;

@@ -11,14 +11,14 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 /// The header and the numbers of an `.npy`.
-fn npy(path: &Path) -> (String, Vec<u8>) {
+pub(crate) fn npy(path: &Path) -> (String, Vec<u8>) {
     let bytes = fs::read(path).unwrap();
     let from = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = String::from_utf8_lossy(&bytes[10..from]).into_owned();
     (header, bytes[from..].to_vec())
 }
 
-fn floats(path: &Path) -> Vec<f32> {
+pub(crate) fn floats(path: &Path) -> Vec<f32> {
     let (_, bytes) = npy(path);
     let four = bytes.chunks_exact(4);
     four.map(|four| f32::from_le_bytes(four.try_into().unwrap()))

@@ -23,6 +23,7 @@ mod label;
 mod program;
 mod real_logs;
 mod resume;
+mod similar;
 mod sources;
 mod sweep;
 mod tensorboard;

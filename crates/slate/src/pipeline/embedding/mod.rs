@@ -22,7 +22,7 @@ use slate_types::{FormatVersion, Progress};
 use crate::artefacts::items::{BadRow, Item, ItemColumns, PictureSource, read_items};
 use crate::artefacts::manifest::hex;
 use crate::artefacts::{OutputLock, Staged, write_file};
-use crate::config::EmbedSection;
+use crate::config::{EmbedSection, ImageSection, TitleSection};
 use crate::console::{Bar, Refusal};
 use encoders::{Pictures, Titles};
 
@@ -59,6 +59,9 @@ pub(crate) struct Part {
     pub(crate) identity: Identity,
     /// Items that have one.
     pub(crate) with: usize,
+    /// Whether each is of length 1.
+    #[serde(default)]
+    pub(crate) unit: bool,
 }
 
 /// What was done.
@@ -427,10 +430,22 @@ impl Work<'_> {
             title: titles.map(|shelf| Part {
                 identity: shelf.store.identity().clone(),
                 with: with(|row| row.title),
+                unit: self
+                    .job
+                    .section
+                    .title
+                    .as_ref()
+                    .is_some_and(TitleSection::is_unit),
             }),
             image: pictures.map(|shelf| Part {
                 identity: shelf.store.identity().clone(),
                 with: with(|row| row.image),
+                unit: self
+                    .job
+                    .section
+                    .image
+                    .as_ref()
+                    .is_some_and(ImageSection::is_unit),
             }),
             contents: contents_hash(&self.rows, &self.rejects),
         };

@@ -1,5 +1,6 @@
 //! Dataset to run: the training loop's batches, its validation and its files.
 
+mod pair;
 mod state_dict;
 mod trees;
 mod unfinished;
@@ -105,8 +106,11 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     let dataset = Dataset::open(setting.data)
         .with_context(|| format!("cannot open the dataset `{}`", setting.data.display()))?;
     let config = options.clone().check()?;
-    let shape = dataset.shape();
-    let train = dataset.split(Split::Train)?;
+    let shape = pair::shape(dataset.map(), options)?;
+    let mut train = dataset.split(Split::Train)?;
+    if config.reads_items() {
+        train.count_items();
+    }
     let valid = dataset.split(Split::Valid)?;
     let mut source = Shuffled {
         data: &train,

@@ -1,0 +1,289 @@
+//! Inputs that describe one item of a pair: columns read alike, and where inputs stand by their names.
+
+use slate_types::InputPlaces;
+
+use crate::{
+    FeatureError, FeatureMap,
+    map::{CategoricalFeature, DenseFeature, MultiValuedFeature},
+    spec::Alike,
+};
+
+impl FeatureMap {
+    /// Adds the input `alike`, read as the one that it names.
+    pub(crate) fn read_alike(&mut self, alike: &Alike) {
+        let (column, name) = (alike.column.as_str(), alike.name());
+        let missing = format!("{}_missing", alike.to);
+        let dense = self.dense.iter().filter_map(|feature| {
+            let name = match feature.name() {
+                to if to == alike.to => name.to_owned(),
+                to if to == missing => format!("{name}_missing"),
+                _ => return None,
+            };
+            numeric_of(feature, column, name)
+        });
+        let dense: Vec<DenseFeature> = dense.collect();
+        self.dense.extend(dense);
+        let categorical = self.categorical.iter().filter(|own| own.name() == alike.to);
+        let categorical: Vec<CategoricalFeature> = categorical
+            .map(|feature| categorical_of(feature, column, name))
+            .collect();
+        self.categorical.extend(categorical);
+        let several = self.multi_valued.iter().filter(|own| own.name == alike.to);
+        let several: Vec<MultiValuedFeature> = several
+            .map(|feature| MultiValuedFeature {
+                name: name.to_owned(),
+                column: column.to_owned(),
+                ..feature.clone()
+            })
+            .collect();
+        self.multi_valued.extend(several);
+    }
+
+    /// Where the inputs with these names stand in a batch. The name of an embedding means its vector.
+    ///
+    /// # Errors
+    /// [`FeatureError::Option`] with `key` for a name that no input has, or that is given twice.
+    pub fn places(&self, names: &[String], key: &str) -> Result<InputPlaces, FeatureError> {
+        let mut places = InputPlaces::default();
+        for (at, name) in names.iter().enumerate() {
+            let found = self.places_of(name);
+            if found.is_empty() {
+                let known = self.input_names().join(", ");
+                return Err(FeatureError::option(
+                    key,
+                    format!("`{name}`"),
+                    format!("inputs of the dataset: {known}"),
+                ));
+            }
+            if names[..at].contains(name) {
+                return Err(FeatureError::option(
+                    key,
+                    format!("`{name}` twice"),
+                    "each input once",
+                ));
+            }
+            places.vectors.extend(found.vectors);
+            places.numbers.extend(found.numbers);
+            places.categorical.extend(found.categorical);
+            places.multi_valued.extend(found.multi_valued);
+        }
+        Ok(places)
+    }
+
+    /// Names of all inputs but histories, vectors by the name of their embedding.
+    pub fn input_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        let dense = self.dense.iter().map(DenseFeature::name);
+        let vectors = self.embedding.iter().map(|own| own.name.as_str());
+        let ids = self.categorical.iter().map(CategoricalFeature::name);
+        let several = self.multi_valued.iter().map(|own| own.name.as_str());
+        for name in dense.chain(vectors).chain(ids).chain(several) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Columns of the examples that the input of this name reads.
+    pub fn columns_of(&self, name: &str) -> Vec<&str> {
+        let dense = self.dense.iter().filter(|own| own.name() == name);
+        let ids = self.categorical.iter().filter(|own| own.name() == name);
+        let several = self.multi_valued.iter().filter(|own| own.name == name);
+        let vectors = self.embedding.iter().filter(|own| own.name == name);
+        dense
+            .flat_map(DenseFeature::columns)
+            .chain(ids.flat_map(CategoricalFeature::columns))
+            .chain(several.map(|own| own.column.as_str()))
+            .chain(vectors.map(|own| own.column.as_str()))
+            .collect()
+    }
+
+    /// Whether two inputs turn the same value into the same numbers. Two vectors do where they are of
+    /// one width: where they come from is no matter of the map.
+    pub fn reads_alike(&self, one: &str, other: &str) -> bool {
+        let unnamed = |name: &str| {
+            let dense = self.dense.iter().filter(|own| own.name() == name);
+            let ids = self.categorical.iter().filter(|own| own.name() == name);
+            let several = self.multi_valued.iter().filter(|own| own.name == name);
+            let vectors = self.embedding.iter().filter(|own| own.name == name);
+            let dense = dense.map(|own| numeric_of(own, "", String::new()).ok_or(own));
+            let several = several.map(|own| (&own.separator, own.max_values, &own.ids));
+            (
+                dense.collect::<Vec<_>>(),
+                ids.map(|own| categorical_of(own, "", ""))
+                    .collect::<Vec<_>>(),
+                several.collect::<Vec<_>>(),
+                vectors.map(|own| own.width).collect::<Vec<_>>(),
+            )
+        };
+        unnamed(one) == unnamed(other)
+    }
+
+    fn places_of(&self, name: &str) -> InputPlaces {
+        let at = |names: &mut dyn Iterator<Item = &str>| -> Vec<usize> {
+            names
+                .enumerate()
+                .filter(|(_, own)| *own == name)
+                .map(|(at, _)| at)
+                .collect()
+        };
+        let mut start = self.dense.len();
+        let mut vectors = Vec::new();
+        for own in &self.embedding {
+            let end = start + own.width as usize;
+            if own.name == name {
+                vectors.push(start..end);
+            }
+            start = end;
+        }
+        InputPlaces {
+            vectors,
+            numbers: at(&mut self.dense.iter().map(DenseFeature::name)),
+            categorical: at(&mut self.categorical.iter().map(CategoricalFeature::name)),
+            multi_valued: at(&mut self.multi_valued.iter().map(|own| own.name.as_str())),
+        }
+    }
+}
+
+/// The same reading of another column; none where it is not of one column alone.
+fn numeric_of(feature: &DenseFeature, to: &str, named: String) -> Option<DenseFeature> {
+    let mut twin = feature.clone();
+    match &mut twin {
+        DenseFeature::Numeric { name, column, .. } | DenseFeature::Missing { name, column, .. } => {
+            (*name, *column) = (named, to.to_owned());
+            Some(twin)
+        }
+        DenseFeature::Rate { .. } | DenseFeature::Relative { .. } | DenseFeature::Cyclic { .. } => {
+            None
+        }
+    }
+}
+
+/// The same reading of another column.
+fn categorical_of(feature: &CategoricalFeature, to: &str, named: &str) -> CategoricalFeature {
+    let mut twin = feature.clone();
+    match &mut twin {
+        CategoricalFeature::Vocabulary { name, column, .. }
+        | CategoricalFeature::Hashed { name, column, .. }
+        | CategoricalFeature::Bins { name, column, .. } => {
+            (*name, *column) = (named.to_owned(), to.to_owned());
+        }
+    }
+    twin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::{EmbeddingFeature, IdRule, Scale};
+
+    fn map() -> FeatureMap {
+        let mut map = FeatureMap {
+            dense: vec![
+                DenseFeature::Numeric {
+                    name: "price".into(),
+                    column: "item_price".into(),
+                    time_since: false,
+                    clip: None,
+                    log1p: true,
+                    scale: Some(Scale { mean: 3.0, sd: 2.0 }),
+                    fill: 0.0,
+                },
+                DenseFeature::Missing {
+                    name: "price_missing".into(),
+                    column: "item_price".into(),
+                    time_since: false,
+                },
+            ],
+            categorical: vec![CategoricalFeature::Vocabulary {
+                name: "kind".into(),
+                column: "item_category".into(),
+                with: vec![],
+                values: vec!["lamp".into(), "rug".into()],
+            }],
+            multi_valued: vec![MultiValuedFeature {
+                name: "tags".into(),
+                column: "item_tags".into(),
+                separator: "|".into(),
+                max_values: 4,
+                ids: IdRule::Hashed { buckets: 9 },
+            }],
+            embedding: vec![
+                EmbeddingFeature {
+                    name: "title".into(),
+                    column: "item_id".into(),
+                    width: 5,
+                },
+                EmbeddingFeature {
+                    name: "seed_title".into(),
+                    column: "seed_item_id".into(),
+                    width: 5,
+                },
+            ],
+            ..FeatureMap::default()
+        };
+        for (column, to) in [
+            ("seed_price", "price"),
+            ("seed_kind", "kind"),
+            ("seed_tags", "tags"),
+        ] {
+            map.read_alike(&Alike {
+                column: column.into(),
+                to: to.into(),
+                name: None,
+            });
+        }
+        map
+    }
+
+    #[test]
+    fn a_column_is_read_as_the_other_is() {
+        let map = map();
+        assert_eq!(
+            map.input_names().join(" "),
+            "price price_missing seed_price seed_price_missing title seed_title kind seed_kind tags \
+             seed_tags"
+        );
+        assert_eq!(map.columns_of("seed_price"), ["seed_price"]);
+        assert_eq!(map.columns_of("seed_price_missing"), ["seed_price"]);
+        assert_eq!(map.columns_of("seed_title"), ["seed_item_id"]);
+        for (one, other) in [
+            ("price", "seed_price"),
+            ("price_missing", "seed_price_missing"),
+            ("kind", "seed_kind"),
+            ("tags", "seed_tags"),
+            ("title", "seed_title"),
+        ] {
+            assert!(map.reads_alike(one, other), "{one}");
+        }
+        assert!(!map.reads_alike("price", "price_missing"));
+        assert!(!map.reads_alike("kind", "tags"));
+    }
+
+    #[test]
+    fn names_are_found_where_a_batch_has_them() {
+        let map = map();
+        let names = ["seed_title", "seed_price", "seed_kind", "seed_tags"].map(str::to_owned);
+        let places = map.places(&names, "train.network.towers.seed").unwrap();
+        // Four numbers and a vector of five stand before it.
+        assert_eq!(places.vectors, [9..14]);
+        assert_eq!(places.numbers, [2]);
+        assert_eq!(
+            (places.categorical, places.multi_valued),
+            (vec![1], vec![1])
+        );
+        let refused = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            map.places(&names, "k").unwrap_err().to_string()
+        };
+        assert!(
+            refused(&["titel"])
+                .starts_with("`k` is `titel`, expected inputs of the dataset: price,")
+        );
+        assert_eq!(
+            refused(&["title", "title"]),
+            "`k` is `title` twice, expected each input once"
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! Two items compared: the page's seed item and the one in a slot.
+//!
+//! A tower brings each to a vector of length 1. What is known of the pair then is their cosine, their
+//! product number by number, both vectors, and the cosines of the vectors that went in, where both
+//! sides have them. The towers may be one tower with one set of weights.
+
+mod in_batch;
+mod input;
+mod options;
+mod tower;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use slate_types::{FeatureShape, PairInputs};
+
+pub(crate) use in_batch::InBatch;
+pub use in_batch::InBatchOptions;
+pub(crate) use input::PairInput;
+pub use options::{TowersConfig, TowersOptions};
+
+use crate::ModelError;
+use crate::initial::Initial;
+use crate::network_config::NetworkConfig;
+use crate::noise::Noise;
+use tower::Tower;
+
+/// Both towers.
+#[derive(Module, Debug)]
+pub(crate) struct Pair {
+    seed: Tower,
+    /// None where the seed's tower is of both.
+    candidate: Option<Tower>,
+    #[module(skip)]
+    inputs: PairInputs,
+    #[module(skip)]
+    modality_dropout: f64,
+    width: usize,
+}
+
+/// The vectors of both sides, each of length 1.
+pub(crate) struct PairVectors {
+    /// `[N, width]`, one for each list.
+    pub(crate) seed: Tensor<2>,
+    /// `[N·L, width]`, one for each place.
+    pub(crate) candidate: Tensor<2>,
+}
+
+impl Pair {
+    /// # Errors
+    /// [`ModelError::Shape`] where nothing says which inputs are whose, or two sides that share a tower
+    /// differ.
+    pub(crate) fn new(
+        towers: &TowersConfig,
+        config: &NetworkConfig,
+        shape: &FeatureShape,
+        initial: &Initial<'_>,
+    ) -> Result<Self, ModelError> {
+        let refuse = |expected: &str, given: String| ModelError::Shape {
+            expected: expected.to_owned(),
+            given,
+        };
+        let Some(inputs) = &shape.pair else {
+            let given = "inputs of no item".to_owned();
+            return Err(refuse("inputs of a seed item and of a candidate", given));
+        };
+        for side in [&inputs.seed, &inputs.candidate, &inputs.context] {
+            if !input::are_there(side, shape) {
+                let given = format!("{side:?}");
+                return Err(refuse("places of inputs that there are", given));
+            }
+        }
+        let tower = |name: &str, side| Tower::new(name, towers.width, config, side, initial);
+        let (seed, candidate) = (
+            input::sizes(&inputs.seed, shape),
+            input::sizes(&inputs.candidate, shape),
+        );
+        if towers.shared && seed != candidate {
+            let expected = "inputs of the same sizes for both sides of a shared tower";
+            let given = format!("{seed:?} of the seed and {candidate:?} of the candidate");
+            return Err(refuse(expected, given));
+        }
+        Ok(Self {
+            seed: tower("pair.seed", &seed),
+            candidate: (!towers.shared).then(|| tower("pair.candidate", &candidate)),
+            inputs: inputs.clone(),
+            modality_dropout: towers.modality_dropout,
+            width: towers.width,
+        })
+    }
+
+    /// Numbers that [`forward`](Self::forward) gives for each place.
+    pub(crate) fn outputs(&self) -> usize {
+        1 + 3 * self.width + input::matching(&self.inputs).count()
+    }
+
+    /// Which inputs of a batch are whose.
+    pub(crate) fn inputs(&self) -> &PairInputs {
+        &self.inputs
+    }
+
+    /// Numbers of a side's vector.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// What is known of each pair, and the vectors of both sides.
+    ///
+    /// # Shapes
+    /// - output: `[N·L, outputs]`
+    pub(crate) fn forward(
+        &self,
+        input: &PairInput,
+        [lists, slots]: [usize; 2],
+        noise: &mut Noise,
+    ) -> (Tensor<2>, PairVectors) {
+        let candidate = self.candidate.as_ref().unwrap_or(&self.seed);
+        let vectors = PairVectors {
+            seed: self.seed.forward(&input.seed, self.modality_dropout, noise),
+            candidate: candidate.forward(&input.candidate, self.modality_dropout, noise),
+        };
+        let there: Tensor<3> = vectors.seed.clone().unsqueeze_dim(1);
+        let shape = [lists, slots, self.width];
+        let there = there.expand(shape).reshape([lists * slots, self.width]);
+        let here = vectors.candidate.clone();
+        let product = there.clone() * here.clone();
+        let mut known = vec![product.clone().sum_dim(1), product, there, here];
+        known.extend(input.cosines.clone());
+        (Tensor::cat(known, 1), vectors)
+    }
+}

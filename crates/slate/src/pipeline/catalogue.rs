@@ -1,0 +1,337 @@
+//! The items of a catalogue to the vectors of a trained pair of towers.
+//!
+//! What the towers read of an item is made by the feature job that made it for training: a log is put
+//! together in which every item has one page of its own, with that item as its seed and in its only
+//! slot. So an item of today gets its vectors today, and a title or a price becomes the
+//! same numbers as in training.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use serde::{Deserialize, Serialize};
+use slate_embed::{write_ids, write_vectors};
+use slate_features::{Dataset, FeatureMap, FeatureSpec, MapSource, SplitSpec};
+use slate_logs::{AttributionOptions, EngineOptions, LogTables};
+use slate_model::{DeviceSpec, Ranker, TowersOptions, WEIGHTS_FILE};
+use slate_types::{FormatVersion, Progress, Seed, Split};
+
+use super::featurise::{self, Logs};
+use super::scoring;
+use crate::artefacts::items::{ItemColumns, files, read_items};
+use crate::artefacts::{manifest, write_file};
+use crate::console::Refusal;
+
+const FORMAT: FormatVersion = FormatVersion(1);
+/// What the manifest says it is of.
+pub(crate) const KIND: &str = "item vectors";
+/// Days of microseconds between the page of an item and what is after it.
+const DAY: i64 = 86_400_000_000;
+/// No label is still open so many days later.
+const MATURE: i64 = 60;
+
+/// `manifest.json` of an export.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    pub(crate) format: FormatVersion,
+    /// Always [`KIND`].
+    pub(crate) kind: String,
+    pub(crate) slate: String,
+    pub(crate) command: String,
+    /// SHA-256 of the weights of the run.
+    pub(crate) weights_sha256: String,
+    /// Rows of the three arrays.
+    pub(crate) items: usize,
+    /// Numbers of a vector.
+    pub(crate) width: usize,
+    /// The moment that times are counted to, UTC microseconds.
+    pub(crate) as_of: i64,
+    /// Rows of the table that are no items.
+    pub(crate) rejects: usize,
+}
+
+/// What is exported, and by what.
+pub(crate) struct Job<'a> {
+    pub(crate) run: &'a Path,
+    /// A file of items, a folder of such files, or a folder of logs.
+    pub(crate) items: &'a Path,
+    pub(crate) features: &'a FeatureSpec,
+    pub(crate) attribution: AttributionOptions,
+    /// UTC microseconds; left out, the end of the training window.
+    pub(crate) as_of: Option<i64>,
+    pub(crate) device: DeviceSpec,
+    pub(crate) threads: usize,
+    pub(crate) seed: Seed,
+    pub(crate) command: &'a str,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Writes `item_id.npy`, `seed.npy`, `candidate.npy` and `manifest.json` into the empty folder `out`.
+///
+/// # Errors
+/// A run of another kind of network, towers that read what an item by itself does not have, items that
+/// cannot be read.
+pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
+    let ranker = Ranker::load(job.run, job.device)
+        .with_context(|| format!("cannot load the run `{}`", job.run.display()))?;
+    if ranker.network_config().towers.is_none() {
+        let kind = ranker.network_config().kind.name();
+        return Err(Refusal::new(format!(
+            "`{}` is a network of kind `{kind}`",
+            job.run.display()
+        ))
+        .hint("vectors of items are those of `train.network.kind = \"similar\"`")
+        .into());
+    }
+    let map = FeatureMap::read(&job.run.join("feature_map.json"))
+        .with_context(|| format!("cannot load the run `{}`", job.run.display()))?;
+    check_columns(job, &map)?;
+    let as_of = job.as_of.or(map.fitted_on.last_ts).unwrap_or(0);
+    let (ids, rejects) = item_ids(job.items)?;
+
+    let work = tempfile::Builder::new()
+        .prefix(".catalogue")
+        .tempdir_in(out)
+        .context("cannot create a folder beside the vectors")?;
+    let dataset = dataset_of(job, &map, &ids, as_of, work.path())?;
+    let shape = dataset.shape();
+    let data = dataset.split(Split::Train)?;
+    let width = ranker
+        .network_config()
+        .towers
+        .as_ref()
+        .map_or(0, |own| own.width);
+    let mut vectors = [vec![0.0; ids.len() * width], vec![0.0; ids.len() * width]];
+    job.progress
+        .begin("vectors of items", Some(ids.len() as u64), "items");
+    for (lists, batch) in scoring::in_order(&data, &shape) {
+        let given = ranker.vectors(&batch)?.expect("a network with towers");
+        for (at, &list) in lists.iter().enumerate() {
+            let item = data.item[data.lists.range(list as usize).start];
+            let row = ids.binary_search(&item).expect("a page for each item");
+            let into = row * width..(row + 1) * width;
+            let place = at * batch.slots;
+            vectors[0][into.clone()].copy_from_slice(&given.seed[at * width..(at + 1) * width]);
+            vectors[1][into].copy_from_slice(&given.candidate[place * width..(place + 1) * width]);
+        }
+        job.progress.advance(lists.len() as u64);
+    }
+    job.progress.end();
+    work.close().context("cannot remove the work folder")?;
+
+    write_ids(&ids, &out.join("item_id.npy"))?;
+    for (values, name) in vectors.iter().zip(["seed.npy", "candidate.npy"]) {
+        write_vectors(values, width, &out.join(name))?;
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        kind: KIND.to_owned(),
+        slate: env!("CARGO_PKG_VERSION").to_owned(),
+        command: job.command.to_owned(),
+        weights_sha256: manifest::sha256(&job.run.join(WEIGHTS_FILE))?,
+        items: ids.len(),
+        width,
+        as_of,
+        rejects,
+    };
+    let text = serde_json::to_string_pretty(&manifest)? + "\n";
+    write_file(&out.join("manifest.json"), text.as_bytes(), false)?;
+    Ok(manifest)
+}
+
+/// The manifest of an export, or none where a folder has no manifest, or one of something else.
+///
+/// # Errors
+/// A manifest that cannot be read, and one of a newer version.
+pub(crate) fn read(folder: &Path) -> Result<Option<Manifest>> {
+    let path = folder.join("manifest.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let value = manifest::read_json(&path)?;
+    if value["kind"] != KIND {
+        return Ok(None);
+    }
+    let manifest: Manifest = serde_json::from_value(value)
+        .with_context(|| format!("`{}` is no manifest of item vectors", path.display()))?;
+    manifest.format.check("manifest of item vectors", FORMAT)?;
+    Ok(Some(manifest))
+}
+
+/// Refuses towers that read something of a placement: an item by itself has none.
+fn check_columns(job: &Job<'_>, map: &FeatureMap) -> Result<()> {
+    let run = manifest::read_json(&job.run.join("manifest.json"))?;
+    let towers = &run["config"]["train"]["network"]["towers"];
+    let towers: TowersOptions = serde_json::from_value(towers.clone())
+        .with_context(|| format!("cannot read what the run `{}` is of", job.run.display()))?;
+    let counted = job.attribution.clone().check()?.history_columns();
+    for name in towers.seed.iter().chain(&towers.candidate) {
+        for column in map.columns_of(name) {
+            let of_item = column.starts_with("item_") || column.starts_with("seed_");
+            if (of_item || column == "seller_id") && !counted.iter().any(|own| own == column) {
+                continue;
+            }
+            return Err(Refusal::new(format!(
+                "the towers read `{name}`, which is made of `{column}`: an item by itself has none"
+            ))
+            .hint(
+                "give towers columns of the item table alone (item_…, seed_…) and leave the rest to \
+                 `train.network.towers.context`",
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The ids of a table of items in growing order, each once, and how many rows are no items.
+fn item_ids(path: &Path) -> Result<(Vec<i64>, usize)> {
+    let columns = ItemColumns {
+        id: "item_id".to_owned(),
+        title: Vec::new(),
+        image: None,
+    };
+    let mut ids = BTreeSet::new();
+    let mut rejects = 0;
+    read_items(path, &columns, &mut |items, bad| {
+        ids.extend(items.iter().map(|item| item.id));
+        rejects += bad.len();
+        Ok(())
+    })?;
+    if ids.is_empty() {
+        return Err(Refusal::new(format!("`{}` has no items", path.display())).into());
+    }
+    Ok((ids.into_iter().collect(), rejects))
+}
+
+/// A dataset whose training part has a list for each item.
+fn dataset_of(
+    job: &Job<'_>,
+    map: &FeatureMap,
+    ids: &[i64],
+    as_of: i64,
+    work: &Path,
+) -> Result<Dataset> {
+    let [pages, slots, events, dataset] = [
+        "page_impression.parquet",
+        "slot_impression.parquet",
+        "event.parquet",
+        "dataset",
+    ]
+    .map(|name| work.join(name));
+    // Every part of a dataset has a list: those after training are of the first item once more.
+    let after = (1..=3).map(|day| (ids[0], as_of + day * DAY));
+    let shown: Vec<(i64, i64)> = ids.iter().map(|&id| (id, as_of)).chain(after).collect();
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(1..=shown.len() as i64));
+    let items: ArrayRef = Arc::new(
+        shown
+            .iter()
+            .map(|(id, _)| Some(*id))
+            .collect::<Int64Array>(),
+    );
+    let times: ArrayRef = Arc::new(
+        shown
+            .iter()
+            .map(|(_, ts)| Some(*ts))
+            .collect::<Int64Array>(),
+    );
+    let first: ArrayRef = Arc::new(Int32Array::from(vec![0; shown.len()]));
+    write_table(
+        &pages,
+        &[
+            ("page_id", &numbers),
+            ("ts", &times),
+            ("seed_item_id", &items),
+        ],
+    )?;
+    write_table(
+        &slots,
+        &[
+            ("impression_id", &numbers),
+            ("page_id", &numbers),
+            ("list_id", &numbers),
+            ("slot", &first),
+            ("item_id", &items),
+        ],
+    )?;
+    // A dataset without an outcome is refused as a mistake: someone clicks the first item, after its page.
+    let one = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
+    let click: ArrayRef = Arc::new(StringArray::from(vec!["click"]));
+    write_table(
+        &events,
+        &[
+            ("event_id", &one(1)),
+            ("ts", &one(as_of + 1)),
+            ("type", &click),
+            ("item_id", &one(ids[0])),
+            ("impression_id", &one(1)),
+        ],
+    )?;
+    let text = |path: &Path| Some(path.to_string_lossy().into_owned());
+    let tables = LogTables {
+        page_impression: text(&pages),
+        slot_impression: text(&slots),
+        event: text(&events),
+        item: match &files(job.items)?[..] {
+            [file] => text(file),
+            _ => text(job.items),
+        },
+    };
+    let moment = |days: i64| -> Result<String> {
+        let moment = chrono::DateTime::from_timestamp_micros(as_of.saturating_add(days * DAY));
+        let moment = moment.ok_or_else(|| Refusal::new(format!("{as_of} is no moment")))?;
+        Ok(moment.to_rfc3339_opts(chrono::SecondsFormat::Micros, true))
+    };
+    // What is counted stays as it was; windows are short, so that no label is open.
+    let attribution = AttributionOptions {
+        label_as_of: Some(moment(MATURE)?),
+        history_days: job.attribution.history_days.clone(),
+        history_keys: job.attribution.history_keys.clone(),
+        pairs: job.attribution.pairs.clone(),
+        sequence: job.attribution.sequence.clone(),
+        ..AttributionOptions::default()
+    };
+    let split = SplitSpec {
+        valid_from: Some(moment(1)?),
+        calibrate_from: Some(moment(2)?),
+        test_from: Some(moment(3)?),
+        ..SplitSpec::default()
+    };
+    fs::create_dir(&dataset).with_context(|| format!("cannot create `{}`", dataset.display()))?;
+    featurise::features(
+        featurise::Job {
+            attribution,
+            features: job.features,
+            split: &split,
+            feature_map: MapSource::Given(map.clone()),
+            formats: &BTreeSet::from([slate_features::Format::Npy]),
+            engine: &EngineOptions {
+                threads: job.threads,
+                ..EngineOptions::default()
+            },
+            seed: job.seed,
+            command: job.command,
+            progress: job.progress,
+        },
+        &Logs::new(None, Some(&tables))?,
+        &dataset,
+    )?;
+    Dataset::open(&dataset).context("cannot read the features of the items")
+}
+
+fn write_table(path: &Path, columns: &[(&str, &ArrayRef)]) -> Result<()> {
+    let columns = columns
+        .iter()
+        .map(|(name, values)| (*name, Arc::clone(*values)));
+    let batch = RecordBatch::try_from_iter(columns)?;
+    let file = File::create(path).with_context(|| format!("cannot create `{}`", path.display()))?;
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None)?;
+    writer.write(&batch)?;
+    writer.close()?;
+    Ok(())
+}

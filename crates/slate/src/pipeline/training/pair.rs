@@ -1,0 +1,63 @@
+//! Which inputs of a dataset are of which item, for a network that compares two.
+
+use anyhow::Result;
+use slate_features::FeatureMap;
+use slate_model::{TowersOptions, TrainOptions};
+use slate_types::{FeatureShape, PairInputs};
+
+use crate::console::Refusal;
+
+/// The shape of a dataset's inputs as a network of these options reads them.
+///
+/// # Errors
+/// Names that no input has, an input of two sides, and sides of a shared tower that are not read alike.
+pub(super) fn shape(map: &FeatureMap, options: &TrainOptions) -> Result<FeatureShape> {
+    let mut shape = map.shape();
+    if let Some(towers) = &options.network.towers {
+        shape.pair = Some(inputs(map, towers)?);
+    }
+    Ok(shape)
+}
+
+fn inputs(map: &FeatureMap, towers: &TowersOptions) -> Result<PairInputs> {
+    let key = |side: &str| format!("train.network.towers.{side}");
+    if let Some(name) = towers
+        .seed
+        .iter()
+        .find(|name| towers.candidate.contains(name))
+    {
+        return Err(Refusal::new(format!(
+            "`{}` and `{}` both have `{name}`, expected each input on one side",
+            key("seed"),
+            key("candidate")
+        ))
+        .hint("a second entry under [features] can read the same column, or that of the other item")
+        .into());
+    }
+    let context = towers.context.clone().unwrap_or_else(|| {
+        let of_neither = |name: &&str| {
+            let is = |other: &String| other == name;
+            !towers.seed.iter().any(is) && !towers.candidate.iter().any(is)
+        };
+        let names = map.input_names().into_iter().filter(of_neither);
+        names.map(str::to_owned).collect()
+    });
+    let inputs = PairInputs {
+        seed: map.places(&towers.seed, &key("seed"))?,
+        candidate: map.places(&towers.candidate, &key("candidate"))?,
+        context: map.places(&context, &key("context"))?,
+    };
+    let pairs = towers.seed.iter().zip(&towers.candidate);
+    let mut unlike = pairs.filter(|(seed, candidate)| !map.reads_alike(seed, candidate));
+    match unlike.next().filter(|_| towers.shared) {
+        None => Ok(inputs),
+        Some((seed, candidate)) => Err(Refusal::new(format!(
+            "the shared tower would read `{seed}` as it does `{candidate}`, but they are made differently"
+        ))
+        .hint(format!(
+            "under [features]: alike = [{{ column = \"{seed}\", to = \"{candidate}\" }}], or \
+             `shared = false`"
+        ))
+        .into()),
+    }
+}
