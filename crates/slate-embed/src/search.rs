@@ -105,11 +105,13 @@ impl Block {
         multiply(&mut self.products, 1, false, 1.0, vectors, asked);
         for (at, vector) in table.chunks_exact(width).enumerate() {
             let product = self.products[at];
-            let length = match side.unit {
+            let length = if !side.unit {
+                length(vector)
+            } else if product != 0.0 || vector.iter().any(|value| *value != 0.0) {
                 // A row of length 1 can have the product 0 too.
-                true if product != 0.0 || vector.iter().any(|value| *value != 0.0) => 1.0,
-                true => 0.0,
-                false => length(vector),
+                1.0
+            } else {
+                0.0
             };
             self.is_there[at] |= length > 0.0;
             if length > 0.0 && query > 0.0 {

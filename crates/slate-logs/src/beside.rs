@@ -85,9 +85,12 @@ impl Items {
             let item_name = schema.field(at).name();
             let plain = plan::of_item_column(item_name);
             let seed_name = plan::seed_column(plain);
-            let wanted = |name: &str, extras: &[Extra]| match at < own {
-                true => shown.contains(&name),
-                false => has(extras, plain),
+            let wanted = |name: &str, extras: &[Extra]| {
+                if at < own {
+                    shown.contains(&name)
+                } else {
+                    has(extras, plain)
+                }
             };
             if wanted(item_name, of_items) {
                 of_item.push(table.column(at), item_name);

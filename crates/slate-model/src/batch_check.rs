@@ -333,7 +333,7 @@ mod tests {
         let shape = FeatureShape {
             pair: Some(PairInputs {
                 seed: InputPlaces {
-                    vectors: vec![0..2],
+                    vectors: std::iter::once(0..2).collect(),
                     categorical: vec![0],
                     ..InputPlaces::default()
                 },

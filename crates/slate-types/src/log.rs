@@ -41,7 +41,7 @@ pub enum ColumnKind {
     Number,
     /// A whole number, not negative.
     Count,
-    /// Raw bytes, for instance a PNG picture.
+    /// Raw bytes, for instance a PNG picture, or the path of a file that has them.
     Bytes,
 }
 
@@ -238,7 +238,11 @@ pub const ITEM: Table = Table {
     columns: &[
         required("item_id", ColumnKind::Id, "the item, unique"),
         optional("title", ColumnKind::Text, "its title"),
-        optional("image", ColumnKind::Bytes, "its picture, PNG or JPEG"),
+        optional(
+            "image",
+            ColumnKind::Bytes,
+            "its picture, PNG, JPEG or WebP, or the path of it",
+        ),
         optional(
             "category",
             ColumnKind::Text,

@@ -457,10 +457,11 @@ fn accepts(kind: ColumnKind, given: &DataType) -> bool {
         ColumnKind::Text | ColumnKind::Choice(_) => is_text(given),
         ColumnKind::Rate | ColumnKind::Probability | ColumnKind::Number => is_number(given),
         ColumnKind::Bytes => {
-            matches!(
+            let is_binary = matches!(
                 given,
                 DataType::Binary | DataType::LargeBinary | DataType::BinaryView
-            )
+            );
+            is_binary || is_text(given)
         }
     }
 }
@@ -485,6 +486,6 @@ fn expected_types(kind: ColumnKind) -> &'static str {
         ColumnKind::Timestamp => "UTC times (Timestamp, or Int64 microseconds since 1970)",
         ColumnKind::Text | ColumnKind::Choice(_) => "text (Utf8)",
         ColumnKind::Rate | ColumnKind::Probability | ColumnKind::Number => "numbers (Float64)",
-        ColumnKind::Bytes => "bytes (Binary)",
+        ColumnKind::Bytes => "bytes (Binary) or paths of files (Utf8)",
     }
 }

@@ -48,6 +48,7 @@ fn tables() -> [(&'static str, Columns); 4] {
     let items: Columns = vec![
         ("item_id", ints(0..11)),
         ("category", texts(&[Some("Home > Lamps"); 11])),
+        ("image", texts(&[Some("pictures/1.png"); 11])),
         ("rating", floats(&ratings)),
         ("price", ints((0..11).map(|i| i * 100))),
     ];

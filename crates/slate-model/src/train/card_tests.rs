@@ -4,7 +4,7 @@
 
 use slate_types::{FeatureShape, HistoryShape, Seed};
 
-use super::step::tests::batch;
+use super::step::tests::{batch, pairs};
 use super::*;
 use crate::gradients::Gradients;
 use crate::replicas::Replicas;
@@ -34,23 +34,41 @@ fn options(kind: NetworkKind) -> TrainOptions {
         history = {{ encoder = "gru", hidden = 4 }}
         "#
     );
-    toml::from_str(&text).expect("a config of this crate")
+    let towers = r#"
+        [network.towers]
+        seed = ["a vector, a number, an id"]
+        candidate = ["the same of the other"]
+        width = 4
+        [in_batch]
+        weight = 0.5
+        "#;
+    let towers = if kind == "similar" { towers } else { "" };
+    toml::from_str(&(text + towers)).expect("a config of this crate")
 }
 
-fn shape() -> FeatureShape {
-    FeatureShape {
-        dense: 2,
-        categorical: vec![3],
-        multi_valued: vec![4],
-        history: Some(HistoryShape { items: 5, kinds: 2 }),
+fn batch_of(kind: NetworkKind) -> Batch {
+    match kind {
+        NetworkKind::Similar => pairs().0,
+        _ => batch(),
     }
 }
 
-struct Twice;
+fn shape(kind: NetworkKind) -> FeatureShape {
+    let batch = batch_of(kind);
+    FeatureShape {
+        dense: batch.dense_width,
+        categorical: vec![3; batch.categorical_width],
+        multi_valued: vec![4],
+        history: Some(HistoryShape { items: 5, kinds: 2 }),
+        pair: (kind == NetworkKind::Similar).then(|| pairs().1),
+    }
+}
+
+struct Twice(NetworkKind);
 
 impl Batches for Twice {
     fn epoch(&mut self, _: u32, skip: usize) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
-        Box::new([batch(), batch()].into_iter().skip(skip))
+        Box::new([batch_of(self.0), batch_of(self.0)].into_iter().skip(skip))
     }
 
     fn lists_per_epoch(&self) -> usize {
@@ -63,10 +81,10 @@ fn trained(kind: NetworkKind, device: DeviceSpec) -> (Vec<f64>, Ranker) {
     let mut rate = 0.0;
     let trained = train(
         &options(kind).check().expect("a sound config"),
-        &shape(),
+        &shape(kind),
         Seed(3),
         device,
-        &mut Twice,
+        &mut Twice(kind),
         &mut |_| {
             rate += 0.1;
             Ok(Validation {
@@ -95,7 +113,12 @@ fn card() -> DeviceSpec {
 
 #[test]
 fn losses_and_scores_are_those_of_the_processor() {
-    for kind in [NetworkKind::Mlp, NetworkKind::Transformer, NetworkKind::Gru] {
+    for kind in [
+        NetworkKind::Mlp,
+        NetworkKind::Transformer,
+        NetworkKind::Gru,
+        NetworkKind::Similar,
+    ] {
         let (losses, ranker) = trained(kind, card());
         let (expected, by_cpu) = trained(kind, DeviceSpec::Cpu);
         assert_eq!([losses.len(), expected.len()], [6, 6]);
@@ -105,19 +128,20 @@ fn losses_and_scores_are_those_of_the_processor() {
                 "{kind:?}, step {step}: {found} {expected}"
             );
         }
-        let scores = ranker.score(&batch()).expect("it scores").purchase;
-        let expected = by_cpu.score(&batch()).expect("it scores").purchase;
+        let batch = batch_of(kind);
+        let scores = ranker.score(&batch).expect("it scores").purchase;
+        let expected = by_cpu.score(&batch).expect("it scores").purchase;
         assert_eq!(scores.len(), expected.len());
-        for ((found, expected), real) in scores.iter().zip(&expected).zip(batch().mask) {
+        for ((found, expected), real) in scores.iter().zip(&expected).zip(&batch.mask) {
             let near = near((*found).into(), (*expected).into());
-            assert!(near || !real, "{kind:?}: {found} {expected}");
+            assert!(near || !*real, "{kind:?}: {found} {expected}");
         }
     }
 }
 
 fn gradients(kind: NetworkKind, device: DeviceSpec) -> Gradients {
     let config = options(kind).check().expect("a sound config");
-    let ranker = Ranker::untrained(&config, &shape(), Seed(3), device).expect("it is built");
+    let ranker = Ranker::untrained(&config, &shape(kind), Seed(3), device).expect("it is built");
     let trainer = Trainer::new(&config, Seed(3), ranker);
     trainer.backward(&batch(), Seed(5)).expect("it computes").1
 }
@@ -166,7 +190,7 @@ fn two_cards_share_out_what_one_computes() {
         // Each piece draws its own.
         config.network.dropout = 0.0;
         let config = config.check().expect("a sound config");
-        let one = Ranker::untrained(&config, &shape(), Seed(3), card()).expect("it is built");
+        let one = Ranker::untrained(&config, &shape(kind), Seed(3), card()).expect("it is built");
         let two = Replicas::twice(card()).expect("it opens twice");
         assert_eq!(two.cut(&batch).len(), 2);
         let two = one.clone().with_devices(two);
@@ -198,7 +222,7 @@ fn two_cards_share_out_what_one_computes() {
     }
     let beyond = Ranker::untrained(
         &options(NetworkKind::Mlp).check().unwrap(),
-        &shape(),
+        &shape(NetworkKind::Mlp),
         Seed(3),
         card(),
     )

@@ -333,7 +333,7 @@ pub(super) mod tests {
     }
 
     /// As [`batch`], with a seed item: three numbers of the five are of items, and so is the last id.
-    fn pairs() -> (Batch, PairInputs) {
+    pub(in crate::train) fn pairs() -> (Batch, PairInputs) {
         let one = batch();
         let mut dense = Vec::new();
         let mut categorical = Vec::new();

@@ -7,6 +7,7 @@ mod golden_losses;
 mod linear;
 mod loss_laws;
 mod market;
+mod pairs;
 mod replicas;
 mod saving;
 mod scoring;

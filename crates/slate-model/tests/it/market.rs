@@ -101,8 +101,13 @@ pub(crate) fn hits(ranker: &Ranker, batch: &Batch) -> f64 {
 
 /// Validation on held-out lists.
 pub(crate) fn validation(ranker: &Ranker) -> Validation {
+    validation_of(ranker, &batch(99, &[8; 64]))
+}
+
+/// Validation on these lists.
+pub(crate) fn validation_of(ranker: &Ranker, lists: &Batch) -> Validation {
     Validation {
-        metric: hits(ranker, &batch(99, &[8; 64])),
+        metric: hits(ranker, lists),
         name: "hits".to_owned(),
     }
 }

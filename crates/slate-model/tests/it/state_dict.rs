@@ -87,7 +87,7 @@ fn ranker(case: &Value) -> Ranker {
         dense: 3,
         categorical: vec![5],
         multi_valued: vec![4],
-        history: None,
+        ..FeatureShape::default()
     };
     Ranker::untrained(&options.check().unwrap(), &shape, Seed(1), DeviceSpec::Cpu).unwrap()
 }

@@ -64,7 +64,7 @@ pub(crate) enum SimilarCommand {
     OUT has a row for each item in item_id.npy, seed.npy and candidate.npy. Vectors are of length 1, and\n\
     the product of a seed's with a candidate's is the cosine that the network ranks by. The configuration's\n\
     [[features.embedding]] say where vectors of titles and pictures are: run `slate embed` first, and new\n\
-    items are among them."
+    items are among them. `slate report OUT` shows some items with those nearest to them."
 )]
 pub(crate) struct ExportArgs {
     /// Run of a network of kind `similar`

@@ -24,6 +24,7 @@ pub(super) fn run(context: &Context, args: &SimilarArgs) -> Result<Outcome> {
 fn export(context: &Context, args: &ExportArgs) -> Result<Outcome> {
     let config = &context.config;
     let features = config.need(config.file.features.as_ref(), "features")?;
+    let embed = config.file.embed.clone().unwrap_or_default();
     let as_of = args.as_of.as_deref().map(moment).transpose()?;
     let device = args.device.parse()?;
     let staged = Staged::folder(&args.out, context.force)?;
@@ -31,6 +32,7 @@ fn export(context: &Context, args: &ExportArgs) -> Result<Outcome> {
         run: &args.run,
         items: &args.items,
         features,
+        embed: &embed,
         attribution: config.file.attribution.clone().unwrap_or_default(),
         as_of,
         device,

@@ -8,6 +8,7 @@ mod calibration;
 mod chart;
 mod data;
 mod learning;
+mod neighbours;
 mod orders;
 mod search;
 
@@ -26,12 +27,12 @@ pub(crate) struct Part {
     /// The file the numbers come from, as the reader was given it.
     source: String,
     value: Value,
-    /// Lines of `metrics.jsonl` for a run, the join report for a dataset.
+    /// Lines of `metrics.jsonl` for a run, the join report for a dataset, neighbours for item vectors.
     beside: Option<(String, Value)>,
 }
 
 impl Part {
-    /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation` or `truth`.
+    /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation`, `item vectors` or `truth`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -92,6 +93,10 @@ fn take(root: &Path, file: &Path, parts: &mut Vec<Part>) -> Result<()> {
             let file = folder.join("join.json");
             Some((told(root, &file), manifest::read_json(&file)?))
         }
+        "item vectors" if folder.join("neighbours.json").is_file() => {
+            let file = folder.join("neighbours.json");
+            Some((told(root, &file), manifest::read_json(&file)?))
+        }
         _ => None,
     };
     parts.push(Part {
@@ -118,6 +123,7 @@ fn told(root: &Path, file: &Path) -> String {
         "comparison.json",
         "metrics.jsonl",
         "join.json",
+        "neighbours.json",
     ];
     let own =
         below.components().count() == 1 && of_a_folder.iter().any(|name| below.ends_with(name));
@@ -143,6 +149,9 @@ pub(crate) fn page(title: &str, parts: &[Part]) -> String {
     }
     for part in of("sweep") {
         body.push_str(&search::section(part));
+    }
+    for part in of("item vectors") {
+        body.push_str(&neighbours::section(part));
     }
     for part in of("run") {
         body.push_str(&learning::section(part));

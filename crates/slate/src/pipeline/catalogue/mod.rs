@@ -5,6 +5,8 @@
 //! slot. So an item of today gets its vectors today, and a title or a price becomes the
 //! same numbers as in training.
 
+mod neighbours;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
@@ -24,6 +26,7 @@ use super::featurise::{self, Logs};
 use super::scoring;
 use crate::artefacts::items::{ItemColumns, files, read_items};
 use crate::artefacts::{manifest, write_file};
+use crate::config::EmbedSection;
 use crate::console::Refusal;
 
 const FORMAT: FormatVersion = FormatVersion(1);
@@ -61,6 +64,8 @@ pub(crate) struct Job<'a> {
     /// A file of items, a folder of such files, or a folder of logs.
     pub(crate) items: &'a Path,
     pub(crate) features: &'a FeatureSpec,
+    /// What an item looks like, for people.
+    pub(crate) embed: &'a EmbedSection,
     pub(crate) attribution: AttributionOptions,
     /// UTC microseconds; left out, the end of the training window.
     pub(crate) as_of: Option<i64>,
@@ -71,7 +76,7 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: &'a dyn Progress,
 }
 
-/// Writes `item_id.npy`, `seed.npy`, `candidate.npy` and `manifest.json` into the empty folder `out`.
+/// Writes `item_id.npy`, `seed.npy`, `candidate.npy`, `neighbours.json` and `manifest.json` into the empty folder `out`.
 ///
 /// # Errors
 /// A run of another kind of network, towers that read what an item by itself does not have, items that
@@ -128,6 +133,14 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
     for (values, name) in vectors.iter().zip(["seed.npy", "candidate.npy"]) {
         write_vectors(values, width, &out.join(name))?;
     }
+    let [seed, candidate] = &vectors;
+    let vectors = neighbours::Vectors {
+        ids: &ids,
+        width,
+        seed,
+        candidate,
+    };
+    neighbours::write(&vectors, job.items, job.embed, out)?;
     let manifest = Manifest {
         format: FORMAT,
         kind: KIND.to_owned(),
@@ -292,7 +305,7 @@ fn dataset_of(
         label_as_of: Some(moment(MATURE)?),
         history_days: job.attribution.history_days.clone(),
         history_keys: job.attribution.history_keys.clone(),
-        pairs: job.attribution.pairs.clone(),
+        pairs: job.attribution.pairs,
         sequence: job.attribution.sequence.clone(),
         ..AttributionOptions::default()
     };
