@@ -47,7 +47,7 @@ impl FeatureMap {
         let mut places = InputPlaces::default();
         for (at, name) in names.iter().enumerate() {
             let found = self.places_of(name);
-            if found.is_empty() {
+            if found == InputPlaces::default() {
                 let known = self.input_names().join(", ");
                 return Err(FeatureError::option(
                     key,

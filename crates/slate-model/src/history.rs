@@ -7,7 +7,6 @@
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::Tensor;
-use slate_types::HistoryShape;
 
 use crate::fused;
 use crate::gru::Gru;
@@ -16,6 +15,7 @@ use crate::input::Events;
 use crate::network::look_up;
 use crate::network_config::{HistoryConfig, HistoryEncoder, NetworkConfig};
 use crate::noise::Noise;
+use crate::tables::TableSize;
 use crate::transformer::Transformer;
 
 /// An encoder of histories.
@@ -42,14 +42,15 @@ impl History {
     pub(crate) fn new(
         config: &HistoryConfig,
         network: &NetworkConfig,
-        shape: HistoryShape,
+        items: TableSize,
+        kinds: u32,
         initial: &Initial<'_>,
     ) -> Self {
-        let item_width = network.embedding_width_for(shape.items);
+        let item_width = items.width;
         let width = config.hidden;
         Self {
-            item: initial.embedding("history.item", shape.items as usize, item_width),
-            kind: initial.embedding("history.kind", shape.kinds as usize, KIND_WIDTH),
+            item: initial.embedding("history.item", items.ids as usize, item_width),
+            kind: initial.embedding("history.kind", kinds as usize, KIND_WIDTH),
             input: initial.linear("history.input", item_width + KIND_WIDTH + 1, width),
             encoder: match config.encoder {
                 HistoryEncoder::Gru => Encoder::Gru(Gru::new(

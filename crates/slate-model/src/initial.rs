@@ -11,6 +11,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use slate_types::Seed;
 
+use crate::tables::TableSize;
+
 /// Makes layers with seeded weights on one device.
 pub(crate) struct Initial<'a> {
     pub(crate) seed: Seed,
@@ -40,6 +42,14 @@ impl Initial<'_> {
         Embedding {
             weight: self.uniform(&format!("{name}.weight"), [ids, width], 0.1, width),
         }
+    }
+
+    /// A table for each size, `name.0`, `name.1`, ….
+    pub(crate) fn embeddings(&self, name: &str, sizes: &[TableSize]) -> Vec<Embedding> {
+        let table = |(at, size): (usize, &TableSize)| {
+            self.embedding(&format!("{name}.{at}"), size.ids as usize, size.width)
+        };
+        sizes.iter().enumerate().map(table).collect()
     }
 
     /// An embedding table of zeros.

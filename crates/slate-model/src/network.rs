@@ -11,7 +11,7 @@ use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::activation::{gelu, relu};
 use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor};
-use slate_types::{Batch, FeatureShape, InputPlaces, Seed};
+use slate_types::{Batch, FeatureShape, Seed};
 
 use crate::ModelError;
 use crate::device::is_processor;
@@ -23,8 +23,9 @@ use crate::input::{Input, Several};
 use crate::mlp::Mlp;
 use crate::network_config::{Activation, NetworkConfig, NetworkKind};
 use crate::noise::Noise;
-use crate::pair::{Pair, PairVectors};
+use crate::pair::{self, Pair, PairVectors};
 use crate::shards::Shard;
+use crate::tables::TableSizes;
 use crate::transformer::Transformer;
 
 /// A network with its weights.
@@ -78,26 +79,25 @@ impl Network {
             given: given.to_owned(),
         };
         let history = shape.history.zip(config.history.as_ref());
-        let own_shape;
-        let (whole, shape) = match &shape.pair {
-            Some(pair) if config.towers.is_some() => {
-                own_shape = selected(&pair.context, shape);
-                (shape, &own_shape)
-            }
-            _ => (shape, shape),
+        pair::check(shape)?;
+        let all = TableSizes::of(config, shape)?;
+        // What is read beside a pair, or else everything.
+        let (tables, dense) = match &shape.pair {
+            Some(pair) if config.towers.is_some() => (all.at(&pair.context), pair.context.dense()),
+            _ => (all.clone(), shape.dense),
         };
-        let ids = shape.categorical.len() + shape.multi_valued.len();
-        if shape.dense == 0 && ids == 0 && history.is_none() && config.towers.is_none() {
+        let ids = tables.categorical.len() + tables.multi_valued.len();
+        if dense == 0 && ids == 0 && history.is_none() && config.towers.is_none() {
             return Err(refuse(
                 "no inputs",
                 "at least one dense or categorical input",
             ));
         }
-        if let Some(column) = whole.categorical.iter().position(|&ids| ids == 0) {
+        if let Some(column) = shape.categorical.iter().position(|&ids| ids == 0) {
             let given = format!("no ids for categorical input {column}");
             return Err(refuse(&given, "at least the unknown id 0"));
         }
-        if let Some(column) = whole.multi_valued.iter().position(|&ids| ids == 0) {
+        if let Some(column) = shape.multi_valued.iter().position(|&ids| ids == 0) {
             let given = format!("no ids for input {column} of several ids");
             return Err(refuse(&given, "at least the unknown id 0"));
         }
@@ -105,29 +105,22 @@ impl Network {
             seed: seed.derive("initial weights"),
             device,
         };
-        let tables = |name: &str, sizes: &[u32]| -> Vec<Embedding> {
-            let table = |(column, &ids): (usize, &u32)| {
-                let width = config.embedding_width_for(ids);
-                initial.embedding(&format!("{name}.{column}"), ids as usize, width)
-            };
-            sizes.iter().enumerate().map(table).collect()
-        };
-        let embedded = shape.categorical.iter().chain(&shape.multi_valued);
-        let embedded: usize = embedded.map(|&ids| config.embedding_width_for(ids)).sum();
         let of_history = history.map_or(0, |(_, history)| history.hidden);
         let hidden = config.hidden;
-        let pair = config.towers.as_ref();
-        let pair = pair.map(|towers| Pair::new(towers, config, whole, &initial));
+        let towers = config.towers.as_ref();
+        let pair = towers.map(|towers| Pair::new(towers, config, shape, &all, &initial));
         let pair = pair.transpose()?;
         let of_pair = pair.as_ref().map_or(0, Pair::outputs);
-        let inputs = shape.dense + embedded + of_history + of_pair;
+        let inputs = dense + tables.width() + of_history + of_pair;
         let linear = config.kind == NetworkKind::Linear;
         Ok(Self {
-            embeddings: tables("embeddings", &shape.categorical),
-            several: tables("several", &shape.multi_valued),
-            history: history.map(|(shape, own)| History::new(own, config, shape, &initial)),
+            embeddings: initial.embeddings("embeddings", &tables.categorical),
+            several: initial.embeddings("several", &tables.multi_valued),
+            history: history.zip(all.history).map(|((shape, own), items)| {
+                History::new(own, config, items, shape.kinds, &initial)
+            }),
             pair,
-            input_norm: (config.input_norm && shape.dense > 0).then(|| initial.norm(shape.dense)),
+            input_norm: (config.input_norm && dense > 0).then(|| initial.norm(dense)),
             input: (!linear).then(|| initial.linear("input", inputs, hidden)),
             body: match config.kind {
                 NetworkKind::Linear => None,
@@ -223,19 +216,6 @@ impl Network {
             pass.columns = pass.columns + look_up(table, &input.slot.clone().clamp_max(last));
         }
         pass
-    }
-}
-
-/// The shape of some of the inputs.
-fn selected(places: &InputPlaces, shape: &FeatureShape) -> FeatureShape {
-    let of = |sizes: &[u32], places: &[usize]| places.iter().map(|&at| sizes[at]).collect();
-    let vectors = places.vectors.iter().map(ExactSizeIterator::len);
-    FeatureShape {
-        dense: places.numbers.len() + vectors.sum::<usize>(),
-        categorical: of(&shape.categorical, &places.categorical),
-        multi_valued: of(&shape.multi_valued, &places.multi_valued),
-        history: shape.history,
-        pair: None,
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ModelError;
 use crate::options::refuse;
 use crate::pair::{TowersConfig, TowersOptions};
+use crate::tables::EmbeddingWidths;
 
 /// `[train.network]` in a config.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,6 +196,9 @@ pub struct NetworkConfig {
     pub norm: NormPlace,
     /// Width of every embedding, or none for the rule of [`NetworkConfig::embedding_width_for`].
     pub embedding_width: Option<usize>,
+    /// Widths of the embeddings where ids have grown since the first training; none: by the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widths: Option<EmbeddingWidths>,
     /// Whether a GRU goes backwards too.
     #[serde(default)]
     pub bidirectional: bool,
@@ -260,6 +264,7 @@ impl NetworkOptions {
             activation: self.activation,
             norm: self.norm.unwrap_or(NormPlace::Pre),
             embedding_width: self.embedding_width.or(linear.then_some(1)),
+            widths: None,
             bidirectional,
             input_norm: self.input_norm.unwrap_or(false),
             history: match &self.history {

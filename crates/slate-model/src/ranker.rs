@@ -38,6 +38,17 @@ pub(crate) struct Description {
     pub(crate) score_head: Head,
 }
 
+impl Description {
+    pub(crate) fn of(config: &TrainConfig, shape: &FeatureShape) -> Self {
+        Self {
+            network: config.network().clone(),
+            shape: shape.clone(),
+            outputs: config.outputs().clone(),
+            score_head: config.options().score_head,
+        }
+    }
+}
+
 /// Scores of a batch, `[B, L]` in the batch's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchScores {
@@ -93,12 +104,7 @@ impl Ranker {
         seed: Seed,
         device: DeviceSpec,
     ) -> Result<Self, ModelError> {
-        let description = Description {
-            network: config.network().clone(),
-            shape: shape.clone(),
-            outputs: config.outputs().clone(),
-            score_head: config.options().score_head,
-        };
+        let description = Description::of(config, shape);
         Self::build(description, seed, Replicas::open(device, None)?)
     }
 

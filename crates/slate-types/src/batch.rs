@@ -58,9 +58,10 @@ pub struct InputPlaces {
 }
 
 impl InputPlaces {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self == &Self::default()
+    /// Dense inputs, those of vectors included.
+    pub fn dense(&self) -> usize {
+        let vectors = self.vectors.iter().map(ExactSizeIterator::len);
+        self.numbers.len() + vectors.sum::<usize>()
     }
 }
 

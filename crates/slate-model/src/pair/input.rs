@@ -5,6 +5,7 @@ use slate_types::{Batch, FeatureShape, InputPlaces, PairInputs};
 
 use crate::input::{Several, column};
 use crate::shards::Shard;
+use crate::tables::TableSizes;
 
 /// The inputs of both sides.
 pub(crate) struct PairInput {
@@ -36,8 +37,8 @@ pub(super) struct ItemInput {
 pub(super) struct Sizes {
     pub(super) vectors: Vec<usize>,
     pub(super) numbers: usize,
-    pub(super) categorical: Vec<u32>,
-    pub(super) multi_valued: Vec<u32>,
+    /// Of its ids.
+    pub(super) tables: TableSizes,
 }
 
 /// Whether a batch of this shape has these inputs.
@@ -51,13 +52,11 @@ pub(super) fn are_there(places: &InputPlaces, shape: &FeatureShape) -> bool {
 }
 
 /// The sizes of these inputs.
-pub(super) fn sizes(places: &InputPlaces, shape: &FeatureShape) -> Sizes {
-    let of = |sizes: &[u32], places: &[usize]| places.iter().map(|&at| sizes[at]).collect();
+pub(super) fn sizes(places: &InputPlaces, tables: &TableSizes) -> Sizes {
     Sizes {
         vectors: places.vectors.iter().map(ExactSizeIterator::len).collect(),
         numbers: places.numbers.len(),
-        categorical: of(&shape.categorical, &places.categorical),
-        multi_valued: of(&shape.multi_valued, &places.multi_valued),
+        tables: tables.at(places),
     }
 }
 

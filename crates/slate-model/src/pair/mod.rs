@@ -22,6 +22,7 @@ use crate::ModelError;
 use crate::initial::Initial;
 use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
+use crate::tables::TableSizes;
 use tower::Tower;
 
 /// Both towers.
@@ -45,6 +46,22 @@ pub(crate) struct PairVectors {
     pub(crate) candidate: Tensor<2>,
 }
 
+/// Refuses places of inputs that a shape does not have.
+///
+/// # Errors
+/// [`ModelError::Shape`].
+pub(crate) fn check(shape: &FeatureShape) -> Result<(), ModelError> {
+    let sides = shape.pair.iter();
+    let mut sides = sides.flat_map(|pair| [&pair.seed, &pair.candidate, &pair.context]);
+    match sides.find(|side| !input::are_there(side, shape)) {
+        None => Ok(()),
+        Some(side) => Err(ModelError::Shape {
+            expected: "places of inputs that there are".to_owned(),
+            given: format!("{side:?}"),
+        }),
+    }
+}
+
 impl Pair {
     /// # Errors
     /// [`ModelError::Shape`] where nothing says which inputs are whose, or two sides that share a tower
@@ -53,6 +70,7 @@ impl Pair {
         towers: &TowersConfig,
         config: &NetworkConfig,
         shape: &FeatureShape,
+        tables: &TableSizes,
         initial: &Initial<'_>,
     ) -> Result<Self, ModelError> {
         let refuse = |expected: &str, given: String| ModelError::Shape {
@@ -63,16 +81,10 @@ impl Pair {
             let given = "inputs of no item".to_owned();
             return Err(refuse("inputs of a seed item and of a candidate", given));
         };
-        for side in [&inputs.seed, &inputs.candidate, &inputs.context] {
-            if !input::are_there(side, shape) {
-                let given = format!("{side:?}");
-                return Err(refuse("places of inputs that there are", given));
-            }
-        }
         let tower = |name: &str, side| Tower::new(name, towers.width, config, side, initial);
         let (seed, candidate) = (
-            input::sizes(&inputs.seed, shape),
-            input::sizes(&inputs.candidate, shape),
+            input::sizes(&inputs.seed, tables),
+            input::sizes(&inputs.candidate, tables),
         );
         if towers.shared && seed != candidate {
             let expected = "inputs of the same sizes for both sides of a shared tower";

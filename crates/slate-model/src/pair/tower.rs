@@ -16,6 +16,7 @@ use crate::initial::Initial;
 use crate::network::{activated, look_up, mean_of};
 use crate::network_config::{Activation, NetworkConfig};
 use crate::noise::Noise;
+use crate::tables::TableSize;
 
 /// What is added to the gate of a modality that is not there: its share is 0 then, exactly.
 const ABSENT: f32 = -1e4;
@@ -50,16 +51,10 @@ impl Tower {
         let linear = |part: &str, inputs: usize, outputs: usize| {
             initial.linear(&format!("{name}.{part}"), inputs, outputs)
         };
-        let tables = |part: &str, sizes: &[u32]| -> Vec<Embedding> {
-            let table = |(at, &ids): (usize, &u32)| {
-                let name = format!("{name}.{part}.{at}");
-                initial.embedding(&name, ids as usize, config.embedding_width_for(ids))
-            };
-            sizes.iter().enumerate().map(table).collect()
+        let tables = |part: &str, sizes: &[TableSize]| -> Vec<Embedding> {
+            initial.embeddings(&format!("{name}.{part}"), sizes)
         };
-        let ids = sizes.categorical.iter().chain(&sizes.multi_valued);
-        let embedded: usize = ids.map(|&ids| config.embedding_width_for(ids)).sum();
-        let facts = sizes.numbers + embedded;
+        let facts = sizes.numbers + sizes.tables.width();
         let modalities = sizes.vectors.len() + usize::from(facts > 0);
         Self {
             modalities: sizes
@@ -68,8 +63,8 @@ impl Tower {
                 .enumerate()
                 .map(|(at, &inputs)| linear(&format!("modalities.{at}"), inputs, width))
                 .collect(),
-            embeddings: tables("embeddings", &sizes.categorical),
-            several: tables("several", &sizes.multi_valued),
+            embeddings: tables("embeddings", &sizes.tables.categorical),
+            several: tables("several", &sizes.tables.multi_valued),
             facts: (facts > 0).then(|| linear("facts", facts, width)),
             gates: (0..modalities)
                 .map(|at| linear(&format!("gates.{at}"), width, 1))

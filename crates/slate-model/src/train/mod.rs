@@ -48,7 +48,8 @@ pub struct Validation {
 pub struct Trained {
     /// The network with the weights of the best epoch.
     pub ranker: Ranker,
-    /// Epoch with the best validation metric, counted from 1; the first of several equal ones.
+    /// Epoch with the best validation metric, counted from 1; the first of several equal ones. 0: an update
+    /// that made nothing better, whose weights are those it began with.
     pub best_epoch: u32,
     /// The validation metric after that epoch.
     pub best_metric: f64,
@@ -81,6 +82,9 @@ pub struct Training<'a> {
     pub replicas: Option<u32>,
     /// Where checkpoints go; none are written without.
     pub checkpoints: Option<&'a CheckpointPlan>,
+    /// The ranker whose weights it begins with; seeded ones where it is none. Its own validation counts as
+    /// that of an epoch 0, so that an update is never worse by it.
+    pub update: Option<&'a Ranker>,
     /// Where to go on from; none for the beginning.
     pub resume: Option<Checkpoint>,
     /// Set by anyone to end training after the step that runs.
@@ -107,6 +111,7 @@ pub fn train(
         device,
         replicas: None,
         checkpoints: None,
+        update: None,
         resume: None,
         stop: None,
     };
@@ -135,7 +140,10 @@ impl Training<'_> {
         observe: &mut dyn FnMut(&TrainEvent),
     ) -> Result<Trained, ModelError> {
         let options = self.config.options();
-        let mut start = Ranker::untrained(self.config, self.shape, self.seed, self.device)?;
+        let mut start = match self.update {
+            None => Ranker::untrained(self.config, self.shape, self.seed, self.device)?,
+            Some(old) => old.updated(self.config, self.shape)?,
+        };
         if let Some(count) = self.replicas {
             start = start.with_replicas(self.device, count)?;
         }
@@ -153,8 +161,10 @@ impl Training<'_> {
             training: self,
             trainer,
         };
-        if let Some(checkpoint) = run.training.resume.take() {
-            run.restore(checkpoint)?;
+        match run.training.resume.take() {
+            Some(checkpoint) => run.restore(checkpoint)?,
+            None if run.training.update.is_some() => run.before(validate)?,
+            None => {}
         }
         let trained = run.epochs(data, validate, observe)?;
         observe(&TrainEvent::Stopped {
@@ -176,6 +186,29 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Validates the weights that an update begins with.
+    fn before(
+        &mut self,
+        validate: &mut dyn FnMut(&Ranker) -> Result<Validation, BoxError>,
+    ) -> Result<(), ModelError> {
+        let ranker = self.trainer.ranker(0)?;
+        let found =
+            validate(&ranker).map_err(|source| ModelError::Validation { epoch: 0, source })?;
+        if found.metric.is_finite() {
+            let Validation { metric, name } = found;
+            let epoch = 0;
+            self.best = Some((
+                Best {
+                    epoch,
+                    metric,
+                    name,
+                },
+                ranker,
+            ));
+        }
+        Ok(())
+    }
+
     fn epochs(
         &mut self,
         data: &mut dyn Batches,

@@ -13,3 +13,4 @@ mod saving;
 mod scoring;
 mod state_dict;
 mod training;
+mod update;

@@ -60,6 +60,7 @@ fn trained(replicas: Option<u32>) -> (Vec<u64>, Vec<u32>) {
         device: DeviceSpec::Cpu,
         replicas,
         checkpoints: None,
+        update: None,
         resume: None,
         stop: None,
     };

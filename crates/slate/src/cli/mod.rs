@@ -324,12 +324,16 @@ pub(crate) struct TraceArgs {
     slate train -c my.toml --data dataset --out run --set train.epochs=3 --set train.network.kind=mlp\n  \
     slate train -c my.toml --data dataset --out run --resume\n  \
     slate train -c my.toml --data dataset --out trees --ranker trees\n  \
+    slate train -c my.toml --data july --out july-run --update-from june-run --set train.epochs=2\n  \
     tensorboard --logdir .run.training\n\n\
     While it trains, checkpoints, metrics.jsonl and TensorBoard events are in the hidden folder\n\
     .RUN.training beside RUN. Ctrl-C saves a checkpoint; with --resume training goes on from the last\n\
     one and ends with the same weights as if it had never stopped. Beside --resume, --force means no\n\
     more than that a run in the way is replaced in the end. Trees ([trees]) grow on the processor and\n\
-    have no checkpoints: after a kill the same command grows the same trees from the beginning."
+    have no checkpoints: after a kill the same command grows the same trees from the beginning.\n\n\
+    --update-from begins with the weights of a run. The dataset's feature map is the run's, or the run's\n\
+    extended (`slate features --feature-map RUN/feature_map.json --extend`): old ids keep their rows, new\n\
+    ones begin as the mean of those known. The run's own validation counts as epoch 0."
 )]
 pub(crate) struct TrainArgs {
     /// Folder of the dataset
@@ -345,6 +349,9 @@ pub(crate) struct TrainArgs {
     /// where it is done
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Begin with the weights of this run instead of with nothing
+    #[arg(long, value_name = "RUN")]
+    pub(crate) update_from: Option<PathBuf>,
     /// Optimiser steps between checkpoints [default: as often as 2 % of the running time allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) checkpoint_steps: Option<u64>,

@@ -172,6 +172,7 @@ fn train(context: &Context, dataset: &Path, out: &Path) -> Result<()> {
             device,
             replicas: None,
             seed: context.seed,
+            update: None,
             command: &command_of(
                 context,
                 &format!("train --data dataset --out {name} {flags}"),

@@ -21,6 +21,7 @@ pub(super) fn run(context: &Context, args: &ImportTorchArgs) -> Result<Outcome> 
         device: DeviceSpec::Cpu,
         replicas: None,
         seed: context.seed,
+        update: None,
         command: &context.command,
         progress: &bar,
         events: false,

@@ -10,7 +10,7 @@ use super::Context;
 use crate::artefacts::{OutputLock, Staged, end_when_asked, manifest};
 use crate::cli::{RankerKind, TrainArgs};
 use crate::console::{ExitStatus, Outcome, Refusal};
-use crate::pipeline::training::{self, Keep, Setting, Unfinished};
+use crate::pipeline::training::{self, Keep, Parent, Setting, Unfinished};
 
 /// Most of the running time that checkpoints may take.
 const CHECKPOINT_SHARE: f64 = 0.02;
@@ -49,9 +49,11 @@ fn trees(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         ("--checkpoint-steps", args.checkpoint_steps.is_some()),
         ("--keep", args.keep.is_some()),
         ("--replicas", args.replicas.is_some()),
+        ("--update-from", args.update_from.is_some()),
     ] {
         if given {
-            let told = format!("{flag} is set, but trees have no checkpoints and no replicas");
+            let told =
+                format!("{flag} is set, but trees have no checkpoints, replicas and updates");
             let hint = format!(
                 "leave {flag} out: trees grow on all --threads, and the same command \
                                 grows the same trees"
@@ -65,6 +67,7 @@ fn trees(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         device: DeviceSpec::Cpu,
         replicas: None,
         seed: context.seed,
+        update: None,
         command: &context.command,
         progress: &bar,
         events: true,
@@ -117,12 +120,26 @@ fn network(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         device: args.device.parse::<DeviceSpec>()?.find()?.name,
         replicas: args.replicas,
         seed: context.seed,
+        update: None,
         command: &context.command,
         progress: &bar,
         events: true,
         stop: None,
         keep: None,
     };
+    if let (Some(old), Ok(out)) = (&args.update_from, args.out.canonicalize())
+        && old.canonicalize().is_ok_and(|old| old == out)
+    {
+        let told = "--update-from and --out are the same run, expected a new one";
+        return Err(Refusal::new(told)
+            .hint("runs are never changed: name another --out")
+            .into());
+    }
+    let old = args.update_from.as_deref();
+    let old = old
+        .map(|run| Parent::load(run, setting.device))
+        .transpose()?;
+    setting.update = old.as_ref();
     let unfinished = Unfinished::beside(&args.out)?;
     // With --force over a finished run, its checkpoints are those of the run to replace it.
     let replacing = context.force && unfinished.has_checkpoints()?;
@@ -166,6 +183,11 @@ fn network(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         context.console.warn(&format!("{told}: {failure}"));
     }
     say_unread(context, &report.unread);
+    if args.update_from.is_some() && report.best_epoch == 0 {
+        let told = "no epoch was better on the validation split than the run it went on from: the \
+                    weights are that run's";
+        context.console.warn(told);
+    }
     let text = format!(
         "best {} {:.4} at epoch {}; {} parameters; {:.0} lists/s\nthe run is in {}\n",
         report.metric,

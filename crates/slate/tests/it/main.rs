@@ -30,3 +30,4 @@ mod tensorboard;
 mod torch;
 mod trace;
 mod trees;
+mod update;

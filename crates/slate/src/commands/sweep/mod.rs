@@ -178,6 +178,7 @@ fn one(
         data: args.data.clone(),
         out: trials.join(trial.name()),
         ranker: Some(kind),
+        update_from: None,
         resume: true,
         checkpoint_steps: None,
         keep: None,

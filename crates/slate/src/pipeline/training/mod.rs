@@ -1,6 +1,7 @@
 //! Dataset to run: the training loop's batches, its validation and its files.
 
 mod pair;
+mod parent;
 mod state_dict;
 mod trees;
 mod unfinished;
@@ -21,6 +22,7 @@ use slate_model::{
 use slate_trees::TreesError;
 use slate_types::{Batch, FeatureShape, Progress, Seed, Split};
 
+pub(crate) use parent::Parent;
 pub(crate) use state_dict::import;
 pub(crate) use trees::{grow, is_grown};
 pub(crate) use unfinished::Unfinished;
@@ -78,6 +80,8 @@ pub(crate) struct Setting<'a> {
     /// Threads or cards that share out a batch, where not all threads or one card.
     pub(crate) replicas: Option<u32>,
     pub(crate) seed: Seed,
+    /// The run to go on from, where training does not begin with nothing.
+    pub(crate) update: Option<&'a Parent>,
     pub(crate) command: &'a str,
     pub(crate) progress: &'a dyn Progress,
     /// Whether to write TensorBoard events, the one file of a run that tells the time of day.
@@ -106,6 +110,9 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     let dataset = Dataset::open(setting.data)
         .with_context(|| format!("cannot open the dataset `{}`", setting.data.display()))?;
     let config = options.clone().check()?;
+    if let Some(parent) = setting.update {
+        parent.check(&dataset)?;
+    }
     let shape = pair::shape(dataset.map(), options)?;
     let mut train = dataset.split(Split::Train)?;
     if config.reads_items() {
@@ -162,6 +169,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         device: setting.device,
         replicas: setting.replicas,
         checkpoints: plan.as_ref(),
+        update: setting.update.map(|parent| &parent.ranker),
         resume,
         stop: setting.stop,
     };
@@ -267,6 +275,7 @@ fn is_run_of(config: &Value, setting: &Setting<'_>, out: &Path) -> Result<bool> 
         && manifest["imported"].is_null()
         && manifest["config"] == *config
         && manifest["seed"] == json!(setting.seed)
+        && manifest["parent_run"] == lineage(setting)
         && manifest["data"]["manifest_sha256"] == json!(data))
 }
 
@@ -278,6 +287,12 @@ pub(crate) fn is_left_of(
 ) -> Result<bool> {
     let own = unfinished.last(&identity(options, setting)?);
     Ok(!unfinished.has_checkpoints()? || own.is_ok())
+}
+
+/// What a manifest says of the run that was gone on from.
+fn lineage(setting: &Setting<'_>) -> Value {
+    let parent = setting.update.map(|parent| parent.record.clone());
+    parent.unwrap_or(Value::Null)
 }
 
 /// The devices that results depend on: how many threads share out a batch changes no bit of them.
@@ -315,6 +330,9 @@ fn identity(options: &TrainOptions, setting: &Setting<'_>) -> Result<BTreeMap<St
     let data = manifest::sha256(&setting.data.join("manifest.json"))?;
     identity.insert("dataset manifest".to_owned(), data);
     identity.insert("device".to_owned(), devices(setting));
+    if setting.update.is_some() {
+        identity.insert("update from".to_owned(), lineage(setting).to_string());
+    }
     Ok(identity)
 }
 
@@ -469,7 +487,7 @@ fn run_manifest(
             "manifest_sha256": data_hash,
             "feature_map_sha256": dataset.manifest().feature_map_sha256,
         },
-        "parent_run": Value::Null,
+        "parent_run": lineage(setting),
         "best": best,
         "files": files,
     });

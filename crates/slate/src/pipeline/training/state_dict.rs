@@ -36,7 +36,7 @@ pub(crate) fn import(
     let dataset = Dataset::open(setting.data)
         .with_context(|| format!("cannot open the dataset `{}`", setting.data.display()))?;
     let config = options.clone().check()?;
-    let shape = dataset.shape();
+    let shape = super::pair::shape(dataset.map(), options)?;
     let valid = dataset.split(Split::Valid)?;
     let ranker = Ranker::untrained(&config, &shape, setting.seed, setting.device)?
         .with_state_dict(weights)?;

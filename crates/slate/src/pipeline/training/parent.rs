@@ -1,0 +1,87 @@
+//! The run that an update goes on from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use slate_features::Dataset;
+use slate_model::{DeviceSpec, MODEL_FILE, Ranker, WEIGHTS_FILE};
+
+use crate::artefacts::manifest;
+use crate::console::Refusal;
+
+/// A finished run, read.
+pub(crate) struct Parent {
+    run: PathBuf,
+    pub(super) ranker: Ranker,
+    feature_map: String,
+    /// What the update's manifest says of it: its hashes, and how many updates lie between a training
+    /// from nothing and this one.
+    pub(super) record: Value,
+}
+
+impl Parent {
+    /// # Errors
+    /// What is no run, a run of trees, files that are broken or are not those the manifest tells of.
+    pub(crate) fn load(run: &Path, device: DeviceSpec) -> Result<Self> {
+        let told = || format!("cannot go on from the run `{}`", run.display());
+        let manifest = manifest::read_json(&run.join("manifest.json")).with_context(told)?;
+        if manifest["kind"] != "run" {
+            let kind = manifest["kind"].as_str().unwrap_or("something unknown");
+            return Err(
+                Refusal::new(format!("`{}` is {kind}, expected a run", run.display())).into(),
+            );
+        }
+        let described = manifest::read_json(&run.join(MODEL_FILE)).with_context(told)?;
+        if described["kind"] == slate_trees::KIND {
+            return Err(
+                Refusal::new(format!("`{}` is a run of trees", run.display()))
+                    .hint("only networks are updated; grow trees anew")
+                    .into(),
+            );
+        }
+        let weights = manifest::sha256(&run.join(WEIGHTS_FILE)).with_context(told)?;
+        if manifest["files"][WEIGHTS_FILE]["sha256"] != json!(weights) {
+            return Err(Refusal::new(format!(
+                "`{}` is not the file that the run's manifest tells of",
+                run.join(WEIGHTS_FILE).display()
+            ))
+            .hint("the run is damaged or was changed: train it again, or go on from another")
+            .into());
+        }
+        let updates = manifest["parent_run"]["updates"].as_u64().unwrap_or(0);
+        Ok(Self {
+            ranker: Ranker::load(run, device).with_context(told)?,
+            feature_map: manifest["data"]["feature_map_sha256"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            record: json!({
+                "weights_sha256": weights,
+                "manifest_sha256": manifest::sha256(&run.join("manifest.json"))?,
+                "updates": updates + 1,
+            }),
+            run: run.to_owned(),
+        })
+    }
+
+    /// Refuses a dataset whose ids may mean something else than the run's: its feature map must be the
+    /// run's, or have grown out of it.
+    pub(super) fn check(&self, dataset: &Dataset) -> Result<()> {
+        let mut ancestors = dataset.map().extensions.iter();
+        if dataset.manifest().feature_map_sha256 == self.feature_map
+            || ancestors.any(|step| step.parent_sha256 == self.feature_map)
+        {
+            return Ok(());
+        }
+        Err(Refusal::new(format!(
+            "the dataset's feature map is neither that of the run `{}` nor an extension of it",
+            self.run.display()
+        ))
+        .hint(format!(
+            "make the dataset with `slate features --feature-map {} --extend`",
+            self.run.join("feature_map.json").display()
+        ))
+        .into())
+    }
+}
