@@ -338,6 +338,19 @@ fn check_tables(
 ) -> Result<(), FeatureError> {
     for (i, feature) in map.embedding.iter().enumerate() {
         let given = spec.embedding.get(i).zip(tables.get(i));
+        if let Some((embedding, table)) = given
+            && let (Some(wanted), Some(found)) = (&feature.encoder, &table.encoder)
+            && wanted != found
+        {
+            return Err(FeatureError::option(
+                format!("features.embedding[{i}].path"),
+                format!("`{}`, of another encoder", embedding.path.display()),
+                format!(
+                    "vectors of the encoder that `{}` was fitted with",
+                    feature.name
+                ),
+            ));
+        }
         let fits = given.is_some_and(|(embedding, table)| {
             embedding.name == feature.name && table.width == feature.width as usize
         });

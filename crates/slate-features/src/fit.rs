@@ -182,6 +182,7 @@ pub(crate) fn fit(
                 name: embedding.name.clone(),
                 column: embedding.column.clone(),
                 width: table.width as u32,
+                encoder: table.encoder.clone(),
             })
             .collect(),
         history,

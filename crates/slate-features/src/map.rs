@@ -125,6 +125,9 @@ pub struct EmbeddingFeature {
     pub column: String,
     /// Numbers of one vector.
     pub width: u32,
+    /// Fingerprint of the encoder the vectors come from, where the folder they were read from has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
 }
 
 /// How user histories are made.

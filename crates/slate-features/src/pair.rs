@@ -99,8 +99,8 @@ impl FeatureMap {
             .collect()
     }
 
-    /// Whether two inputs turn the same value into the same numbers. Two vectors do where they are of
-    /// one width: where they come from is no matter of the map.
+    /// Whether two inputs turn the same value into the same numbers: two vectors, where they are of one
+    /// width and encoder.
     pub fn reads_alike(&self, one: &str, other: &str) -> bool {
         let unnamed = |name: &str| {
             let dense = self.dense.iter().filter(|own| own.name() == name);
@@ -114,7 +114,9 @@ impl FeatureMap {
                 ids.map(|own| categorical_of(own, "", ""))
                     .collect::<Vec<_>>(),
                 several.collect::<Vec<_>>(),
-                vectors.map(|own| own.width).collect::<Vec<_>>(),
+                vectors
+                    .map(|own| (own.width, &own.encoder))
+                    .collect::<Vec<_>>(),
             )
         };
         unnamed(one) == unnamed(other)
@@ -214,11 +216,13 @@ mod tests {
                     name: "title".into(),
                     column: "item_id".into(),
                     width: 5,
+                    encoder: None,
                 },
                 EmbeddingFeature {
                     name: "seed_title".into(),
                     column: "seed_item_id".into(),
                     width: 5,
+                    encoder: None,
                 },
             ],
             ..FeatureMap::default()

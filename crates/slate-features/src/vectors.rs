@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct VectorTable {
     ids: Vec<i64>,
     pub(crate) width: usize,
+    /// Fingerprint of the encoder, where it is known.
+    pub(crate) encoder: Option<String>,
     /// `[ids + 1, width]`.
     table: Vec<f32>,
 }
@@ -66,7 +68,12 @@ impl VectorTable {
                 format!("the id {} stands twice", ids[at]),
             ));
         }
-        Ok(Self { ids, width, table })
+        Ok(Self {
+            ids,
+            width,
+            encoder: encoder_of(&spec.path),
+            table,
+        })
     }
 
     /// The row of an id, 0 where it has none.
@@ -86,6 +93,14 @@ impl VectorTable {
         writer.write(&self.table)?;
         writer.finish()
     }
+}
+
+/// What made the vectors of a file, as the manifest beside it says: `slate embed` writes one.
+fn encoder_of(path: &Path) -> Option<String> {
+    let text = std::fs::read(path.with_file_name("manifest.json")).ok()?;
+    let manifest: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    let part = &manifest[path.file_stem()?.to_str()?];
+    Some(part["identity"]["fingerprint"].as_str()?.to_owned())
 }
 
 /// Name of the file with the table of an embedding.

@@ -42,6 +42,14 @@ pub enum ModelError {
         /// What was given.
         given: String,
     },
+    /// The configuration or the inputs are not those of the ranker that an update begins with.
+    #[error("the update has {given}, expected {expected}")]
+    Update {
+        /// What the ranker has.
+        expected: String,
+        /// What was given.
+        given: String,
+    },
     /// There was no batch to train on.
     #[error("the training data has no lists with slots, expected at least one in epoch {epoch}")]
     EmptyData {
@@ -265,6 +273,11 @@ impl Hint for ModelError {
                 "train on a longer window, or on a label that occurs (`{label}` never does)"
             )),
             Self::Device { given, .. } => missing_support(given).map(str::to_owned),
+            Self::BatchValue { expected, .. } if expected.contains("seed item") => Some(
+                "`train.network.towers.seed` names inputs of the page's seed item alone, such as those of \
+                 `seed_…` columns"
+                    .to_owned(),
+            ),
             Self::BatchValue { array: "dense", .. } => Some(
                 "give the feature a missing indicator or a clip, so that every input is finite"
                     .to_owned(),

@@ -4,11 +4,11 @@
 //! that are known, the unknown id left out, so that it says what an average item would until it has been
 //! trained. All other weights are the old ones.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::Display;
 
 use slate_types::{FeatureShape, Seed};
 
+use crate::network_config::NetworkConfig;
 use crate::ranker::{Description, Ranker};
 use crate::tables::TableSizes;
 use crate::weights::{Weight, replace};
@@ -19,14 +19,21 @@ impl Ranker {
     /// ids, and perhaps more behind them.
     ///
     /// # Errors
-    /// [`ModelError::Shape`] where the configuration's network is another one, or the shape has other
+    /// [`ModelError::Update`] where the configuration's network is another one, or the shape has other
     /// inputs, or fewer ids.
     pub fn updated(&self, config: &TrainConfig, shape: &FeatureShape) -> Result<Self, ModelError> {
         let mut description = Description::of(config, shape);
         same(self.description(), &description)?;
         let (old, own) = (self.shape(), shape);
-        unlike("dense inputs", &old.dense, &own.dense)?;
-        unlike("inputs of items", &old.pair, &own.pair)?;
+        unlike("dense inputs", old.dense, own.dense)?;
+        if old.pair != own.pair {
+            return Err(ModelError::Update {
+                expected:
+                    "the inputs of seed, candidate and context of the ranker that it goes on from"
+                        .to_owned(),
+                given: "others under `train.network.towers`".to_owned(),
+            });
+        }
         grown(
             "ids of categorical inputs",
             &old.categorical,
@@ -58,39 +65,47 @@ impl Ranker {
 
 /// Refuses a network that is another one in anything its weights depend on.
 fn same(old: &Description, new: &Description) -> Result<(), ModelError> {
-    let told = |description: &Description| -> BTreeMap<String, String> {
-        let mut network = description.network.clone();
+    let [a, b] = [&old.network, &new.network];
+    unlike("train.network.kind", a.kind.name(), b.kind.name())?;
+    unlike("train.network.hidden", a.hidden, b.hidden)?;
+    unlike("train.network.layers", a.layers, b.layers)?;
+    unlike("train.network.heads", a.heads, b.heads)?;
+    unlike("train.network.feed_forward", a.feed_forward, b.feed_forward)?;
+    let told = |network: &NetworkConfig| {
         // What no weight depends on, and what an update keeps.
+        let mut network = network.clone();
         network.dropout = 0.0;
         network.widths = None;
         if let Some(towers) = &mut network.towers {
             towers.modality_dropout = 0.0;
         }
-        let value = serde_json::to_value(&network).expect("a network has text keys");
-        let keys = value.as_object().into_iter().flatten();
-        let mut told: BTreeMap<String, String> = keys
-            .map(|(key, value)| (format!("train.network.{key}"), value.to_string()))
-            .collect();
-        let outputs = format!("{:?}", description.outputs);
-        told.insert("heads and what trains them".to_owned(), outputs);
-        told
+        serde_json::to_value(&network).expect("a network has text keys")
     };
-    let (old, new) = (told(old), told(new));
-    let none = String::from("left out");
-    for key in old.keys().chain(new.keys()) {
-        let [old, new] = [&old, &new].map(|told| told.get(key).unwrap_or(&none));
-        unlike(key, old, new)?;
+    let (a, b) = (told(a), told(b));
+    for (key, value) in a.as_object().into_iter().flatten() {
+        unlike(&format!("train.network.{key}"), value, &b[key])?;
     }
-    Ok(())
+    let more = b.as_object().into_iter().flatten();
+    for (key, value) in more.filter(|(key, _)| a.get(key.as_str()).is_none()) {
+        unlike(&format!("train.network.{key}"), &"left out".into(), value)?;
+    }
+    if old.outputs == new.outputs {
+        Ok(())
+    } else {
+        Err(ModelError::Update {
+            expected: "the heads and kinds of losses of the ranker that it goes on from".to_owned(),
+            given: "others in `train.losses` or `train.entire_space`".to_owned(),
+        })
+    }
 }
 
-fn unlike<T: PartialEq + Debug>(what: &str, old: &T, new: &T) -> Result<(), ModelError> {
+fn unlike<T: PartialEq + Display>(what: &str, old: T, new: T) -> Result<(), ModelError> {
     if old == new {
         return Ok(());
     }
-    Err(ModelError::Shape {
-        expected: format!("{what}: {old:?}, as the ranker that is updated has it"),
-        given: format!("{what}: {new:?}"),
+    Err(ModelError::Update {
+        expected: format!("{old} as in the ranker that it goes on from"),
+        given: format!("`{what}` {new}"),
     })
 }
 
@@ -99,7 +114,10 @@ fn grown(what: &str, old: &[u32], new: &[u32]) -> Result<(), ModelError> {
     if is_grown {
         Ok(())
     } else {
-        unlike(what, &old, &new)
+        Err(ModelError::Update {
+            expected: format!("{old:?} or more, as the ranker that it goes on from has"),
+            given: format!("{new:?} {what}"),
+        })
     }
 }
 

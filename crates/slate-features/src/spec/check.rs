@@ -179,6 +179,13 @@ impl FeatureSpec {
                     ),
                 ));
             }
+            if alike.name().is_empty() {
+                return Err(FeatureError::option(
+                    format!("{key}.name"),
+                    "empty",
+                    "a name, or nothing",
+                ));
+            }
             if taken.contains(&alike.name()) {
                 let given = format!("a second feature `{}`", alike.name());
                 return Err(FeatureError::option(

@@ -3,11 +3,12 @@
 //! For every positive placement `p` of a list with seed vector `s`, the loss is
 //! `−z(p) + ln Σ exp z(j)` over the placements `j` of the batch, `z(j) = s · c(j) / temperature − ln q(j)`
 //! (Yi et al. 2019). `q` is the share of placements that show the item: items shown often are met often as
-//! negatives, and without the correction a tower would learn to avoid them. Placements of the same item
-//! and of other positives of the list are no negatives. The loss is a mean over positives by their weight.
+//! negatives, and without the correction a tower would learn to avoid them. Placements of items that are
+//! positive in the list are no negatives of it, wherever they are. The loss is a mean over positives by
+//! their weight.
 //!
-//! On the processor a batch is cut into pieces of 192 placements or more, and negatives are those of
-//! the piece.
+//! On the processor a large batch is cut into pieces of about 192 placements, lists of similar length
+//! together, and negatives are those of the piece; a card has the batch in one.
 
 use serde::{Deserialize, Serialize};
 use slate_types::Batch;
@@ -132,9 +133,8 @@ impl InBatch {
             for &(row, place) in &positives {
                 let factor = self.0.weight * f64::from(batch.weight[place]) / mass;
                 let counts = |other: usize, there: usize| {
-                    other == row
-                        || (batch.item[there] != batch.item[place]
-                            && positives.iter().all(|&(positive, _)| positive != other))
+                    let wanted = |&(_, own): &(usize, usize)| batch.item[own] == batch.item[there];
+                    other == row || !positives.iter().any(wanted)
                 };
                 let counted = || {
                     let all = real.iter().zip(&scores);
@@ -167,13 +167,14 @@ mod tests {
     use super::*;
     use crate::shards::{PIECES, cut};
 
-    /// Three lists of two, two and one placements; items 7 and 8 are shown twice.
+    /// Three lists of two, two and one placements; items 7 and 8 are shown twice, and 8 is bought where 7 is,
+    /// and where it stands alone.
     fn batch() -> Batch {
         Batch {
             lists: 3,
             slots: 2,
             mask: vec![true, true, true, true, true, false],
-            purchase: vec![1.0, 0.0, 0.0, 1.0, 1.0, 0.0],
+            purchase: vec![1.0, 1.0, 0.0, 1.0, 1.0, 0.0],
             weight: vec![1.0, 1.0, 1.0, 2.0, 0.5, 0.0],
             item: vec![7, 8, 7, 9, 8, 0],
             item_share: vec![0.4, 0.4, 0.4, 0.2, 0.4, 0.0],
@@ -215,9 +216,9 @@ mod tests {
             let below: f64 = rows
                 .iter()
                 .filter(|(other, there)| {
-                    *other == row
-                        || (batch.item[*there] != batch.item[place]
-                            && !(other / 2 == row / 2 && batch.purchase[*there] > 0.0))
+                    // Items bought in the list of `row`: 7 and 8, 9, 8.
+                    let bought: &[i64] = [&[8][..], &[7, 8], &[9]][row / 2];
+                    *other == row || !bought.contains(&batch.item[*there])
                 })
                 .map(|&(other, there)| score(other, there))
                 .sum();

@@ -60,13 +60,14 @@ pub(super) fn sizes(places: &InputPlaces, tables: &TableSizes) -> Sizes {
     }
 }
 
-/// The vectors of both sides that can be compared, where their widths agree in order.
-pub(super) fn matching(inputs: &PairInputs) -> impl Iterator<Item = [usize; 2]> + '_ {
+/// The places of the vectors of both sides that are compared: of those that stand at the same place of
+/// either side, where they are of one width.
+pub(super) fn matching(inputs: &PairInputs) -> impl Iterator<Item = usize> + '_ {
     let pairs = inputs.seed.vectors.iter().zip(&inputs.candidate.vectors);
     pairs
         .enumerate()
         .filter(|(_, (seed, candidate))| seed.len() == candidate.len())
-        .map(|(at, _)| [at, at])
+        .map(|(at, _)| at)
 }
 
 impl PairInput {
@@ -74,16 +75,16 @@ impl PairInput {
         // Seeds are the same at every slot: the first one's are the list's.
         let firsts = shard.places.iter().step_by(shard.slots.max(1));
         let firsts: Vec<Option<usize>> = firsts.copied().collect();
-        let cosines: Vec<[usize; 2]> = matching(inputs).collect();
+        let cosines: Vec<usize> = matching(inputs).collect();
         let cosines = (!cosines.is_empty()).then(|| {
             let mut values = Vec::with_capacity(shard.places.len() * cosines.len());
             for (row, place) in shard.places.iter().enumerate() {
-                for &[seed, candidate] in &cosines {
+                for &at in &cosines {
                     let vector = |place: Option<usize>, range: &std::ops::Range<usize>| {
                         place.map(|place| dense(batch, place, range.clone()))
                     };
-                    let there = vector(firsts[row / shard.slots], &inputs.seed.vectors[seed]);
-                    let here = vector(*place, &inputs.candidate.vectors[candidate]);
+                    let there = vector(firsts[row / shard.slots], &inputs.seed.vectors[at]);
+                    let here = vector(*place, &inputs.candidate.vectors[at]);
                     values.push(there.zip(here).map_or(0.0, |(a, b)| cosine(a, b)));
                 }
             }

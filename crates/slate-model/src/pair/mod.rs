@@ -126,17 +126,33 @@ impl Pair {
         noise: &mut Noise,
     ) -> (Tensor<2>, PairVectors) {
         let candidate = self.candidate.as_ref().unwrap_or(&self.seed);
-        let vectors = PairVectors {
-            seed: self.seed.forward(&input.seed, self.modality_dropout, noise),
-            candidate: candidate.forward(&input.candidate, self.modality_dropout, noise),
+        // What is taken for absent is so for the gates and for the cosines.
+        let mut kept = |present: &Option<Tensor<2>>| {
+            let present = present.clone();
+            present.map(|present| noise.keep(self.modality_dropout, present))
         };
-        let there: Tensor<3> = vectors.seed.clone().unsqueeze_dim(1);
-        let shape = [lists, slots, self.width];
-        let there = there.expand(shape).reshape([lists * slots, self.width]);
+        let present = [kept(&input.seed.present), kept(&input.candidate.present)];
+        let vectors = PairVectors {
+            seed: self.seed.forward(&input.seed, present[0].as_ref(), noise),
+            candidate: candidate.forward(&input.candidate, present[1].as_ref(), noise),
+        };
+        let of_each = |of_list: Tensor<2>| -> Tensor<2> {
+            let width = of_list.dims()[1];
+            let each: Tensor<3> = of_list.unsqueeze_dim(1);
+            each.expand([lists, slots, width])
+                .reshape([lists * slots, width])
+        };
+        let there = of_each(vectors.seed.clone());
         let here = vectors.candidate.clone();
         let product = there.clone() * here.clone();
         let mut known = vec![product.clone().sum_dim(1), product, there, here];
-        known.extend(input.cosines.clone());
+        if let ([Some(of_seed), Some(of_candidate)], Some(cosines)) = (&present, &input.cosines) {
+            let of_seed = of_each(of_seed.clone());
+            for (column, at) in input::matching(&self.inputs).enumerate() {
+                let both = of_seed.clone().narrow(1, at, 1) * of_candidate.clone().narrow(1, at, 1);
+                known.push(cosines.clone().narrow(1, column, 1) * both);
+            }
+        }
         (Tensor::cat(known, 1), vectors)
     }
 }

@@ -76,23 +76,23 @@ impl Tower {
         }
     }
 
-    /// The vectors of items; in training each of their vectors is taken for absent with probability
-    /// `dropped`.
+    /// The vectors of items; `present` says which of their vectors count.
     ///
     /// # Shapes
-    /// - output: `[rows, width]`
-    pub(super) fn forward(&self, input: &ItemInput, dropped: f64, noise: &mut Noise) -> Tensor<2> {
+    /// - present: `[rows, modalities]`, output: `[rows, width]`
+    pub(super) fn forward(
+        &self,
+        input: &ItemInput,
+        present: Option<&Tensor<2>>,
+        noise: &mut Noise,
+    ) -> Tensor<2> {
         let mut seen: Vec<Tensor<2>> = Vec::new();
         let mut says: Vec<Tensor<2>> = Vec::new();
-        let present = input
-            .present
-            .clone()
-            .map(|present| noise.keep(dropped, present));
         for (at, (layer, vector)) in self.modalities.iter().zip(&input.vectors).enumerate() {
             let hidden = fused::affine(layer, vector.clone(), false);
             let gate = fused::affine(&self.gates[at], hidden.clone(), false);
-            let present = present.clone().expect("vectors come with their presence");
-            let absent = present.narrow(1, at, 1).neg().add_scalar(1.0) * ABSENT;
+            let present = present.expect("vectors come with their presence");
+            let absent = present.clone().narrow(1, at, 1).neg().add_scalar(1.0) * ABSENT;
             says.push(gate + absent);
             seen.push(hidden);
         }

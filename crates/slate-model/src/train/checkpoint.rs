@@ -98,6 +98,9 @@ pub(super) struct Progress {
     /// Whether each loss has seen a positive label.
     pub(super) positives: Vec<bool>,
     pub(super) plateau: Plateau,
+    /// The validation metric of what an update began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) metric_before: Option<f64>,
 }
 
 impl Progress {

@@ -53,6 +53,8 @@ pub struct Trained {
     pub best_epoch: u32,
     /// The validation metric after that epoch.
     pub best_metric: f64,
+    /// The validation metric of the ranker that an update began with.
+    pub metric_before: Option<f64>,
     /// Name of the metric.
     pub metric_name: String,
     /// Epochs that ran.
@@ -191,21 +193,21 @@ impl Run<'_> {
         &mut self,
         validate: &mut dyn FnMut(&Ranker) -> Result<Validation, BoxError>,
     ) -> Result<(), ModelError> {
+        let epoch = 0;
         let ranker = self.trainer.ranker(0)?;
-        let found =
-            validate(&ranker).map_err(|source| ModelError::Validation { epoch: 0, source })?;
-        if found.metric.is_finite() {
-            let Validation { metric, name } = found;
-            let epoch = 0;
-            self.best = Some((
-                Best {
-                    epoch,
-                    metric,
-                    name,
-                },
-                ranker,
-            ));
+        let found = validate(&ranker).map_err(|source| ModelError::Validation { epoch, source })?;
+        let Validation { metric, name } = found;
+        if !metric.is_finite() {
+            let value = metric;
+            return Err(ModelError::Metric { name, epoch, value });
         }
+        self.progress.metric_before = Some(metric);
+        let best = Best {
+            epoch,
+            metric,
+            name,
+        };
+        self.best = Some((best, ranker));
         Ok(())
     }
 
@@ -281,6 +283,7 @@ impl Run<'_> {
             ranker: ranker.clone(),
             best_epoch: best.epoch,
             best_metric: best.metric,
+            metric_before: self.progress.metric_before,
             metric_name: best.name.clone(),
             epochs: self.progress.epoch - 1,
             steps: self.progress.step,
@@ -446,6 +449,7 @@ impl Default for Progress {
             loss_sum: 0.0,
             positives: Vec::new(),
             plateau: Plateau::default(),
+            metric_before: None,
         }
     }
 }

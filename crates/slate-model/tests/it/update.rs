@@ -161,6 +161,7 @@ fn an_update_begins_where_the_old_ranker_is_and_is_never_worse() {
     let wild = NETWORK.replace("1e-2", "30.0");
     let kept = update(&old, &wild, &market::shape()).unwrap();
     assert_eq!((kept.best_epoch, kept.best_metric), (0, own));
+    assert_eq!(kept.metric_before, Some(own));
     assert_eq!(arrays(&kept.ranker), arrays(&old));
 }
 
@@ -173,7 +174,8 @@ fn another_network_or_other_inputs_are_refused() {
         &market::shape(),
     );
     assert!(
-        wider.contains("train.network.feed_forward: \"8\", as the ranker that is updated has it"),
+        wider
+            .contains("`train.network.hidden` 9, expected 8 as in the ranker that it goes on from"),
         "{wider}"
     );
     let fewer = FeatureShape {
@@ -181,17 +183,20 @@ fn another_network_or_other_inputs_are_refused() {
         ..market::shape()
     };
     let fewer = refused(NETWORK, &fewer);
-    assert!(fewer.contains("ids of categorical inputs: [5]"), "{fewer}");
+    assert!(
+        fewer.contains("[4] ids of categorical inputs, expected [5] or more"),
+        "{fewer}"
+    );
     let other = FeatureShape {
         dense: 4,
         ..market::shape()
     };
-    assert!(refused(NETWORK, &other).contains("dense inputs: 3"));
+    assert!(refused(NETWORK, &other).contains("`dense inputs` 4, expected 3"));
     // Other dropout is no other network.
     let dropped = NETWORK.replace("dropout = 0.0", "dropout = 0.2");
     assert!(update(&old, &dropped, &market::shape()).is_ok());
     let heads =
         "losses = [{ head = \"click\", loss = \"jrc\" }]\nscore_head = \"click\"\n".to_owned();
     let heads = refused(&(heads + NETWORK), &market::shape());
-    assert!(heads.contains("heads and what trains them"), "{heads}");
+    assert!(heads.contains("the heads and kinds of losses"), "{heads}");
 }

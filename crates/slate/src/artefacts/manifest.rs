@@ -9,6 +9,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use slate_types::FormatVersion;
 
+use crate::console::Refusal;
+
 /// Version of run manifests, calibration comparisons, evaluations and truth summaries.
 pub(crate) const FORMAT: FormatVersion = FormatVersion(1);
 
@@ -51,6 +53,25 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
 /// Bytes as lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Holds the files of a run to the hashes in its manifest.
+///
+/// # Errors
+/// The first file that is missing or another one.
+pub(crate) fn verify(run: &Path, manifest: &Value) -> Result<()> {
+    for (name, told) in manifest["files"].as_object().into_iter().flatten() {
+        let file = run.join(name);
+        if told["sha256"].as_str() != Some(&sha256(&file)?) {
+            return Err(Refusal::new(format!(
+                "`{}` is not the file that the run's manifest tells of",
+                file.display()
+            ))
+            .hint("the run is damaged or was changed: train it again, or take another")
+            .into());
+        }
+    }
+    Ok(())
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

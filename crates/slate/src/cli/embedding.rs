@@ -62,7 +62,7 @@ pub(crate) enum SimilarCommand {
     slate similar query 42 --vectors vectors --k 20\n  \
     python -c \"import numpy; print(numpy.load('vectors/candidate.npy').shape)\"\n\n\
     OUT has a row for each item in item_id.npy, seed.npy and candidate.npy. Vectors are of length 1, and\n\
-    the product of a seed's with a candidate's is the cosine that the network ranks by. The configuration's\n\
+    the product of a seed's with a candidate's is the cosine that the network reads. The configuration's\n\
     [[features.embedding]] say where vectors of titles and pictures are: run `slate embed` first, and new\n\
     items are among them. `slate report OUT` shows some items with those nearest to them."
 )]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use chrono::{DateTime, NaiveDate, NaiveTime};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime};
 use serde_json::json;
 use slate_embed::{Mapped, Side, nearest};
 
@@ -25,6 +25,7 @@ fn export(context: &Context, args: &ExportArgs) -> Result<Outcome> {
     let config = &context.config;
     let features = config.need(config.file.features.as_ref(), "features")?;
     let embed = config.file.embed.clone().unwrap_or_default();
+    refuse_own(args)?;
     let as_of = args.as_of.as_deref().map(moment).transpose()?;
     let device = args.device.parse()?;
     let staged = Staged::folder(&args.out, context.force)?;
@@ -56,13 +57,39 @@ fn export(context: &Context, args: &ExportArgs) -> Result<Outcome> {
     );
     if manifest.rejects > 0 {
         text.push_str(&format!(
-            "left out: {} rows that are no items\n",
+            "left out: {} rows that are no items or repeat one\n",
             manifest.rejects
         ));
+    }
+    for (reason, rows) in &manifest.set_aside {
+        text.push_str(&format!(
+            "known by their vectors alone: {rows} items whose {reason}\n"
+        ));
+    }
+    for (name, count) in &manifest.without {
+        text.push_str(&format!("without a vector of `{name}`: {count} items\n"));
     }
     let mut json = serde_json::to_value(&manifest)?;
     json["out"] = json!(args.out);
     Ok(Outcome::done(json, text))
+}
+
+/// Replacing the output must not remove what it is made of.
+fn refuse_own(args: &ExportArgs) -> Result<()> {
+    let Ok(out) = args.out.canonicalize() else {
+        return Ok(());
+    };
+    for (flag, path) in [("--items", &args.items), ("--run", &args.run)] {
+        let path = path.canonicalize();
+        if path.is_ok_and(|path| path.starts_with(&out)) {
+            return Err(
+                Refusal::new(format!("{flag} is in --out, which would be replaced"))
+                    .hint("name another --out")
+                    .into(),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A date, its start in UTC, or an RFC 3339 time, in microseconds.
@@ -77,6 +104,10 @@ fn moment(text: &str) -> Result<i64> {
             "--as-of is `{text}`, expected a date like 2026-07-01 or 2026-07-01T06:30:00Z"
         ))
     })?;
+    if !(2000..2100).contains(&moment.year()) {
+        let told = format!("--as-of is `{text}`, expected a time from 2000 to 2099");
+        return Err(Refusal::new(told).into());
+    }
     Ok(moment.timestamp_micros())
 }
 
@@ -103,7 +134,9 @@ impl Kind {
 
 /// An array of a folder, held to the type and shape it should have.
 fn open(folder: &Path, name: &str, dtype: &str, shape: &[usize]) -> Result<Mapped> {
-    let table = Mapped::open(&folder.join(name))?;
+    let again = "run `slate embed` or `slate similar export` again";
+    let table = Mapped::open(&folder.join(name))
+        .map_err(|error| Refusal::new(error.to_string()).hint(again))?;
     if table.dtype() != dtype || table.shape() != shape {
         return Err(Refusal::new(format!(
             "`{}` holds {} {:?}, expected {dtype} {shape:?}",
@@ -111,28 +144,31 @@ fn open(folder: &Path, name: &str, dtype: &str, shape: &[usize]) -> Result<Mappe
             table.dtype(),
             table.shape()
         ))
-        .hint("run `slate embed` or `slate similar export` again")
+        .hint(again)
         .into());
     }
     Ok(table)
 }
 
-/// Ids and vectors of an export.
-fn exported(args: &QueryArgs, manifest: &catalogue::Manifest) -> Result<(Vec<i64>, Vec<Kind>)> {
-    if args.by != LikenessBy::Both {
-        return Err(Refusal::new(format!(
-            "`{}` has vectors of a trained network, one for all that is known of an item",
-            args.vectors.display()
-        ))
-        .hint("leave --by out, or name the folder of `slate embed`")
-        .into());
+/// Every problem of an export.
+///
+/// # Errors
+/// Arrays that are missing, cut or of another shape than the manifest says.
+pub(super) fn validate(folder: &Path) -> Result<Vec<String>> {
+    if let Some(manifest) = catalogue::read(folder)? {
+        exported(folder, &manifest)?;
     }
-    let ids = open(&args.vectors, "item_id.npy", "<i8", &[manifest.items])?.ids();
+    Ok(Vec::new())
+}
+
+/// Ids and vectors of an export.
+fn exported(folder: &Path, manifest: &catalogue::Manifest) -> Result<(Vec<i64>, Vec<Kind>)> {
+    let ids = open(folder, "item_id.npy", "<i8", &[manifest.items])?.ids();
     let shape = [manifest.items, manifest.width];
     let kind = Kind {
         name: "towers",
-        table: open(&args.vectors, "candidate.npy", "<f4", &shape)?,
-        queries: Some(open(&args.vectors, "seed.npy", "<f4", &shape)?),
+        table: open(folder, "candidate.npy", "<f4", &shape)?,
+        queries: Some(open(folder, "seed.npy", "<f4", &shape)?),
         unit: true,
     };
     Ok((ids, vec![kind]))
@@ -175,7 +211,15 @@ fn embedded(args: &QueryArgs) -> Result<(Vec<i64>, Vec<Kind>)> {
 
 fn query(args: &QueryArgs) -> Result<Outcome> {
     let (ids, kinds) = match catalogue::read(&args.vectors)? {
-        Some(manifest) => exported(args, &manifest)?,
+        Some(_) if args.by != LikenessBy::Both => {
+            return Err(Refusal::new(format!(
+                "`{}` has vectors of a trained network, one for all that is known of an item",
+                args.vectors.display()
+            ))
+            .hint("leave --by out, or name the folder of `slate embed`")
+            .into());
+        }
+        Some(manifest) => exported(&args.vectors, &manifest)?,
         None => embedded(args)?,
     };
     let row = ids.iter().position(|id| *id == args.item).ok_or_else(|| {

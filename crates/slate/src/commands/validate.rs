@@ -11,6 +11,7 @@ use crate::artefacts::scores::ScoreTable;
 use crate::cli::ValidateArgs;
 use crate::config::Config;
 use crate::console::{ExitStatus, Outcome, Refusal};
+use crate::pipeline::catalogue;
 
 /// What one path turned out to be and what is wrong with it.
 struct Verdict {
@@ -184,6 +185,7 @@ fn folder(path: &Path) -> (&'static str, Result<Vec<String>>) {
         "dataset" => ("dataset", dataset(path)),
         "run" => ("run", run_folder(path)),
         "sweep" => ("sweep", sweep(path)),
+        catalogue::KIND => (catalogue::KIND, super::similar::validate(path)),
         _ if path.join("comparison.json").exists() => ("calibrators", calibrators(path)),
         // A log needs no manifest: any folder with the tables is one.
         _ => ("log", log(path)),

@@ -77,15 +77,19 @@ pub(crate) struct ImageSection {
 impl TitleSection {
     /// Whether vectors come out with length 1.
     pub(crate) fn is_unit(&self) -> bool {
-        self.encoder == HASHED || self.normalize.unwrap_or(true)
+        is_unit(&self.encoder, self.normalize)
     }
 }
 
 impl ImageSection {
     /// Whether vectors come out with length 1.
     pub(crate) fn is_unit(&self) -> bool {
-        self.encoder == HASHED || self.normalize.unwrap_or(true)
+        is_unit(&self.encoder, self.normalize)
     }
+}
+
+fn is_unit(encoder: &str, normalize: Option<bool>) -> bool {
+    encoder == HASHED || normalize.unwrap_or(true)
 }
 
 impl Default for ImageSection {

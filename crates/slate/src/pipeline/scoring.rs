@@ -18,7 +18,7 @@ use crate::console::Refusal;
 const LISTS_PER_BATCH: usize = 256;
 
 /// The batches of a part, its lists in their own order.
-pub(crate) fn in_order<'a>(
+pub(super) fn in_order<'a>(
     data: &'a SplitData,
     shape: &FeatureShape,
 ) -> impl Iterator<Item = (Vec<u32>, Batch)> + Send + use<'a> {

@@ -95,7 +95,12 @@ fn take(root: &Path, file: &Path, parts: &mut Vec<Part>) -> Result<()> {
         }
         "item vectors" if folder.join("neighbours.json").is_file() => {
             let file = folder.join("neighbours.json");
-            Some((told(root, &file), manifest::read_json(&file)?))
+            let value = manifest::read_json(&file)?;
+            let kind = manifest::kind(&value);
+            if kind.ok().as_deref() != Some("neighbours") {
+                anyhow::bail!("`{}` is no file of neighbours", file.display());
+            }
+            Some((told(root, &file), value))
         }
         _ => None,
     };

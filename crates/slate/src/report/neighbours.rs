@@ -13,7 +13,7 @@ pub(super) fn section(part: &Part) -> String {
     let lonely: String = lists("lonely").collect();
     let content = format!(
         "<p>{} items with vectors of {} numbers. Each row begins with an item; those nearest to it follow, with \
-         the cosine that the network ranks by.</p>{shown}\
+         the cosine of the towers, which the network reads.</p>{shown}\
          <p>Of {} items looked at, these have the least near neighbours: nothing in the catalogue is like \
          them, or the towers cannot tell.</p>{lonely}",
         count(&part.value["items"]),
@@ -45,7 +45,7 @@ fn item_of(item: &Value, note: &str) -> String {
     };
     format!(
         "<figure>{picture}<figcaption>{title} <span class=\"unit\">{} · {note}</span></figcaption></figure>",
-        item["item_id"]
+        item["item_id"].as_i64().unwrap_or(-1)
     )
 }
 

@@ -1,8 +1,8 @@
 //! Titles and pictures to vectors: new ones alone, through kills, for training and for search.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::program::{SMALL, config, slate, start};
 
@@ -374,5 +374,36 @@ fn nothing_is_dropped_or_removed_silently() {
             .as_array()
             .map(Vec::len),
         Some(0)
+    );
+}
+
+#[test]
+fn a_picture_is_read_again_only_if_its_file_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let bytes = fs::read(encoder("pictures").join("rgb.jpg")).unwrap();
+    let picture = folder.join("a.jpg");
+    let write_at = |bytes: &[u8], seconds_ago: u64| {
+        fs::write(&picture, bytes).unwrap();
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 - seconds_ago);
+        let file = File::options().write(true).open(&picture).unwrap();
+        file.set_modified(then).unwrap();
+    };
+    write_at(&bytes, 0);
+    write(folder, "items.csv", "item_id,image\n1,a.jpg\n");
+    let line = "embed --items items.csv --out vectors --image hashed --json";
+    assert_eq!(slate(folder, line).done().json()["computed"]["image"], 1);
+    // Other bytes in a file that looks the same: nobody looks into it.
+    write_at(&vec![7; bytes.len()], 0);
+    let again = slate(folder, line).done().json();
+    assert_eq!(
+        (&again["unchanged"], &again["rejects"]),
+        (&true.into(), &0.into())
+    );
+    write_at(&vec![7; bytes.len()], 60);
+    let read = slate(folder, line).done().json();
+    assert_eq!(
+        (&read["image"]["with"], &read["rejects"]),
+        (&0.into(), &1.into())
     );
 }

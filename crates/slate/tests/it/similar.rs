@@ -15,12 +15,15 @@ use super::program::{config, slate};
 
 /// A small market with pictures, embedded and made into a dataset in `folder`.
 fn dataset(folder: &Path) -> String {
-    let similar = config("similar_item.toml");
+    dataset_of(folder, &config("similar_item.toml").display().to_string())
+}
+
+/// The same by another configuration.
+fn dataset_of(folder: &Path, config: &str) -> String {
     let line = format!(
-        "-c {} --set simulate.pages=500 --set simulate.users=200 --set simulate.items=400 \
+        "-c {config} --set simulate.pages=500 --set simulate.users=200 --set simulate.items=400 \
          --set simulate.purchase_rate=0.06 --set train.epochs=2 --set train.network.hidden=8 \
-         --set train.network.layers=1 --set evaluate.draws=100",
-        similar.display()
+         --set train.network.layers=1 --set evaluate.draws=100"
     );
     for step in [
         "simulate --out logs",
@@ -144,6 +147,67 @@ fn an_item_of_today_has_its_vector_today() {
     query(&format!("{new} --vectors after --by title"))
         .refused(&["has vectors of a trained network", "hint: leave --by out"]);
     query("-5 --vectors after").refused(&["there is no item -5"]);
+
+    // What is not embedded yet is said, and what would be destroyed is refused.
+    add_item(folder, new + 1);
+    let late = slate(folder, &format!("{export} --out late")).done().json();
+    assert_eq!(
+        late["without"],
+        serde_json::json!({ "image": 1, "title": 1 })
+    );
+    for of in ["logs", "run"] {
+        slate(folder, &format!("{export} --out {of} --force"))
+            .refused(&["is in --out, which would be replaced"]);
+    }
+    slate(folder, "report after --out page.html").done();
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert!(page.contains("Similar items") && page.contains("data:image/png;base64,"));
+    slate(folder, "validate after").done();
+    let cut = fs::read(folder.join("after/candidate.npy")).unwrap();
+    fs::write(folder.join("after/candidate.npy"), &cut[..cut.len() - 4]).unwrap();
+    query("1 --vectors after").refused(&["candidate.npy", "slate similar export` again"]);
+    assert_eq!(slate(folder, "validate after").code, Some(2));
+}
+
+#[test]
+fn a_table_of_ids_and_a_context_of_placements_are_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let similar = config("similar_item.toml");
+    let text = fs::read_to_string(similar).unwrap();
+    let text = text.replacen(
+        "numeric = [",
+        "numeric = [\n    { column = \"similarity\" },",
+        1,
+    );
+    fs::write(folder.join("my.toml"), text).unwrap();
+    let line = dataset_of(folder, "my.toml");
+    slate(folder, &format!("train {line} --data dataset --out run")).done();
+    fs::write(
+        folder.join("few.csv"),
+        "item_id,price\n3,1200\n5,-7\n3,90\n4,\n",
+    )
+    .unwrap();
+    let export = format!(
+        "similar export {line} --run run --items few.csv --out few --json --set attribution.max_reject_share=1"
+    );
+    let told = slate(folder, &export).done().json();
+    assert_eq!((&told["items"], &told["rejects"]), (&3.into(), &1.into()));
+    assert_eq!(
+        told["set_aside"],
+        serde_json::json!({ "`price` is negative": 1 })
+    );
+    assert_eq!(ids(&folder.join("few/item_id.npy")), [3, 4, 5]);
+    slate(folder, &format!("{export} --force --as-of 1900-01-01"))
+        .refused(&["--as-of is `1900-01-01`, expected a time from 2000 to 2099"]);
+
+    // Vectors of another encoder are not those that the towers learned to read.
+    let manifest = folder.join("vectors/items/manifest.json");
+    let other = fs::read_to_string(&manifest).unwrap();
+    let at = other.find("\"fingerprint\": \"").unwrap() + 16;
+    let other = format!("{}{}{}", &other[..at], "0".repeat(64), &other[at + 64..]);
+    fs::write(&manifest, other).unwrap();
+    slate(folder, &format!("{export} --force")).refused(&["of another encoder"]);
 }
 
 #[test]

@@ -35,6 +35,10 @@ fn this_month_goes_on_from_the_last() {
     let told = update("--out june-run").done().json();
     let parent = &told["run"]["parent_run"];
     assert_eq!(parent["updates"], 1);
+    assert!(
+        told["run"]["before"]["value"].as_f64().unwrap()
+            <= told["run"]["best"]["value"].as_f64().unwrap()
+    );
     assert_eq!(
         parent["weights_sha256"],
         serde_json::from_slice::<serde_json::Value>(
@@ -71,7 +75,7 @@ fn this_month_goes_on_from_the_last() {
 
     update("--out may-run --force").refused(&["--update-from and --out are the same run"]);
     update("--out x --set train.network.hidden=16")
-        .refused(&["as the ranker that is updated has it"]);
+        .refused(&["`train.network.hidden` 16, expected 8 as in the ranker that it goes on from"]);
     slate(
         folder,
         &format!("train {line} --data june --ranker trees --update-from may-run --out x"),

@@ -7,19 +7,24 @@
 
 mod neighbours;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::DataType;
 use parquet::arrow::ArrowWriter;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use slate_embed::{write_ids, write_vectors};
-use slate_features::{Dataset, FeatureMap, FeatureSpec, MapSource, SplitSpec};
+use slate_features::{
+    CategoricalFeature, Dataset, DenseFeature, FeatureMap, FeatureSpec, MapSource, SplitSpec,
+};
 use slate_logs::{AttributionOptions, EngineOptions, LogTables};
 use slate_model::{DeviceSpec, Ranker, TowersOptions, WEIGHTS_FILE};
+use slate_types::log::{PAGE_IMPRESSION, SLOT_IMPRESSION};
 use slate_types::{FormatVersion, Progress, Seed, Split};
 
 use super::featurise::{self, Logs};
@@ -54,8 +59,12 @@ pub(crate) struct Manifest {
     pub(crate) width: usize,
     /// The moment that times are counted to, UTC microseconds.
     pub(crate) as_of: i64,
-    /// Rows of the table that are no items.
+    /// Rows of the table that are no items, or stand for one a second time.
     pub(crate) rejects: usize,
+    /// Items whose row was set aside, so that nothing but their vectors is known of them, by reason.
+    pub(crate) set_aside: BTreeMap<String, u64>,
+    /// Items without a vector, by the embedding that has none of theirs.
+    pub(crate) without: BTreeMap<String, usize>,
 }
 
 /// What is exported, and by what.
@@ -95,7 +104,9 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
     }
     let map = FeatureMap::read(&job.run.join("feature_map.json"))
         .with_context(|| format!("cannot load the run `{}`", job.run.display()))?;
-    check_columns(job, &map)?;
+    let run = manifest::read_json(&job.run.join("manifest.json"))?;
+    manifest::verify(job.run, &run)?;
+    let towers = towers(job, &map, &run)?;
     let as_of = job.as_of.or(map.fitted_on.last_ts).unwrap_or(0);
     let (ids, rejects) = item_ids(job.items)?;
 
@@ -103,9 +114,18 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
         .prefix(".catalogue")
         .tempdir_in(out)
         .context("cannot create a folder beside the vectors")?;
-    let dataset = dataset_of(job, &map, &ids, as_of, work.path())?;
+    let (dataset, set_aside) = dataset_of(job, &map, &ids, as_of, work.path())?;
     let shape = dataset.shape();
     let data = dataset.split(Split::Train)?;
+    let tables = map.embedding.iter().zip(&data.extras.vectors);
+    let without = tables
+        .filter(|(own, _)| towers.candidate.contains(&own.name))
+        .map(|(own, vectors)| {
+            let none = vectors.index.iter().filter(|&&row| row == 0).count();
+            (own.name.clone(), none)
+        })
+        .filter(|(_, none)| *none > 0)
+        .collect();
     let width = ranker
         .network_config()
         .towers
@@ -146,11 +166,16 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
         kind: KIND.to_owned(),
         slate: env!("CARGO_PKG_VERSION").to_owned(),
         command: job.command.to_owned(),
-        weights_sha256: manifest::sha256(&job.run.join(WEIGHTS_FILE))?,
+        weights_sha256: run["files"][WEIGHTS_FILE]["sha256"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         items: ids.len(),
         width,
         as_of,
         rejects,
+        set_aside,
+        without,
     };
     let text = serde_json::to_string_pretty(&manifest)? + "\n";
     write_file(&out.join("manifest.json"), text.as_bytes(), false)?;
@@ -176,9 +201,8 @@ pub(crate) fn read(folder: &Path) -> Result<Option<Manifest>> {
     Ok(Some(manifest))
 }
 
-/// Refuses towers that read something of a placement: an item by itself has none.
-fn check_columns(job: &Job<'_>, map: &FeatureMap) -> Result<()> {
-    let run = manifest::read_json(&job.run.join("manifest.json"))?;
+/// The towers of a run; refuses those that read something of a placement: an item by itself has none.
+fn towers(job: &Job<'_>, map: &FeatureMap, run: &Value) -> Result<TowersOptions> {
     let towers = &run["config"]["train"]["network"]["towers"];
     let towers: TowersOptions = serde_json::from_value(towers.clone())
         .with_context(|| format!("cannot read what the run `{}` is of", job.run.display()))?;
@@ -199,7 +223,7 @@ fn check_columns(job: &Job<'_>, map: &FeatureMap) -> Result<()> {
             .into());
         }
     }
-    Ok(())
+    Ok(towers)
 }
 
 /// The ids of a table of items in growing order, each once, and how many rows are no items.
@@ -212,8 +236,10 @@ fn item_ids(path: &Path) -> Result<(Vec<i64>, usize)> {
     let mut ids = BTreeSet::new();
     let mut rejects = 0;
     read_items(path, &columns, &mut |items, bad| {
-        ids.extend(items.iter().map(|item| item.id));
         rejects += bad.len();
+        for item in items {
+            rejects += usize::from(!ids.insert(item.id));
+        }
         Ok(())
     })?;
     if ids.is_empty() {
@@ -222,14 +248,43 @@ fn item_ids(path: &Path) -> Result<(Vec<i64>, usize)> {
     Ok((ids.into_iter().collect(), rejects))
 }
 
-/// A dataset whose training part has a list for each item.
+/// Columns of placements that the map reads beside those of the contract: an item by itself has none.
+fn columns_of_placements(map: &FeatureMap, counted: &[String]) -> BTreeMap<String, DataType> {
+    let numbers = map.dense.iter().flat_map(DenseFeature::columns);
+    let numbers = numbers.map(|column| (column, DataType::Float64));
+    let ids = map.categorical.iter().flat_map(|own| {
+        let kind = match own {
+            CategoricalFeature::Bins { .. } => DataType::Float64,
+            _ => DataType::Utf8,
+        };
+        own.columns()
+            .into_iter()
+            .map(move |column| (column, kind.clone()))
+    });
+    let several = map.multi_valued.iter();
+    let several = several.map(|own| (own.column.as_str(), DataType::Utf8));
+    let mut columns = BTreeMap::new();
+    for (column, kind) in numbers.chain(ids).chain(several) {
+        let is_known = SLOT_IMPRESSION.column(column).is_some()
+            || PAGE_IMPRESSION.column(column).is_some()
+            || column.starts_with("item_")
+            || column.starts_with("seed_")
+            || counted.iter().any(|own| own == column);
+        if !is_known {
+            columns.insert(column.to_owned(), kind);
+        }
+    }
+    columns
+}
+
+/// A dataset whose training part has a list for each item, and the rows of items that were set aside.
 fn dataset_of(
     job: &Job<'_>,
     map: &FeatureMap,
     ids: &[i64],
     as_of: i64,
     work: &Path,
-) -> Result<Dataset> {
+) -> Result<(Dataset, BTreeMap<String, u64>)> {
     let [pages, slots, events, dataset] = [
         "page_impression.parquet",
         "slot_impression.parquet",
@@ -262,16 +317,21 @@ fn dataset_of(
             ("seed_item_id", &items),
         ],
     )?;
-    write_table(
-        &slots,
-        &[
-            ("impression_id", &numbers),
-            ("page_id", &numbers),
-            ("list_id", &numbers),
-            ("slot", &first),
-            ("item_id", &items),
-        ],
-    )?;
+    let counted = job.attribution.clone().check()?.history_columns();
+    let unknown = columns_of_placements(map, &counted);
+    let unknown: Vec<(&str, ArrayRef)> = unknown
+        .iter()
+        .map(|(name, kind)| (name.as_str(), new_null_array(kind, shown.len())))
+        .collect();
+    let mut of_slots = vec![
+        ("impression_id", &numbers),
+        ("page_id", &numbers),
+        ("list_id", &numbers),
+        ("slot", &first),
+        ("item_id", &items),
+    ];
+    of_slots.extend(unknown.iter().map(|(name, nulls)| (*name, nulls)));
+    write_table(&slots, &of_slots)?;
     // A dataset without an outcome is refused as a mistake: someone clicks the first item, after its page.
     let one = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
     let click: ArrayRef = Arc::new(StringArray::from(vec!["click"]));
@@ -307,6 +367,7 @@ fn dataset_of(
         history_keys: job.attribution.history_keys.clone(),
         pairs: job.attribution.pairs,
         sequence: job.attribution.sequence.clone(),
+        max_reject_share: job.attribution.max_reject_share,
         ..AttributionOptions::default()
     };
     let split = SplitSpec {
@@ -316,7 +377,7 @@ fn dataset_of(
         ..SplitSpec::default()
     };
     fs::create_dir(&dataset).with_context(|| format!("cannot create `{}`", dataset.display()))?;
-    featurise::features(
+    let made = featurise::features(
         featurise::Job {
             attribution,
             features: job.features,
@@ -334,7 +395,15 @@ fn dataset_of(
         &Logs::new(None, Some(&tables))?,
         &dataset,
     )?;
-    Dataset::open(&dataset).context("cannot read the features of the items")
+    // Rows that repeat an item or are none were counted before.
+    let rejects = made.examples.rejects.into_iter();
+    let rejects = rejects.filter(|reject| reject.column != "item_id");
+    let set_aside = rejects.map(|reject| {
+        let told = format!("`{}` {}", reject.column, reject.reason);
+        (told, reject.rows)
+    });
+    let dataset = Dataset::open(&dataset).context("cannot read the features of the items")?;
+    Ok((dataset, set_aside.collect()))
 }
 
 fn write_table(path: &Path, columns: &[(&str, &ArrayRef)]) -> Result<()> {

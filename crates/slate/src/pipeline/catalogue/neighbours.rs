@@ -1,6 +1,6 @@
 //! What the vectors of a catalogue say, for people: some items with those nearest to them.
 //!
-//! `neighbours.json` has items spread over the catalogue, and those of them whose nearest are least near:
+//! `neighbours.json` has items spread over the catalogue, and those of a sample whose nearest are least near:
 //! where a similarity ranker fails first. Titles and pictures stand beside them, as the table of items has
 //! them.
 
@@ -38,13 +38,13 @@ pub(super) struct Vectors<'a> {
 }
 
 /// An item and its neighbours, by row, with their cosines.
+#[derive(Clone)]
 struct Near {
     row: usize,
     found: Vec<(usize, f32)>,
 }
 
 /// What is shown of an item.
-#[derive(Default)]
 struct Face {
     title: String,
     picture: Option<String>,
@@ -101,23 +101,16 @@ pub(super) fn write(
 fn choose(vectors: &Vectors<'_>) -> (Vec<Near>, Vec<Near>) {
     let count = vectors.ids.len();
     let sample = SAMPLE.min(count);
-    let mut near: Vec<Near> = (0..sample)
+    let near: Vec<Near> = (0..sample)
         .map(|at| of_row(vectors, at * count / sample))
         .collect();
-    let step = sample.div_ceil(SHOWN).max(1);
-    let mut shown = Vec::new();
-    let mut rest = Vec::new();
-    for (at, near) in near.drain(..).enumerate() {
-        if at.is_multiple_of(step) {
-            shown.push(near);
-        } else {
-            rest.push(near);
-        }
-    }
     let last = |near: &Near| near.found.last().map_or(f32::INFINITY, |found| found.1);
-    rest.sort_by(|a, b| last(a).total_cmp(&last(b)).then(a.row.cmp(&b.row)));
-    rest.truncate(SHOWN);
-    (shown, rest)
+    let mut lonely: Vec<&Near> = near.iter().collect();
+    lonely.sort_by(|a, b| last(a).total_cmp(&last(b)).then(a.row.cmp(&b.row)));
+    let lonely = lonely.into_iter().take(SHOWN).cloned().collect();
+    let step = sample.div_ceil(SHOWN).max(1);
+    let shown = near.into_iter().step_by(step);
+    (shown.collect(), lonely)
 }
 
 fn of_row(vectors: &Vectors<'_>, row: usize) -> Near {
@@ -140,39 +133,52 @@ fn faces(
     section: &EmbedSection,
     wanted: &BTreeSet<i64>,
 ) -> Result<BTreeMap<i64, Face>> {
-    let columns = ItemColumns {
-        id: section.id.clone(),
-        title: section
-            .title
-            .clone()
-            .map_or_else(Vec::new, |own| own.columns),
-        image: section.image.clone().map(|own| own.column),
-    };
     let beside = if items.is_dir() {
         items
     } else {
         items.parent().unwrap_or(Path::new("."))
     };
-    let mut faces = BTreeMap::new();
-    read_items(items, &columns, &mut |rows, _| {
-        for item in rows {
-            if wanted.contains(&item.id) {
-                let picture = item.image.and_then(|source| shown_as(source, beside));
-                let title = item.title;
-                faces.entry(item.id).or_insert(Face { title, picture });
+    let titles = section.title.clone();
+    let titles = titles.map_or_else(Vec::new, |own| own.columns);
+    let image = section.image.clone().map(|own| own.column);
+    // A table need not have them: then less is shown.
+    let mut read = Err(anyhow::anyhow!("nothing was tried"));
+    for (title, image) in [
+        (titles.clone(), image.clone()),
+        (titles, None),
+        (Vec::new(), image),
+        (Vec::new(), None),
+    ] {
+        let id = "item_id".to_owned();
+        let mut faces = BTreeMap::new();
+        read = read_items(items, &ItemColumns { id, title, image }, &mut |rows, _| {
+            for item in rows {
+                if wanted.contains(&item.id) {
+                    let picture = item.image.and_then(|source| shown_as(source, beside));
+                    let title = item.title;
+                    faces.entry(item.id).or_insert(Face { title, picture });
+                }
             }
+            Ok(())
+        })
+        .map(|()| faces);
+        if read.is_ok() {
+            break;
         }
-        Ok(())
-    })
-    .context("cannot read what the items look like")?;
-    Ok(faces)
+    }
+    read.context("cannot read what the items look like")
 }
 
 /// A picture as a page carries it; none where it is not there, too large or of no kind that browsers show.
 fn shown_as(source: PictureSource, beside: &Path) -> Option<String> {
     let bytes = match source {
         PictureSource::Bytes(bytes) => bytes,
-        PictureSource::Path(path) => fs::read(beside.join(path)).ok()?,
+        PictureSource::Path(path) => {
+            let path = beside.join(path);
+            let found = fs::metadata(&path).ok()?;
+            let is_small = found.is_file() && found.len() <= LARGEST as u64;
+            is_small.then(|| fs::read(path).ok()).flatten()?
+        }
     };
     let kind = match &bytes[..] {
         [0x89, b'P', b'N', b'G', ..] => "png",

@@ -5,6 +5,7 @@
 //! `items/image.npy`, a row for each item, zeros where there is no vector.
 
 mod encoders;
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,6 +26,7 @@ use crate::artefacts::{OutputLock, Staged, write_file};
 use crate::config::{EmbedSection, ImageSection, TitleSection};
 use crate::console::{Bar, Refusal};
 use encoders::{Pictures, Titles};
+use seen::SeenFiles;
 
 const FORMAT: FormatVersion = FormatVersion(1);
 /// Pictures that are decoded at once.
@@ -161,6 +163,7 @@ struct Work<'a> {
     rejects: Vec<Reject>,
     /// Pictures that cannot be read, and why.
     broken: BTreeMap<Key, String>,
+    files: SeenFiles,
     bar: &'a Bar,
 }
 
@@ -216,6 +219,7 @@ pub(crate) fn embed(job: &Job<'_>, bar: &Bar) -> Result<Embedded> {
         seen: BTreeSet::new(),
         rejects: Vec::new(),
         broken: BTreeMap::new(),
+        files: SeenFiles::open(job.out),
         bar,
     };
     bar.begin("embed", None, "contents");
@@ -338,8 +342,19 @@ impl Work<'_> {
             PictureSource::Bytes(bytes) => bytes,
             PictureSource::Path(path) => {
                 let path = self.job.pictures.join(path);
+                let found = fs::metadata(&path).ok();
+                let known = found.as_ref().and_then(|own| self.files.known(&path, own));
+                let (_, shelf) = self.pictures.as_ref()?;
+                if let Some(key) = known.filter(|key| shelf.store.row(key).is_some()) {
+                    return Some(key);
+                }
                 match fs::read(&path) {
-                    Ok(bytes) => bytes,
+                    Ok(bytes) => {
+                        if let Some(found) = &found {
+                            self.files.note(&path, found, Key::of(&bytes));
+                        }
+                        bytes
+                    }
                     Err(error) => {
                         let reason = format!("cannot be read: {}", error.kind());
                         self.reject(item, "image", reason);
@@ -474,6 +489,7 @@ impl Work<'_> {
             write_file(&at("manifest.json"), text.as_bytes(), false)?;
             staged.commit()?;
         }
+        self.files.save()?;
         let mut computed = BTreeMap::new();
         computed.extend(titles.map(|shelf| ("title", shelf.computed)));
         computed.extend(pictures.map(|shelf| ("image", shelf.computed)));

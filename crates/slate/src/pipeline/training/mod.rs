@@ -115,6 +115,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     }
     let shape = pair::shape(dataset.map(), options)?;
     let mut train = dataset.split(Split::Train)?;
+    pair::require_seeds(dataset.map(), options, &train)?;
     if config.reads_items() {
         train.count_items();
     }
@@ -229,14 +230,17 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         metric: &metric,
         value: trained.best_metric,
     };
-    let note = diverged.as_ref().map(|why| ("diverged", json!(why)));
+    let diverged_note = diverged.as_ref().map(|why| ("diverged", json!(why)));
+    let before = trained.metric_before;
+    let before = before.map(|value| ("before", json!({ "metric": metric, "value": value })));
+    let notes = diverged_note.into_iter().chain(before).collect();
     let manifest = write_run(
         options,
         setting,
         &dataset,
         &trained.ranker,
         &best,
-        note,
+        notes,
         out,
     )?;
     rates.sort_by(f64::total_cmp);
@@ -433,20 +437,20 @@ struct Best<'a> {
     value: f64,
 }
 
-/// Writes the run of a network into `out`, where its log is already; the manifest, with one more
-/// entry if given.
+/// Writes the run of a network into `out`, where its log is already; the manifest, with more
+/// entries if given.
 fn write_run(
     options: &TrainOptions,
     setting: &Setting<'_>,
     dataset: &Dataset,
     ranker: &Ranker,
     best: &Best<'_>,
-    note: Option<(&str, Value)>,
+    more: Vec<(&str, Value)>,
     out: &Path,
 ) -> Result<Value> {
     ranker.save(out)?;
     let mut notes = vec![("parameters", json!(ranker.parameters()))];
-    notes.extend(note);
+    notes.extend(more);
     let config = json!({ "train": options });
     run_manifest(setting, dataset, &config, best, WEIGHTS_FILE, &notes, out)
 }

@@ -1,7 +1,7 @@
 //! Which inputs of a dataset are of which item, for a network that compares two.
 
 use anyhow::Result;
-use slate_features::FeatureMap;
+use slate_features::{FeatureMap, SplitData, Vectors};
 use slate_model::{TowersOptions, TrainOptions};
 use slate_types::{FeatureShape, PairInputs};
 
@@ -17,6 +17,34 @@ pub(super) fn shape(map: &FeatureMap, options: &TrainOptions) -> Result<FeatureS
         shape.pair = Some(inputs(map, towers)?);
     }
     Ok(shape)
+}
+
+/// Refuses a training part in which no page has a seed item with a vector, where towers read some: all
+/// that they could learn is what is bought anyway.
+pub(super) fn require_seeds(
+    map: &FeatureMap,
+    options: &TrainOptions,
+    data: &SplitData,
+) -> Result<()> {
+    let Some(towers) = &options.network.towers else {
+        return Ok(());
+    };
+    let tables = map.embedding.iter().zip(&data.extras.vectors);
+    let mut of_seeds = tables
+        .filter(|(own, _)| towers.seed.contains(&own.name))
+        .map(|(_, vectors)| vectors)
+        .peekable();
+    let is_there = |own: &Vectors| own.index.iter().any(|&row| row > 0);
+    if of_seeds.peek().is_none() || of_seeds.any(is_there) {
+        return Ok(());
+    }
+    Err(
+        Refusal::new("no page of the training part has a seed item with a vector")
+            .hint(
+                "check `seed_item_id` of the pages, and that the vectors are those of these items",
+            )
+            .into(),
+    )
 }
 
 fn inputs(map: &FeatureMap, towers: &TowersOptions) -> Result<PairInputs> {
@@ -55,8 +83,8 @@ fn inputs(map: &FeatureMap, towers: &TowersOptions) -> Result<PairInputs> {
             "the shared tower would read `{seed}` as it does `{candidate}`, but they are made differently"
         ))
         .hint(format!(
-            "under [features]: alike = [{{ column = \"{seed}\", to = \"{candidate}\" }}], or \
-             `shared = false`"
+            "numbers and ids: alike = [{{ column = \"{seed}\", to = \"{candidate}\" }}] under [features]; \
+             vectors: of one encoder; or `shared = false`"
         ))
         .into()),
     }

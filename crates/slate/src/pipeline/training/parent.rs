@@ -40,15 +40,7 @@ impl Parent {
                     .into(),
             );
         }
-        let weights = manifest::sha256(&run.join(WEIGHTS_FILE)).with_context(told)?;
-        if manifest["files"][WEIGHTS_FILE]["sha256"] != json!(weights) {
-            return Err(Refusal::new(format!(
-                "`{}` is not the file that the run's manifest tells of",
-                run.join(WEIGHTS_FILE).display()
-            ))
-            .hint("the run is damaged or was changed: train it again, or go on from another")
-            .into());
-        }
+        manifest::verify(run, &manifest).with_context(told)?;
         let updates = manifest["parent_run"]["updates"].as_u64().unwrap_or(0);
         Ok(Self {
             ranker: Ranker::load(run, device).with_context(told)?,
@@ -57,7 +49,7 @@ impl Parent {
                 .unwrap_or_default()
                 .to_owned(),
             record: json!({
-                "weights_sha256": weights,
+                "weights_sha256": manifest["files"][WEIGHTS_FILE]["sha256"],
                 "manifest_sha256": manifest::sha256(&run.join("manifest.json"))?,
                 "updates": updates + 1,
             }),

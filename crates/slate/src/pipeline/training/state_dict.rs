@@ -51,7 +51,7 @@ pub(crate) fn import(
         value: found.metric,
     };
     let note = json!({ "from": "pytorch", "sha256": manifest::sha256(weights)? });
-    let note = Some(("imported", note));
+    let note = vec![("imported", note)];
     Ok(Imported {
         json: write_run(options, setting, &dataset, &ranker, &best, note, out)?,
         metric: found.metric,
