@@ -28,7 +28,11 @@ pub fn title_identity() -> Identity {
 
 /// What makes vectors of pictures.
 pub fn picture_identity() -> Identity {
-    Fingerprint::new("hashed picture").finish("hashed", COLOURS + EDGES)
+    let mut fingerprint = Fingerprint::new("hashed picture");
+    if cfg!(feature = "libjpeg") {
+        fingerprint.text("libjpeg");
+    }
+    fingerprint.finish("hashed", COLOURS + EDGES)
 }
 
 /// The vector of a title, 256 numbers of length 1: its words, and three to five letters of them that

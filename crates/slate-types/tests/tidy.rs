@@ -26,7 +26,7 @@ const MIDDLE: [&str; 9] = [
 const BELOW: [&str; 2] = ["slate-kernels", "slate-types"];
 
 /// Dependencies that one crate alone may name.
-const ONLY: [(&str, &str); 22] = [
+const ONLY: [(&str, &str); 23] = [
     ("anyhow", "slate"),
     ("ballista", "slate-logs"),
     ("ballista-scheduler", "slate-logs"),
@@ -44,6 +44,7 @@ const ONLY: [(&str, &str); 22] = [
     ("linfa", "slate-calibrate"),
     ("memmap2", "slate-embed"),
     ("mimalloc", "slate"),
+    ("mozjpeg", "slate-embed"),
     ("safetensors", "slate-model"),
     ("signal-hook", "slate"),
     ("statrs", "slate-eval"),

@@ -91,6 +91,12 @@ impl Picture {
         if width == 0 || height == 0 {
             return Err(Refused::Empty);
         }
+        #[cfg(feature = "libjpeg")]
+        if format == Some(ImageFormat::Jpeg)
+            && let Some(rgb) = super::libjpeg::rgb(bytes, width, height)
+        {
+            return Ok(Self { width, height, rgb });
+        }
         Ok(Self {
             width,
             height,

@@ -1,6 +1,8 @@
 //! Pictures to vectors: decoded, brought to size as torchvision does, and through a residual network.
 
 mod decode;
+#[cfg(feature = "libjpeg")]
+mod libjpeg;
 mod preprocess;
 mod resample;
 mod resnet;
@@ -65,6 +67,9 @@ impl PictureEncoder {
         let mut fingerprint = Fingerprint::new("picture");
         fingerprint.file(&weights)?;
         fingerprint.text(&format!("{preprocess:?} {normalize}"));
+        if cfg!(feature = "libjpeg") {
+            fingerprint.text("libjpeg");
+        }
         let identity = fingerprint.finish(&network.name(), network.dimensions());
         Ok(Self {
             network,

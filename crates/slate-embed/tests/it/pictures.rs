@@ -47,6 +47,13 @@ fn pictures_are_brought_to_size_as_by_pillow_and_torchvision() {
     }
 }
 
+/// The colours that Pillow sees in a JPEG are in a PNG beside it.
+#[test]
+#[cfg(feature = "libjpeg")]
+fn libjpeg_sees_the_colours_that_pillow_sees() {
+    assert_eq!(picture("drawing.jpg"), picture("drawing.png"));
+}
+
 #[test]
 fn vectors_are_those_of_torchvisions_networks() {
     let expected = expected("tiny_resnet");
