@@ -25,7 +25,7 @@ impl Ranker {
         let mut description = Description::of(config, shape);
         same(self.description(), &description)?;
         let (old, own) = (self.shape(), shape);
-        unlike("dense inputs", old.dense, own.dense)?;
+        unlike("dense inputs", &old.dense, &own.dense)?;
         if old.pair != own.pair {
             return Err(ModelError::Update {
                 expected:
@@ -67,10 +67,14 @@ impl Ranker {
 fn same(old: &Description, new: &Description) -> Result<(), ModelError> {
     let [a, b] = [&old.network, &new.network];
     unlike("train.network.kind", a.kind.name(), b.kind.name())?;
-    unlike("train.network.hidden", a.hidden, b.hidden)?;
-    unlike("train.network.layers", a.layers, b.layers)?;
-    unlike("train.network.heads", a.heads, b.heads)?;
-    unlike("train.network.feed_forward", a.feed_forward, b.feed_forward)?;
+    unlike("train.network.hidden", &a.hidden, &b.hidden)?;
+    unlike("train.network.layers", &a.layers, &b.layers)?;
+    unlike("train.network.heads", &a.heads, &b.heads)?;
+    unlike(
+        "train.network.feed_forward",
+        &a.feed_forward,
+        &b.feed_forward,
+    )?;
     let told = |network: &NetworkConfig| {
         // What no weight depends on, and what an update keeps.
         let mut network = network.clone();
@@ -99,7 +103,7 @@ fn same(old: &Description, new: &Description) -> Result<(), ModelError> {
     }
 }
 
-fn unlike<T: PartialEq + Display>(what: &str, old: T, new: T) -> Result<(), ModelError> {
+fn unlike<T: PartialEq + Display + ?Sized>(what: &str, old: &T, new: &T) -> Result<(), ModelError> {
     if old == new {
         return Ok(());
     }
