@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use slate_kernels::{View, multiply};
 
 /// Numbers that one thread looks at at a time.
-const BLOCK: usize = 1 << 16;
+const BLOCK: usize = 1 << 18;
 
 /// Vectors of one kind, and the one they are compared with.
 #[derive(Debug, Clone, Copy)]

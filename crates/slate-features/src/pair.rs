@@ -4,7 +4,7 @@ use slate_types::InputPlaces;
 
 use crate::{
     FeatureError, FeatureMap,
-    map::{CategoricalFeature, DenseFeature, MultiValuedFeature},
+    map::{CategoricalFeature, DenseFeature, EmbeddingFeature, MultiValuedFeature},
     spec::Alike,
 };
 
@@ -87,15 +87,16 @@ impl FeatureMap {
 
     /// Columns of the examples that the input of this name reads.
     pub fn columns_of(&self, name: &str) -> Vec<&str> {
-        let dense = self.dense.iter().filter(|own| own.name() == name);
-        let ids = self.categorical.iter().filter(|own| own.name() == name);
-        let several = self.multi_valued.iter().filter(|own| own.name == name);
-        let vectors = self.embedding.iter().filter(|own| own.name == name);
+        let found = self.named(name);
+        let dense = found.dense.into_iter();
+        let ids = found.categorical.into_iter();
+        let several = found.multi_valued.into_iter();
+        let vectors = found.vectors.into_iter();
         dense
-            .flat_map(DenseFeature::columns)
-            .chain(ids.flat_map(CategoricalFeature::columns))
-            .chain(several.map(|own| own.column.as_str()))
-            .chain(vectors.map(|own| own.column.as_str()))
+            .flat_map(|(_, own)| own.columns())
+            .chain(ids.flat_map(|(_, own)| own.columns()))
+            .chain(several.map(|(_, own)| own.column.as_str()))
+            .chain(vectors.map(|(_, own)| own.column.as_str()))
             .collect()
     }
 
@@ -103,19 +104,20 @@ impl FeatureMap {
     /// width and encoder.
     pub fn reads_alike(&self, one: &str, other: &str) -> bool {
         let unnamed = |name: &str| {
-            let dense = self.dense.iter().filter(|own| own.name() == name);
-            let ids = self.categorical.iter().filter(|own| own.name() == name);
-            let several = self.multi_valued.iter().filter(|own| own.name == name);
-            let vectors = self.embedding.iter().filter(|own| own.name == name);
-            let dense = dense.map(|own| numeric_of(own, "", String::new()).ok_or(own));
-            let several = several.map(|own| (&own.separator, own.max_values, &own.ids));
+            let found = self.named(name);
+            let dense = found.dense.iter();
+            let dense = dense.map(|(_, own)| numeric_of(own, "", String::new()).ok_or(*own));
+            let ids = found.categorical.iter();
+            let several = found.multi_valued.iter();
+            let several = several.map(|(_, own)| (&own.separator, own.max_values, &own.ids));
+            let vectors = found.vectors.iter();
             (
                 dense.collect::<Vec<_>>(),
-                ids.map(|own| categorical_of(own, "", ""))
+                ids.map(|(_, own)| categorical_of(own, "", ""))
                     .collect::<Vec<_>>(),
                 several.collect::<Vec<_>>(),
                 vectors
-                    .map(|own| (own.width, &own.encoder))
+                    .map(|(_, own)| (own.width, &own.encoder))
                     .collect::<Vec<_>>(),
             )
         };
@@ -123,29 +125,51 @@ impl FeatureMap {
     }
 
     fn places_of(&self, name: &str) -> InputPlaces {
-        let at = |names: &mut dyn Iterator<Item = &str>| -> Vec<usize> {
-            names
-                .enumerate()
-                .filter(|(_, own)| *own == name)
-                .map(|(at, _)| at)
-                .collect()
-        };
-        let mut start = self.dense.len();
-        let mut vectors = Vec::new();
-        for own in &self.embedding {
-            let end = start + own.width as usize;
-            if own.name == name {
-                vectors.push(start..end);
-            }
-            start = end;
+        fn at<T>(found: Vec<(usize, &T)>) -> Vec<usize> {
+            found.into_iter().map(|(at, _)| at).collect()
         }
+        let found = self.named(name);
+        let vectors = found.vectors.into_iter();
         InputPlaces {
-            vectors,
-            numbers: at(&mut self.dense.iter().map(DenseFeature::name)),
-            categorical: at(&mut self.categorical.iter().map(CategoricalFeature::name)),
-            multi_valued: at(&mut self.multi_valued.iter().map(|own| own.name.as_str())),
+            vectors: vectors
+                .map(|(start, own)| start..start + own.width as usize)
+                .collect(),
+            numbers: at(found.dense),
+            categorical: at(found.categorical),
+            multi_valued: at(found.multi_valued),
         }
     }
+
+    /// The inputs of this name, each with its place among those of its kind; a vector with its first number.
+    fn named(&self, name: &str) -> Named<'_> {
+        fn of<'a, T>(
+            all: &'a [T],
+            is_named: impl Fn(&T) -> bool,
+        ) -> impl Iterator<Item = (usize, &'a T)> {
+            let all = all.iter().enumerate();
+            all.filter(move |(_, own)| is_named(own))
+        }
+        let start = |at: usize| {
+            let before = self.embedding[..at].iter();
+            self.dense.len() + before.map(|own| own.width as usize).sum::<usize>()
+        };
+        Named {
+            dense: of(&self.dense, |own| own.name() == name).collect(),
+            categorical: of(&self.categorical, |own| own.name() == name).collect(),
+            multi_valued: of(&self.multi_valued, |own| own.name == name).collect(),
+            vectors: of(&self.embedding, |own| own.name == name)
+                .map(|(at, own)| (start(at), own))
+                .collect(),
+        }
+    }
+}
+
+/// Inputs of one name, with their places.
+struct Named<'a> {
+    dense: Vec<(usize, &'a DenseFeature)>,
+    categorical: Vec<(usize, &'a CategoricalFeature)>,
+    multi_valued: Vec<(usize, &'a MultiValuedFeature)>,
+    vectors: Vec<(usize, &'a EmbeddingFeature)>,
 }
 
 /// The same reading of another column; none where it is not of one column alone.
@@ -178,7 +202,7 @@ fn categorical_of(feature: &CategoricalFeature, to: &str, named: &str) -> Catego
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::{EmbeddingFeature, IdRule, Scale};
+    use crate::map::{IdRule, Scale};
 
     fn map() -> FeatureMap {
         let mut map = FeatureMap {
