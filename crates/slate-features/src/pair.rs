@@ -142,10 +142,7 @@ impl FeatureMap {
 
     /// The inputs of this name, each with its place among those of its kind; a vector with its first number.
     fn named(&self, name: &str) -> Named<'_> {
-        fn of<'a, T>(
-            all: &'a [T],
-            is_named: impl Fn(&T) -> bool,
-        ) -> impl Iterator<Item = (usize, &'a T)> {
+        fn of<T>(all: &[T], is_named: impl Fn(&T) -> bool) -> impl Iterator<Item = (usize, &T)> {
             let all = all.iter().enumerate();
             all.filter(move |(_, own)| is_named(own))
         }
