@@ -211,16 +211,7 @@ def held(folder, s):
 def keep(results, section, told):
     results["machine"] = measure.machine()
     results[section] = told
-    measure.write(HERE / "results.json", short(results))
-
-
-def short(value):
-    """Six digits of each number: enough to read, and half the file."""
-    if isinstance(value, dict):
-        return {key: short(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [short(each) for each in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    measure.write(HERE / "results.json", measure.short(results))
 
 
 def money(results):
@@ -276,7 +267,7 @@ def cut(results):
                 "excess": excess(p, q["exponential"]),
                 "excess_kept_off_1": excess(p, np.minimum(q["exponential"], 1 - bound)),
                 "promised_over_true": {name: float(each.mean() / p.mean()) for name, each in q.items()}}
-            print(f"{truth} {rate} {rows}", json.dumps(short(here)))
+            print(f"{truth} {rate} {rows}", json.dumps(measure.short(here)))
     keep(results, "cut", told)
     return told
 

@@ -489,15 +489,6 @@ def describe(shop, pages):
     return rows
 
 
-def short(value):
-    """Six digits of each number."""
-    if isinstance(value, dict):
-        return {key: short(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [short(each) for each in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--slate", type=pathlib.Path, default=ROOT / "target/release/slate")
@@ -550,7 +541,7 @@ def main():
     if args.side == "test":
         results = json.loads(args.results.read_text()) if args.results.exists() else {}
         found = {"machine": measure.machine(), "threads": args.threads, "seeds": args.seeds, "split": split}
-        results["ikea"] = short(found | {"tasks": told, "LightGBM": trees})
+        results["ikea"] = measure.short(found | {"tasks": told, "LightGBM": trees})
         measure.write(args.results, results)
 
 

@@ -52,6 +52,15 @@ def table(rows, columns):
     return "\n".join([line(columns), rule] + [line(words) for words in cells])
 
 
+def short(value):
+    """Six digits of each number: enough to read, and half the file."""
+    if isinstance(value, dict):
+        return {key: short(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [short(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def write(path, value):
     """Writes JSON that can be compared line by line."""
     with open(path, "w") as file:

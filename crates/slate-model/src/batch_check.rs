@@ -58,12 +58,7 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
 /// Inputs of the seed item are one for each list: only those of its first slot are read.
 fn seeds(batch: &Batch, seed: &InputPlaces) -> Result<(), ModelError> {
     let expected = "what it is at the first slot of the list: it describes the seed item";
-    let numbers = seed.numbers.iter().map(|&at| at..at + 1);
-    let dense: Vec<_> = numbers.chain(seed.vectors.iter().cloned()).collect();
-    let ids = |place: usize, column: usize| {
-        let given = &batch.multi_valued[column];
-        &given.values[given.offsets[place] as usize..given.offsets[place + 1] as usize]
-    };
+    let dense: Vec<_> = seed.dense_ranges().collect();
     for list in 0..batch.lists {
         let mut own = (list * batch.slots..(list + 1) * batch.slots).filter(|&at| batch.mask[at]);
         let Some(first) = own.next() else { continue };
@@ -87,8 +82,9 @@ fn seeds(batch: &Batch, seed: &InputPlaces) -> Result<(), ModelError> {
                 }
             }
             for &column in &seed.multi_valued {
-                if ids(place, column) != ids(first, column) {
-                    let given = format!("{:?}", ids(place, column));
+                let several = &batch.multi_valued[column];
+                if several.of(place) != several.of(first) {
+                    let given = format!("{:?}", several.of(place));
                     return Err(value(batch, "multi_valued", place, column, given, expected));
                 }
             }

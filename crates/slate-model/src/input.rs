@@ -114,9 +114,8 @@ fn dense(
     inputs: &InputPlaces,
     device: &Device,
 ) -> Option<Tensor<2>> {
-    let numbers = inputs.numbers.iter().map(|&at| at..at + 1);
-    let ranges: Vec<Range<usize>> = numbers.chain(inputs.vectors.iter().cloned()).collect();
-    let width: usize = ranges.iter().map(ExactSizeIterator::len).sum();
+    let ranges: Vec<Range<usize>> = inputs.dense_ranges().collect();
+    let width = inputs.dense();
     if width == 0 {
         return None;
     }
@@ -153,12 +152,7 @@ impl Several {
         device: &Device,
     ) -> Self {
         let given = &batch.multi_valued[feature];
-        let of = |place: &Option<usize>| match place {
-            Some(place) => {
-                &given.values[given.offsets[*place] as usize..given.offsets[place + 1] as usize]
-            }
-            None => &[],
-        };
+        let of = |place: &Option<usize>| place.map_or(&[][..], |place| given.of(place));
         let most = places.iter().map(|place| of(place).len()).max();
         let most = most.unwrap_or(0).max(1);
         let mut ids = Vec::with_capacity(places.len() * most);

@@ -158,7 +158,6 @@ impl Network {
 
     /// The columns of every place.
     pub(crate) fn forward(&self, input: &Input, noise: &mut Noise) -> Pass {
-        let rows = input.lists * input.slots;
         let mut parts: Vec<Tensor<2>> = Vec::new();
         if let Some(dense) = input.dense.clone() {
             parts.push(match &self.input_norm {
@@ -174,17 +173,14 @@ impl Network {
         }
         let mut vectors = None;
         if let (Some(pair), Some(items)) = (&self.pair, &input.pair) {
-            let (known, both) = pair.forward(items, [input.lists, input.slots], noise);
+            let (known, both) = pair.forward(items, input.slots, noise);
             parts.push(known);
             vectors = Some(both);
         }
         if let (Some(encoder), Some(events)) = (&self.history, &input.history) {
             let vectors = encoder.forward(events, input.lists, noise);
-            let width = vectors.dims()[1];
             // The person of a list is the same at each of its places.
-            let vectors: Tensor<3> = vectors.unsqueeze_dim(1);
-            let shape = [input.lists, input.slots, width];
-            parts.push(vectors.expand(shape).reshape([rows, width]));
+            parts.push(at_each_place(vectors, input.slots));
         }
         let joined = if parts.len() == 1 {
             parts.remove(0)
@@ -217,6 +213,17 @@ impl Network {
         }
         pass
     }
+}
+
+/// What is of a list, at each of its places.
+///
+/// # Shapes
+/// - input: `[N, width]`, output: `[N·L, width]`
+pub(crate) fn at_each_place(of_lists: Tensor<2>, slots: usize) -> Tensor<2> {
+    let [lists, width] = of_lists.dims();
+    let each: Tensor<3> = of_lists.unsqueeze_dim(1);
+    each.expand([lists, slots, width])
+        .reshape([lists * slots, width])
 }
 
 /// The mean of the vectors of several ids for each row.

@@ -58,10 +58,15 @@ pub struct InputPlaces {
 }
 
 impl InputPlaces {
-    /// Dense inputs, those of vectors included.
+    /// The dense inputs, numbers first, then vectors.
+    pub fn dense_ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let numbers = self.numbers.iter().map(|&at| at..at + 1);
+        numbers.chain(self.vectors.iter().cloned())
+    }
+
+    /// How many dense inputs, those of vectors included.
     pub fn dense(&self) -> usize {
-        let vectors = self.vectors.iter().map(ExactSizeIterator::len);
-        self.numbers.len() + vectors.sum::<usize>()
+        self.dense_ranges().map(|range| range.len()).sum()
     }
 }
 
@@ -83,6 +88,13 @@ pub struct SlotIds {
     pub offsets: Vec<u32>,
     /// Ids below the number in [`FeatureShape::multi_valued`]; 0 is unknown.
     pub values: Vec<u32>,
+}
+
+impl SlotIds {
+    /// The ids of a place.
+    pub fn of(&self, place: usize) -> &[u32] {
+        &self.values[self.offsets[place] as usize..self.offsets[place + 1] as usize]
+    }
 }
 
 /// What the person of each list did last before it.

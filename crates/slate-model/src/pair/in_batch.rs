@@ -236,31 +236,31 @@ mod tests {
                 log_q,
                 ..Default::default()
             };
-            let (mut seed, mut candidate) = (vectors(3, 1.3), vectors(6, 0.7));
+            let (seed, candidate) = (vectors(3, 1.3), vectors(6, 0.7));
             let share = loss(&options, &seed, &candidate);
             assert!((share.loss - twin(&options, &seed, &candidate)).abs() < 1e-12);
-            let step = 1e-6;
-            for at in 0..seed.len() {
-                let mut at_step = |by: f64| {
-                    seed[at] += by;
-                    let loss = loss(&options, &seed, &candidate).loss;
-                    seed[at] -= by;
-                    loss
-                };
-                let slope = (at_step(step) - at_step(-step)) / (2.0 * step);
+            let by_seed = differences(&seed, &|seed| loss(&options, seed, &candidate).loss);
+            for (at, slope) in by_seed.into_iter().enumerate() {
                 assert!((slope - share.seed[at]).abs() < 1e-8, "seed {at}");
             }
-            for at in 0..candidate.len() {
-                let mut at_step = |by: f64| {
-                    candidate[at] += by;
-                    let loss = loss(&options, &seed, &candidate).loss;
-                    candidate[at] -= by;
-                    loss
-                };
-                let slope = (at_step(step) - at_step(-step)) / (2.0 * step);
+            let by_candidate = differences(&candidate, &|own| loss(&options, &seed, own).loss);
+            for (at, slope) in by_candidate.into_iter().enumerate() {
                 assert!((slope - share.candidate[at]).abs() < 1e-8, "candidate {at}");
             }
         }
+    }
+
+    /// The slope of a function by each number, from its values beside it.
+    fn differences(values: &[f64], of: &dyn Fn(&[f64]) -> f64) -> Vec<f64> {
+        let step = 1e-6;
+        let moved = |at: usize, by: f64| {
+            let mut values = values.to_vec();
+            values[at] += by;
+            of(&values)
+        };
+        (0..values.len())
+            .map(|at| (moved(at, step) - moved(at, -step)) / (2.0 * step))
+            .collect()
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use options::{TowersConfig, TowersOptions};
 
 use crate::ModelError;
 use crate::initial::Initial;
+use crate::network::at_each_place;
 use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
 use crate::tables::TableSizes;
@@ -122,7 +123,7 @@ impl Pair {
     pub(crate) fn forward(
         &self,
         input: &PairInput,
-        [lists, slots]: [usize; 2],
+        slots: usize,
         noise: &mut Noise,
     ) -> (Tensor<2>, PairVectors) {
         let candidate = self.candidate.as_ref().unwrap_or(&self.seed);
@@ -136,18 +137,12 @@ impl Pair {
             seed: self.seed.forward(&input.seed, present[0].as_ref(), noise),
             candidate: candidate.forward(&input.candidate, present[1].as_ref(), noise),
         };
-        let of_each = |of_list: Tensor<2>| -> Tensor<2> {
-            let width = of_list.dims()[1];
-            let each: Tensor<3> = of_list.unsqueeze_dim(1);
-            each.expand([lists, slots, width])
-                .reshape([lists * slots, width])
-        };
-        let there = of_each(vectors.seed.clone());
+        let there = at_each_place(vectors.seed.clone(), slots);
         let here = vectors.candidate.clone();
         let product = there.clone() * here.clone();
         let mut known = vec![product.clone().sum_dim(1), product, there, here];
         if let ([Some(of_seed), Some(of_candidate)], Some(cosines)) = (&present, &input.cosines) {
-            let of_seed = of_each(of_seed.clone());
+            let of_seed = at_each_place(of_seed.clone(), slots);
             for (column, at) in input::matching(&self.inputs).enumerate() {
                 let both = of_seed.clone().narrow(1, at, 1) * of_candidate.clone().narrow(1, at, 1);
                 known.push(cosines.clone().narrow(1, column, 1) * both);

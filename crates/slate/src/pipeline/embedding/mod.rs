@@ -338,8 +338,8 @@ impl Work<'_> {
     }
 
     fn picture(&mut self, item: i64, source: Option<PictureSource>) -> Option<Key> {
-        let bytes = match source? {
-            PictureSource::Bytes(bytes) => bytes,
+        let (key, bytes) = match source? {
+            PictureSource::Bytes(bytes) => (Key::of(&bytes), bytes),
             PictureSource::Path(path) => {
                 let path = self.job.pictures.join(path);
                 let found = fs::metadata(&path).ok();
@@ -350,10 +350,11 @@ impl Work<'_> {
                 }
                 match fs::read(&path) {
                     Ok(bytes) => {
+                        let key = Key::of(&bytes);
                         if let Some(found) = &found {
-                            self.files.note(&path, found, Key::of(&bytes));
+                            self.files.note(&path, found, key);
                         }
-                        bytes
+                        (key, bytes)
                     }
                     Err(error) => {
                         let reason = format!("cannot be read: {}", error.kind());
@@ -364,7 +365,6 @@ impl Work<'_> {
             }
         };
         let (_, shelf) = self.pictures.as_mut()?;
-        let key = Key::of(&bytes);
         if !self.broken.contains_key(&key) {
             shelf.offer(key, bytes);
         }
