@@ -40,7 +40,6 @@ mod events;
 mod pages;
 mod people;
 mod picture;
-mod plackett_luce;
 mod plan;
 mod random;
 mod ranking;

@@ -4,12 +4,11 @@
 //! law with log-weights score / temperature. The logged propensity is the marginal probability
 //! that this item got this slot, given the page's candidates and its traffic class.
 
-use slate_types::Seed;
+use slate_types::{PlackettLuce, Seed};
 
 use crate::catalogue::Catalogue;
 use crate::config::{Market, Policy};
 use crate::pages::{Candidate, Page};
-use crate::plackett_luce::PlackettLuce;
 use crate::random::Stream;
 use crate::season::Season;
 
@@ -93,7 +92,7 @@ pub(crate) fn rank(
             .collect(),
     };
     let order = PlackettLuce::new(&log_weights);
-    let shown = order.draw(page.slots, &mut stream);
+    let shown = order.draw(page.slots, || stream.exponential());
     let propensities = if scores.is_none() {
         // Exact, and exactly the same for all.
         vec![1.0 / page.pool.len() as f64; shown.len()]

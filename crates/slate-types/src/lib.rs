@@ -3,7 +3,8 @@
 //! Nothing here reads or writes anything and nothing here computes a metric. A type lives here
 //! when two crates that must not know each other have to agree on it: `slate-features` makes a
 //! [`Batch`], `slate-model` consumes it; `slate-sim` writes the tables of [`log`], `slate-logs`
-//! checks them.
+//! checks them; `slate-sim` draws pages by a [`PlackettLuce`] law, `slate-allocate` says how likely
+//! a policy's are.
 //!
 //! ```
 //! use slate_types::{ListOffsets, Seed};
@@ -20,6 +21,7 @@ mod grade;
 mod hint;
 mod lists;
 pub mod log;
+mod plackett_luce;
 mod progress;
 mod scores;
 mod seed;
@@ -30,6 +32,7 @@ pub use format_version::{FormatVersion, FormatVersionError};
 pub use grade::Grade;
 pub use hint::Hint;
 pub use lists::{ListOffsets, OffsetsError};
+pub use plackett_luce::PlackettLuce;
 pub use progress::{Progress, Silent};
 pub use scores::{NotAProbability, Probabilities, Scores};
 pub use seed::Seed;

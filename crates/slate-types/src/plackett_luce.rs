@@ -15,8 +15,15 @@
 //! `k`; the integral is a trapezoid sum over `ln t`, which converges geometrically because the
 //! integrand is analytic there. Absolute error is below 1e-9 (compared with enumeration in the
 //! tests). Weights below e^-30 of the largest are raised to that, in the draw as well.
-
-use crate::random::Stream;
+//!
+//! ```
+//! use slate_types::PlackettLuce;
+//!
+//! let order = PlackettLuce::new(&[0.0, 0.0, 2.0_f64.ln()]);
+//! // The third item weighs as much as the two others together.
+//! assert!((order.marginals(&[(2, 0)])[0] - 0.5).abs() < 1e-12);
+//! assert!((order.given_prefix(&[2, 0, 1])[1] - 0.5).abs() < 1e-12);
+//! ```
 
 /// Smallest log-weight kept, below the largest of the pool.
 const FLOOR: f64 = -30.0;
@@ -25,14 +32,14 @@ const STEP: f64 = 0.3;
 
 /// A pool of items ready to be drawn from.
 #[derive(Debug, Clone)]
-pub(crate) struct PlackettLuce {
+pub struct PlackettLuce {
     /// Weights with sum 1, in pool order.
     weights: Vec<f64>,
 }
 
 impl PlackettLuce {
     /// Takes one finite log-weight per item of the pool, of which there is at least one.
-    pub(crate) fn new(log_weights: &[f64]) -> Self {
+    pub fn new(log_weights: &[f64]) -> Self {
         let top = log_weights
             .iter()
             .copied()
@@ -49,12 +56,13 @@ impl PlackettLuce {
     }
 
     /// Draws the first `slots` places (at most the pool) and returns pool indices, first slot first.
-    pub(crate) fn draw(&self, slots: usize, stream: &mut Stream) -> Vec<usize> {
+    /// `exponential` gives independent numbers of the exponential law with mean 1.
+    pub fn draw(&self, slots: usize, mut exponential: impl FnMut() -> f64) -> Vec<usize> {
         let mut arrivals: Vec<(f64, usize)> = self
             .weights
             .iter()
             .enumerate()
-            .map(|(item, weight)| (stream.exponential() / weight, item))
+            .map(|(item, weight)| (exponential() / weight, item))
             .collect();
         arrivals.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         arrivals.truncate(slots);
@@ -62,7 +70,7 @@ impl PlackettLuce {
     }
 
     /// Probability of each shown item's slot given the items in the slots before it.
-    pub(crate) fn given_prefix(&self, shown: &[usize]) -> Vec<f64> {
+    pub fn given_prefix(&self, shown: &[usize]) -> Vec<f64> {
         let mut left = self.weights.clone();
         let mut probabilities = Vec::with_capacity(shown.len());
         for &item in shown {
@@ -77,7 +85,7 @@ impl PlackettLuce {
     /// Marginal probability of each `(item, slot)` pair, in the order given. Pairs come with
     /// slots in increasing order (equal ones are fine) and no item twice; slots lie within the
     /// pool.
-    pub(crate) fn marginals(&self, wanted: &[(usize, usize)]) -> Vec<f64> {
+    pub fn marginals(&self, wanted: &[(usize, usize)]) -> Vec<f64> {
         let depth = wanted.iter().map(|pair| pair.1 + 1).max().unwrap_or(0);
         let times = self.times(depth);
         let mut race = Race {
@@ -204,9 +212,9 @@ impl Race<'_> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use slate_types::Seed;
 
     use super::*;
+    use crate::Seed;
 
     /// Probability of every (item, slot) by walking through every order.
     fn enumerate(weights: &[f64]) -> Vec<Vec<f64>> {
@@ -281,11 +289,12 @@ mod tests {
     #[test]
     fn draws_land_as_often_as_the_marginals_say() {
         let order = PlackettLuce::new(&[0.0, 1.0, -1.0, 0.5, 2.0]);
-        let mut stream = Stream::new(Seed(5));
+        let mut units = (0..).map(|i| Seed(5).index(i).unit());
+        let mut exponential = || -(1.0 - units.next().unwrap()).ln();
         let n = 20_000;
         let mut hits = [0_u32; 5];
         for _ in 0..n {
-            hits[order.draw(3, &mut stream)[2]] += 1;
+            hits[order.draw(3, &mut exponential)[2]] += 1;
         }
         for (hits, expected) in hits.iter().zip(column(&order, 2)) {
             let share = f64::from(*hits) / f64::from(n);
