@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 use slate_types::Seed;
 
-use crate::EvalError;
+use crate::{EvalError, check};
 
 /// How intervals are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,11 +33,7 @@ impl Default for Bootstrap {
 impl Bootstrap {
     /// Refuses a level that is no probability.
     pub(crate) fn check(&self) -> Result<(), EvalError> {
-        if self.level > 0.0 && self.level < 1.0 {
-            Ok(())
-        } else {
-            Err(EvalError::Level(self.level))
-        }
+        check::level(self.level)
     }
 
     /// Calls `statistic` with how often each of `lists` lists, or clusters, was drawn, once per draw.

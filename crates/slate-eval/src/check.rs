@@ -117,3 +117,12 @@ pub(crate) fn numbers(what: &'static str, column: &[u32], lists: usize) -> Resul
         None => Ok(()),
     }
 }
+
+/// A level strictly between 0 and 1.
+pub(crate) fn level(level: f64) -> Result<(), EvalError> {
+    if level > 0.0 && level < 1.0 {
+        Ok(())
+    } else {
+        Err(EvalError::Level(level))
+    }
+}

@@ -107,6 +107,22 @@ pub enum EvalError {
         /// The known name nearest to it, where one is near.
         nearest: Option<String>,
     },
+    /// No estimator of this name.
+    #[error("unknown estimator `{given}`, expected one of {known}", known = crate::off_policy::KNOWN)]
+    UnknownEstimator {
+        /// What was asked for.
+        given: String,
+        /// The known name nearest to it, where one is near.
+        nearest: Option<String>,
+    },
+    /// The number after `@` of an estimator is missing, out of range or too much.
+    #[error("estimator `{given}` has no valid parameter, expected {expected}")]
+    EstimatorParameter {
+        /// What was asked for.
+        given: String,
+        /// What stands there.
+        expected: &'static str,
+    },
     /// The number after `@` is missing or no count from 1 up.
     #[error("metric `{given}` has no valid cutoff, expected a whole number from 1 up after `@`")]
     Cutoff {
@@ -143,6 +159,10 @@ impl Hint for EvalError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownMetric {
+                nearest: Some(nearest),
+                ..
+            }
+            | Self::UnknownEstimator {
                 nearest: Some(nearest),
                 ..
             } => Some(format!("did you mean `{nearest}`?")),

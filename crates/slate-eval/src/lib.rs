@@ -1,5 +1,6 @@
 //! Numbers that judge a ranker: how well it orders, how well its probabilities are kept, and how
-//! far either could be off by chance.
+//! far either could be off by chance; what another order would have earned ([`off_policy`]), and
+//! experiments that find out ([`experiment`]).
 //!
 //! Input: lists of rows ([`slate_types::ListOffsets`]), one finite score per row (larger is
 //! shown earlier) and, as the metric needs, grades (0, 1, 2, …), labels (0 or 1), probabilities
@@ -54,9 +55,11 @@ mod earned;
 mod err;
 mod error;
 mod evaluate;
+pub mod experiment;
 mod line;
 mod metric;
 mod ndcg;
+pub mod off_policy;
 mod proper;
 mod ranking;
 mod reliability;

@@ -36,9 +36,7 @@ pub struct PairedT {
 /// [`EvalError::NoRows`] for no differences, [`EvalError::NotFinite`], [`EvalError::Level`].
 pub fn paired_t(differences: &[f64], level: f64) -> Result<PairedT, EvalError> {
     check::finite("differences", differences)?;
-    if !(level > 0.0 && level < 1.0) {
-        return Err(EvalError::Level(level));
-    }
+    check::level(level)?;
     let n = differences.len() as f64;
     if differences.is_empty() {
         return Err(EvalError::NoRows);

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backtest;
 mod columns;
 mod compare;
 mod evaluate;
 mod golden;
 mod laws;
 mod market;
+mod off_policy;

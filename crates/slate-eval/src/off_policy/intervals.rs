@@ -1,0 +1,231 @@
+//! How far an estimate could be off by chance.
+
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+use crate::bootstrap::{Bootstrap, quantile};
+use crate::{EvalError, check};
+
+/// How the ends of an interval are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntervalMethod {
+    /// Bias-corrected and accelerated bootstrap over clusters (Efron 1987). Follows skew.
+    Bca,
+    /// The middle of a bootstrap over clusters.
+    Percentile,
+    /// Value ± Student's t × the standard error over clusters, ratios to first order.
+    Delta,
+}
+
+impl IntervalMethod {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bca => "bca",
+            Self::Percentile => "percentile",
+            Self::Delta => "delta",
+        }
+    }
+}
+
+/// How intervals are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Intervals {
+    /// The method.
+    pub method: IntervalMethod,
+    /// Resamples, their seed, and the level, which all methods read.
+    pub bootstrap: Bootstrap,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            method: IntervalMethod::Bca,
+            bootstrap: Bootstrap::default(),
+        }
+    }
+}
+
+/// A value with what resamples and clusters say of it.
+pub(crate) struct Spread<'a> {
+    pub(crate) value: f64,
+    /// What each cluster moves the value by.
+    pub(crate) influence: &'a [f64],
+    /// The value in each resample; NaN where there is none.
+    pub(crate) draws: Vec<f64>,
+}
+
+/// Ends of an interval, and the standard error they stand beside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ends {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) error: f64,
+}
+
+impl Intervals {
+    pub(crate) fn check(&self) -> Result<(), EvalError> {
+        self.bootstrap.check()
+    }
+
+    /// Resamples that are needed.
+    pub(crate) fn draws(&self) -> usize {
+        match self.method {
+            IntervalMethod::Delta => 0,
+            _ => self.bootstrap.draws,
+        }
+    }
+
+    /// NaN where there are fewer than two clusters, or too few resamples have a value.
+    pub(crate) fn ends(&self, spread: Spread<'_>) -> Ends {
+        let error = standard_error(spread.influence);
+        let none = Ends {
+            low: f64::NAN,
+            high: f64::NAN,
+            error,
+        };
+        if self.method == IntervalMethod::Delta {
+            let half = error * t_quantile(spread.influence.len(), self.bootstrap.level);
+            return Ends {
+                low: spread.value - half,
+                high: spread.value + half,
+                error,
+            };
+        }
+        let mut draws = spread.draws;
+        draws.retain(|value| value.is_finite());
+        if draws.is_empty() || draws.len() * 2 < self.bootstrap.draws || !error.is_finite() {
+            return none;
+        }
+        draws.sort_unstable_by(f64::total_cmp);
+        let level = self.bootstrap.level;
+        let ends = if self.method == IntervalMethod::Bca {
+            bca_sorted(&draws, spread.value, acceleration(spread.influence), level)
+        } else {
+            let tail = (1.0 - level) / 2.0;
+            Some((quantile(&draws, tail), quantile(&draws, 1.0 - tail)))
+        };
+        ends.map_or(none, |(low, high)| Ends { low, high, error })
+    }
+}
+
+/// Standard error of a value that clusters move by `influence`, which sums to 0: the sandwich of
+/// regressions over clusters, `C ÷ (C − 1) · Σψ²` under the root. NaN for fewer than two clusters.
+pub(crate) fn standard_error(influence: &[f64]) -> f64 {
+    let count = influence.len() as f64;
+    if influence.len() < 2 {
+        return f64::NAN;
+    }
+    let squares: f64 = influence.iter().map(|psi| psi * psi).sum();
+    (count / (count - 1.0) * squares).sqrt()
+}
+
+/// Student's quantile of a two-sided interval over `clusters` clusters.
+pub(crate) fn t_quantile(clusters: usize, level: f64) -> f64 {
+    if clusters < 2 {
+        return f64::NAN;
+    }
+    student(clusters as f64 - 1.0).inverse_cdf(f64::midpoint(1.0, level))
+}
+
+/// Two-sided p value of `value` ÷ `error` with `freedom` degrees of freedom; 1 for a value of 0.
+pub(crate) fn t_p(value: f64, error: f64, freedom: f64) -> f64 {
+    if value == 0.0 {
+        return 1.0;
+    }
+    if error == 0.0 {
+        return 0.0;
+    }
+    if !error.is_finite() || freedom < 1.0 {
+        return f64::NAN;
+    }
+    2.0 * student(freedom).sf((value / error).abs())
+}
+
+pub(crate) fn student(freedom: f64) -> StudentsT {
+    StudentsT::new(0.0, 1.0, freedom).expect("at least one degree of freedom")
+}
+
+pub(crate) fn normal() -> Normal {
+    Normal::new(0.0, 1.0).expect("a law of mean 0 and deviation 1")
+}
+
+/// `Σψ³ ÷ (6·(Σψ²)^1.5)`, the acceleration of the jackknife to first order.
+fn acceleration(influence: &[f64]) -> f64 {
+    let squares: f64 = influence.iter().map(|psi| psi * psi).sum();
+    let cubes: f64 = influence.iter().map(|psi| psi * psi * psi).sum();
+    if squares > 0.0 {
+        cubes / (6.0 * squares.powf(1.5))
+    } else {
+        0.0
+    }
+}
+
+/// Ends of the bias-corrected and accelerated interval of `value` from `replicates` of it (in any
+/// order, all finite) and its `acceleration` (Efron 1987). Replicates equal to the value count half.
+/// None where there is no replicate, or all lie on one side so that there is no correction.
+///
+/// # Errors
+/// [`EvalError::Level`], [`EvalError::NotFinite`].
+pub fn bca_ends(
+    replicates: &[f64],
+    value: f64,
+    acceleration: f64,
+    level: f64,
+) -> Result<Option<(f64, f64)>, EvalError> {
+    check::finite("replicates", replicates)?;
+    check::level(level)?;
+    let mut sorted = replicates.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    Ok(bca_sorted(&sorted, value, acceleration, level))
+}
+
+fn bca_sorted(sorted: &[f64], value: f64, acceleration: f64, level: f64) -> Option<(f64, f64)> {
+    let (first, last) = (*sorted.first()?, *sorted.last()?);
+    if first == last {
+        return Some((first, last));
+    }
+    let below = sorted.partition_point(|&v| v < value);
+    let ties = sorted[below..].partition_point(|&v| v <= value);
+    let share = (below as f64 + 0.5 * ties as f64) / sorted.len() as f64;
+    if share <= 0.0 || share >= 1.0 {
+        return None;
+    }
+    let law = normal();
+    let bias = law.inverse_cdf(share);
+    let end = |tail: f64| {
+        let shifted = bias + law.inverse_cdf(tail);
+        let place = law.cdf(bias + shifted / (1.0 - acceleration * shifted));
+        quantile(sorted, place.clamp(0.0, 1.0))
+    };
+    let tail = (1.0 - level) / 2.0;
+    Some((end(tail), end(1.0 - tail)))
+}
+
+/// Empirical Bernstein interval of the mean of `values`, independent and from 0 to `bound` (Maurer and
+/// Pontil 2009, both sides together): it holds at any size of sample and any law, and is wide for it.
+///
+/// ```
+/// let (low, high) = slate_eval::off_policy::bernstein(&[0.0, 1.0, 0.0, 1.0], 1.0, 0.95)?;
+/// assert!(low < 0.0 && high > 1.0); // four values prove nothing
+/// # Ok::<(), slate_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+/// [`EvalError::NoRows`] for fewer than two values, [`EvalError::Weight`] for a value outside,
+/// [`EvalError::Level`].
+pub fn bernstein(values: &[f64], bound: f64, level: f64) -> Result<(f64, f64), EvalError> {
+    check::level(level)?;
+    if values.len() < 2 {
+        return Err(EvalError::NoRows);
+    }
+    if let Some(row) = values.iter().position(|v| !(0.0..=bound).contains(v)) {
+        let value = values[row];
+        return Err(EvalError::Weight { row, value });
+    }
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let log = (4.0 / (1.0 - level)).ln();
+    let half = (2.0 * variance * log / n).sqrt() + 7.0 * bound * log / (3.0 * (n - 1.0));
+    Ok((mean - half, mean + half))
+}

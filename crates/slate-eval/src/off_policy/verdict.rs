@@ -1,0 +1,260 @@
+//! Whether a log can tell two policies apart.
+
+use serde::Serialize;
+use statrs::distribution::ContinuousCDF;
+
+use super::estimate::Change;
+use super::intervals::normal;
+use super::weights::WeightReport;
+
+/// Placements that the weighted ones must be worth.
+const LEAST_EFFECTIVE: f64 = 100.0;
+/// Rewards that the weighted ones must be worth: intervals of sums of fewer are made up.
+const LEAST_REWARDED: f64 = 20.0;
+/// Mean weights this far from 1 speak against the propensities where chance does not explain them.
+const TOLERANCE: f64 = 0.05;
+/// Share of all weight that one placement may have.
+const MOST_OF_ONE: f64 = 0.05;
+/// Chance of finding a difference of the estimated size, for the lists that would suffice.
+const POWER: f64 = 0.8;
+
+/// What comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The first policy earns more.
+    ABetter,
+    /// The second policy earns more.
+    BBetter,
+    /// This log does not say.
+    CannotTell,
+}
+
+/// Why a log does not say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Doubt {
+    /// The interval of the difference has 0 inside.
+    IncludesZero,
+    /// There is no interval: too few clusters or resamples.
+    NoInterval,
+    /// Both policies show the same.
+    Same,
+    /// The weighted placements are worth too few.
+    FewPlacements {
+        /// `a` or `b`.
+        policy: &'static str,
+        /// What they are worth.
+        effective: f64,
+        /// What they must be worth.
+        least: f64,
+    },
+    /// The weighted rewards are worth too few.
+    FewRewards {
+        /// `a` or `b`.
+        policy: &'static str,
+        /// What they are worth.
+        effective: f64,
+        /// What they must be worth.
+        least: f64,
+    },
+    /// The mean weight is not 1: propensities are not those of the log, or the logger could not have
+    /// shown what the policy shows.
+    MeanWeight {
+        /// `a` or `b`.
+        policy: &'static str,
+        /// The mean.
+        mean: f64,
+        /// Its interval.
+        low: f64,
+        /// Its interval.
+        high: f64,
+    },
+    /// One placement has much of all weight.
+    OneWeight {
+        /// `a` or `b`.
+        policy: &'static str,
+        /// Its share.
+        share: f64,
+    },
+    /// With clipped weights the interval lies elsewhere.
+    Clipping {
+        /// The difference with clipped weights.
+        difference: f64,
+    },
+}
+
+/// A verdict with its reasons.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judgement {
+    /// What comes out.
+    pub verdict: Verdict,
+    /// Why it cannot be told; empty where it can.
+    pub doubts: Vec<Doubt>,
+    /// Clusters like these in which a difference of the estimated size would be found in 80 % of all
+    /// logs; none where the difference is 0 or has no error.
+    pub clusters_needed: Option<f64>,
+    /// The difference that this log would find in 80 % of all logs.
+    pub detectable: f64,
+}
+
+/// Judges a difference. `weights` are those of both policies, where the estimate rests on weights;
+/// `clipped` is the difference with the largest weights clipped. `level` is that of the interval.
+pub fn judge(
+    change: &Change,
+    clusters: usize,
+    weights: Option<[&WeightReport; 2]>,
+    clipped: Option<&Change>,
+    level: f64,
+) -> Judgement {
+    let mut doubts = Vec::new();
+    if change.difference == 0.0 && change.error == 0.0 {
+        doubts.push(Doubt::Same);
+    } else if change.low.is_nan() || change.high.is_nan() {
+        doubts.push(Doubt::NoInterval);
+    } else if change.low <= 0.0 && change.high >= 0.0 {
+        doubts.push(Doubt::IncludesZero);
+    }
+    for (policy, report) in ["a", "b"].into_iter().zip(weights.into_iter().flatten()) {
+        let effective = report.effective;
+        if effective < LEAST_EFFECTIVE {
+            doubts.push(Doubt::FewPlacements {
+                policy,
+                effective,
+                least: LEAST_EFFECTIVE,
+            });
+        }
+        let effective = report.rewarded_effective;
+        if effective < LEAST_REWARDED {
+            doubts.push(Doubt::FewRewards {
+                policy,
+                effective,
+                least: LEAST_REWARDED,
+            });
+        }
+        let (mean, low, high) = (report.mean, report.mean_low, report.mean_high);
+        let outside = !(low <= 1.0 && 1.0 <= high);
+        if outside && (mean - 1.0).abs() > TOLERANCE {
+            doubts.push(Doubt::MeanWeight {
+                policy,
+                mean,
+                low,
+                high,
+            });
+        }
+        if report.largest_share > MOST_OF_ONE && report.largest > 1.0 {
+            let share = report.largest_share;
+            doubts.push(Doubt::OneWeight { policy, share });
+        }
+    }
+    if let Some(clipped) = clipped {
+        let difference = clipped.difference;
+        let crosses = difference != 0.0 && difference.signum() != change.difference.signum();
+        let outside = difference < change.low || difference > change.high;
+        if crosses || outside {
+            doubts.push(Doubt::Clipping { difference });
+        }
+    }
+    let verdict = if !doubts.is_empty() {
+        Verdict::CannotTell
+    } else if change.difference > 0.0 {
+        Verdict::BBetter
+    } else {
+        Verdict::ABetter
+    };
+    let law = normal();
+    let reach = law.inverse_cdf(f64::midpoint(1.0, level)) + law.inverse_cdf(POWER);
+    let detectable = reach * change.error;
+    let ratio = detectable / change.difference;
+    let needed = clusters as f64 * ratio * ratio;
+    Judgement {
+        verdict,
+        doubts,
+        clusters_needed: (needed.is_finite() && needed > 0.0).then(|| needed.ceil()),
+        detectable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(difference: f64, low: f64, high: f64) -> Change {
+        Change {
+            difference,
+            low,
+            high,
+            error: (high - low) / 3.92,
+            p: 0.01,
+            relative: 0.1,
+        }
+    }
+
+    fn sound() -> WeightReport {
+        WeightReport {
+            placements: 5000,
+            matched: 2000,
+            matched_lists: 900,
+            lists: 1000,
+            mean: 1.01,
+            mean_low: 0.97,
+            mean_high: 1.05,
+            effective: 900.0,
+            largest: 12.0,
+            largest_share: 0.003,
+            rewarded: 120,
+            rewarded_effective: 90.0,
+            edges: vec![],
+            histogram: vec![],
+        }
+    }
+
+    #[test]
+    fn a_clear_difference_of_sound_weights_is_told() {
+        let weights = sound();
+        let both = Some([&weights, &weights]);
+        let told = |change| judge(&change, 1000, both, None, 0.95).verdict;
+        assert_eq!(told(change(0.2, 0.1, 0.3)), Verdict::BBetter);
+        assert_eq!(told(change(-0.2, -0.3, -0.1)), Verdict::ABetter);
+        assert_eq!(told(change(0.2, -0.1, 0.5)), Verdict::CannotTell);
+    }
+
+    /// (2.8016 · error ÷ difference)² times the clusters: z of 97.5 % and of 80 % together.
+    #[test]
+    fn clusters_needed_follow_the_power() {
+        let unsure = judge(&change(0.1, -0.096, 0.296), 1000, None, None, 0.95);
+        assert_eq!(unsure.doubts, [Doubt::IncludesZero]);
+        assert!((unsure.detectable - 0.280_16).abs() < 1e-4);
+        assert!((unsure.clusters_needed.unwrap() - 7849.0).abs() < 2.0);
+    }
+
+    #[test]
+    fn every_weakness_is_named() {
+        let clear = change(0.2, 0.1, 0.3);
+        let fine = sound();
+        let doubts = |spoil: fn(&mut WeightReport)| {
+            let mut report = sound();
+            spoil(&mut report);
+            judge(&clear, 1000, Some([&fine, &report]), None, 0.95).doubts
+        };
+        let named = |doubts: &[Doubt]| serde_json::to_value(doubts).unwrap()[0]["kind"].clone();
+        assert_eq!(named(&doubts(|r| r.effective = 2.0)), "few_placements");
+        assert_eq!(
+            named(&doubts(|r| r.rewarded_effective = 5.0)),
+            "few_rewards"
+        );
+        assert_eq!(named(&doubts(|r| r.largest_share = 0.69)), "one_weight");
+        let off = doubts(|r| (r.mean, r.mean_low, r.mean_high) = (3.1, 2.0, 4.2));
+        assert_eq!(named(&off), "mean_weight");
+        // Off by chance, or by too little to matter.
+        assert!(doubts(|r| (r.mean, r.mean_low, r.mean_high) = (1.3, 0.9, 1.7)).is_empty());
+        assert!(doubts(|r| (r.mean, r.mean_low, r.mean_high) = (1.03, 1.02, 1.04)).is_empty());
+        let clipped = change(-0.05, -0.1, 0.0);
+        let judged = judge(&clear, 1000, Some([&fine, &fine]), Some(&clipped), 0.95);
+        assert_eq!(named(&judged.doubts), "clipping");
+        let same = judge(&change(0.0, 0.0, 0.0), 10, None, None, 0.95);
+        assert_eq!(same.doubts, [Doubt::Same]);
+        let none = judge(&change(0.1, f64::NAN, f64::NAN), 1, None, None, 0.95);
+        assert_eq!(none.doubts, [Doubt::NoInterval]);
+    }
+}

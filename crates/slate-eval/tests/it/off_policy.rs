@@ -1,0 +1,565 @@
+//! Estimates of other policies, held to the Open Bandit Pipeline, to all logs there could have been, and
+//! to markets whose truth is known.
+
+use serde_json::Value;
+use slate_eval::off_policy::{
+    Change, Estimates, Estimator, IntervalMethod, Intervals, Log, OutcomeModel, Outcomes, Per,
+    Target, estimate,
+};
+use slate_eval::{Bootstrap, EvalError};
+use slate_types::{ListOffsets, Seed};
+
+fn floats(value: &Value) -> Vec<f64> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn ope() -> Value {
+    serde_json::from_str(include_str!("../data/ope.json")).unwrap()
+}
+
+/// Intervals cost time and are not asked for.
+fn none() -> Intervals {
+    Intervals {
+        method: IntervalMethod::Delta,
+        ..Intervals::default()
+    }
+}
+
+fn value(log: &Log<'_>, target: Target<'_>, name: &str) -> f64 {
+    let estimator: Estimator = name.parse().unwrap();
+    estimate(log, &[target], estimator, &none())
+        .unwrap()
+        .policies[0]
+        .value
+}
+
+/// Rounds of one action each, from `tests/data/gold_ope.py`: `obp` 0.5.5 itself.
+#[test]
+fn rounds_are_those_of_the_open_bandit_pipeline() {
+    let golden = &ope()["contextual"];
+    let rewards = floats(&golden["reward"]);
+    let (actions, slots) = (numbers(&golden["action"]), numbers(&golden["position"]));
+    let propensities = floats(&golden["pscore"]);
+    let cube = |name: &str| -> Vec<Vec<Vec<f64>>> {
+        serde_json::from_value(golden[name].clone()).unwrap()
+    };
+    let (policy, model) = (cube("action_dist_nAK"), cube("q_hat_nAK"));
+    let rows = rewards.len();
+    let at = |table: &[Vec<Vec<f64>>], row: usize| {
+        table[row][actions[row] as usize][slots[row] as usize]
+    };
+    let weights: Vec<f64> = (0..rows)
+        .map(|row| at(&policy, row) / propensities[row])
+        .collect();
+    let forecast: Vec<f64> = (0..rows).map(|row| at(&model, row)).collect();
+    let expected: Vec<f64> = (0..rows)
+        .map(|row| {
+            let slot = slots[row] as usize;
+            let pairs = policy[row].iter().zip(&model[row]);
+            pairs.map(|(p, q)| p[slot] * q[slot]).sum()
+        })
+        .collect();
+    let lists = ListOffsets::from_lengths(vec![1; rows]).unwrap();
+    let log = Log::new(&lists, &rewards, &slots);
+    let mut target = Target::new(&weights);
+    target.forecast = Some(&forecast);
+    target.expected = Some(&expected);
+    for (theirs, ours) in [
+        ("DM", "dm"),
+        ("IPW", "ips"),
+        ("IPW(clip lambda=2)", "ips@2"),
+        ("SNIPW", "snips"),
+        ("DR", "dr"),
+        ("DR(clip lambda=2)", "dr@2"),
+        ("SNDR", "sndr"),
+        ("SwitchDR(1.0)", "switch_dr@1"),
+        ("DRos(1.0)", "dr_os@1"),
+        ("SGIPW(0.1)", "sg_ips@0.1"),
+        ("SGDR(0.1)", "sg_dr@0.1"),
+    ] {
+        let expected = golden["estimates"][theirs].as_f64().unwrap();
+        let ours_value = value(&log, target, ours);
+        assert!(
+            (ours_value - expected).abs() < 1e-12,
+            "{ours} {ours_value} {expected}"
+        );
+    }
+    let report = slate_eval::off_policy::report_weights(&log, &target, 0.95).unwrap();
+    assert!((report.effective - golden["ess"].as_f64().unwrap()).abs() < 1e-9);
+    // No round was matched, so there is nothing to replay: `obp` says 0 here.
+    let matched = vec![false; rows];
+    target.matched = Some(&matched);
+    let replayed = estimate(&log, &[target], Estimator::Replay, &none());
+    assert!(matches!(replayed, Err(EvalError::NothingToMeasure { .. })));
+}
+
+/// Lists, from the same file.
+#[test]
+fn lists_are_those_of_the_open_bandit_pipeline() {
+    let golden = &ope()["slate"];
+    let inputs = &golden["inputs"];
+    let rewards = floats(&inputs["reward"]);
+    let slots = numbers(&inputs["position"]);
+    let lists = ListOffsets::from_runs(&numbers(&inputs["slate_id"]));
+    let ratio = |policy: &str, logger: &str| -> Vec<f64> {
+        let pairs = floats(&inputs[policy])
+            .into_iter()
+            .zip(floats(&inputs[logger]));
+        pairs.map(|(e, b)| e / b).collect()
+    };
+    let of_items = ratio("eval_item_position", "pscore_item_position");
+    let prefixes = ratio("eval_cascade", "pscore_cascade");
+    let joint = ratio("eval_joint", "pscore_joint");
+    let (actions, items) = (numbers(&inputs["action"]), 4);
+    let (model, policy) = (
+        floats(&inputs["q_hat"]),
+        floats(&inputs["eval_action_dist"]),
+    );
+    let here: Vec<f64> = (0..rewards.len())
+        .map(|row| model[row * items + actions[row] as usize])
+        .collect();
+    let expected: Vec<f64> = (0..rewards.len())
+        .map(|row| {
+            let range = row * items..(row + 1) * items;
+            let pairs = model[range.clone()].iter().zip(&policy[range]);
+            pairs.map(|(q, p)| q * p).sum()
+        })
+        .collect();
+    let log = Log::new(&lists, &rewards, &slots);
+    let mut whole = Target::new(&of_items);
+    whole.prefix_weights = Some(&joint);
+    let mut target = Target::new(&of_items);
+    target.prefix_weights = Some(&prefixes);
+    target.to_come = Some((&here, &expected));
+    for (theirs, ours, target) in [
+        ("SlateStandardIPS", "list_ips", whole),
+        ("SNSlateStandardIPS", "list_snips", whole),
+        ("SlateIndependentIPS", "ips", target),
+        ("SNSlateIndependentIPS", "snips", target),
+        ("SlateRewardInteractionIPS", "rips", target),
+        ("SNSlateRewardInteractionIPS", "snrips", target),
+        ("SlateCascadeDR", "cascade_dr", target),
+    ] {
+        let expected = golden["estimates"][theirs].as_f64().unwrap();
+        let ours_value = value(&log, target, ours);
+        assert!(
+            (ours_value - expected).abs() < 1e-12,
+            "{ours} {ours_value} {expected}"
+        );
+    }
+}
+
+/// A logger of three rows that shows each order with a known probability, a policy likewise, and what
+/// each row earns in each slot.
+struct Small {
+    orders: Vec<[usize; 3]>,
+    logger: Vec<f64>,
+    policy: Vec<f64>,
+    truth: [[f64; 3]; 3],
+}
+
+impl Small {
+    fn new() -> Self {
+        Self {
+            orders: vec![
+                [0, 1, 2],
+                [0, 2, 1],
+                [1, 0, 2],
+                [1, 2, 0],
+                [2, 0, 1],
+                [2, 1, 0],
+            ],
+            logger: vec![0.3, 0.2, 0.1, 0.1, 0.2, 0.1],
+            policy: vec![0.05, 0.05, 0.4, 0.2, 0.0, 0.3],
+            truth: [[5.0, 2.0, 1.0], [3.0, 3.0, 0.5], [1.0, 0.0, 4.0]],
+        }
+    }
+
+    fn marginal(&self, law: &[f64], item: usize, slot: usize) -> f64 {
+        let pairs = self.orders.iter().zip(law);
+        pairs
+            .filter(|(order, _)| order[slot] == item)
+            .map(|(_, p)| p)
+            .sum()
+    }
+
+    fn prefix(&self, law: &[f64], order: &[usize; 3], slot: usize) -> f64 {
+        let same = |other: &[usize; 3]| other[..=slot] == order[..=slot];
+        let pairs = self.orders.iter().zip(law);
+        pairs.filter(|(other, _)| same(other)).map(|(_, p)| p).sum()
+    }
+
+    fn earns(&self, law: &[f64]) -> f64 {
+        let of = |order: &[usize; 3]| (0..3).map(|k| self.truth[order[k]][k]).sum::<f64>();
+        self.orders
+            .iter()
+            .zip(law)
+            .map(|(order, p)| p * of(order))
+            .sum()
+    }
+}
+
+/// The mean over all logs the logger could have written is what the policy earns: for each estimator
+/// that promises it, whatever the outcome model says.
+#[test]
+fn unbiased_estimators_are_unbiased() {
+    let small = Small::new();
+    let lists = ListOffsets::from_lengths([3]).unwrap();
+    let model = |item: usize, slot: usize| 0.7 * item as f64 - 0.4 * slot as f64 + 1.0;
+    let truth = small.earns(&small.policy);
+    for name in ["ips", "dr", "list_ips", "rips"] {
+        let mut mean = 0.0;
+        for (order, p) in small.orders.iter().zip(&small.logger) {
+            // Rows stand in the order of items; item i was shown in slot slots[i].
+            let mut slots = [0_u32; 3];
+            for (slot, &item) in order.iter().enumerate() {
+                slots[item] = slot as u32;
+            }
+            let at = |item: usize| slots[item] as usize;
+            let of = |f: &dyn Fn(usize) -> f64| (0..3).map(f).collect::<Vec<f64>>();
+            let rewards = of(&|i| small.truth[i][at(i)]);
+            let weights = of(&|i| {
+                small.marginal(&small.policy, i, at(i)) / small.marginal(&small.logger, i, at(i))
+            });
+            let prefixes = of(&|i| {
+                small.prefix(&small.policy, order, at(i))
+                    / small.prefix(&small.logger, order, at(i))
+            });
+            let forecast = of(&|i| model(i, at(i)));
+            let expected = of(&|i| {
+                (0..3)
+                    .map(|k| small.marginal(&small.policy, i, k) * model(i, k))
+                    .sum()
+            });
+            let log = Log::new(&lists, &rewards, &slots);
+            let mut target = Target::new(&weights);
+            target.prefix_weights = Some(&prefixes);
+            target.forecast = Some(&forecast);
+            target.expected = Some(&expected);
+            mean += p * value(&log, target, name);
+        }
+        assert!((mean - truth).abs() < 1e-12, "{name} {mean} {truth}");
+    }
+}
+
+/// Lists of three rows, users of several lists: rewards, weights of two policies, and their truth.
+struct Simulated {
+    lists: ListOffsets,
+    rewards: Vec<f64>,
+    slots: Vec<u32>,
+    users: Vec<u32>,
+    weights: [Vec<f64>; 2],
+    truth: [f64; 2],
+}
+
+impl Simulated {
+    fn new(lists: usize, seed: Seed) -> Self {
+        let small = Small::new();
+        let (draw, luck, taste) = (
+            seed.derive("order"),
+            seed.derive("luck"),
+            seed.derive("taste"),
+        );
+        let other: Vec<f64> = vec![0.2, 0.1, 0.2, 0.1, 0.2, 0.2];
+        let mut simulated = Self {
+            lists: ListOffsets::from_lengths(vec![3; lists]).unwrap(),
+            rewards: vec![],
+            slots: vec![],
+            users: (0..lists as u32).map(|list| list / 4).collect(),
+            weights: [vec![], vec![]],
+            truth: [small.earns(&small.policy) * 0.1, small.earns(&other) * 0.1],
+        };
+        for list in 0..lists as u64 {
+            let mut unit = draw.index(list).unit();
+            let mut at = 0;
+            while at < 5 && unit >= small.logger[at] {
+                unit -= small.logger[at];
+                at += 1;
+            }
+            // What a user likes moves all lists of that user together; 1 on average.
+            let taste = 0.2 + 1.6 * taste.index(list / 4).unit();
+            let order = small.orders[at];
+            for item in 0..3 {
+                let slot = order.iter().position(|&shown| shown == item).unwrap();
+                let p = 0.1 * small.truth[item][slot] * taste;
+                let bought = luck.index(3 * list + item as u64).unit() < p;
+                simulated.rewards.push(f64::from(u8::from(bought)));
+                simulated.slots.push(slot as u32);
+                for (weights, law) in simulated.weights.iter_mut().zip([&small.policy, &other]) {
+                    weights.push(
+                        small.marginal(law, item, slot) / small.marginal(&small.logger, item, slot),
+                    );
+                }
+            }
+        }
+        simulated
+    }
+
+    fn log(&self) -> Log<'_> {
+        let mut log = Log::new(&self.lists, &self.rewards, &self.slots);
+        log.clusters = Some(&self.users);
+        log
+    }
+
+    fn estimates(&self, name: &str, method: IntervalMethod) -> Estimates {
+        let targets = [0, 1].map(|at: usize| Target::new(&self.weights[at]));
+        let intervals = Intervals {
+            method,
+            bootstrap: Bootstrap {
+                draws: 400,
+                ..Bootstrap::default()
+            },
+        };
+        estimate(&self.log(), &targets, name.parse().unwrap(), &intervals).unwrap()
+    }
+}
+
+/// 95 % intervals of the difference hold the truth in 95 % of 300 logs of 400 lists.
+#[test]
+fn intervals_hold_the_truth_as_often_as_they_say() {
+    for (name, method) in [
+        ("ips", IntervalMethod::Bca),
+        ("snips", IntervalMethod::Bca),
+        ("snips", IntervalMethod::Percentile),
+        ("ips", IntervalMethod::Delta),
+    ] {
+        let logs = 300;
+        let held = (0..logs).filter(|&at| {
+            let simulated = Simulated::new(400, Seed(21).index(at));
+            let truth = simulated.truth[1] - simulated.truth[0];
+            let change = simulated.estimates(name, method).changes[0];
+            change.low <= truth && truth <= change.high
+        });
+        let share = held.count() as f64 / logs as f64;
+        // Four standard errors of a share of 95 % of 300.
+        assert!((0.90..=0.99).contains(&share), "{name} {method:?} {share}");
+    }
+}
+
+#[test]
+fn methods_agree_on_a_large_log() {
+    let simulated = Simulated::new(6000, Seed(3));
+    for name in ["ips", "snips"] {
+        let [bca, percentile, delta] = [
+            IntervalMethod::Bca,
+            IntervalMethod::Percentile,
+            IntervalMethod::Delta,
+        ]
+        .map(|method| simulated.estimates(name, method).changes[0]);
+        let width = |change: Change| change.high - change.low;
+        for other in [bca, percentile] {
+            assert_eq!(other.difference, delta.difference);
+            let ratio = width(other) / width(delta);
+            assert!((0.85..1.15).contains(&ratio), "{name} {ratio}");
+        }
+        assert!(
+            (delta.difference - (simulated.truth[1] - simulated.truth[0])).abs()
+                < 4.0 * delta.error
+        );
+    }
+}
+
+/// Values per list, placement and user are the same sum over other units.
+#[test]
+fn units_divide_one_sum() {
+    let simulated = Simulated::new(2000, Seed(5));
+    let target = Target::new(&simulated.weights[0]);
+    let mut log = simulated.log();
+    let of_list = value(&log, target, "ips");
+    log.per = Per::Placement;
+    assert!((value(&log, target, "ips") * 3.0 - of_list).abs() < 1e-12);
+    log.per = Per::Numbered(&simulated.users);
+    assert!((value(&log, target, "ips") - 4.0 * of_list).abs() < 1e-12);
+    // Lists of one user depend on each other: errors over lists alone are too small.
+    let ones = vec![1.0; simulated.rewards.len()];
+    let error = |log: &Log<'_>| {
+        let estimator = "ips".parse().unwrap();
+        let shown = Target::new(&ones);
+        estimate(log, &[shown], estimator, &none())
+            .unwrap()
+            .policies[0]
+            .error
+    };
+    log.per = Per::List;
+    let over_users = error(&log);
+    log.clusters = None;
+    assert!(
+        over_users > 1.1 * error(&log),
+        "{over_users} {}",
+        error(&log)
+    );
+}
+
+/// A model that was fitted elsewhere takes variance away and moves nothing in expectation.
+#[test]
+fn a_fair_model_narrows_the_interval() {
+    let simulated = Simulated::new(3000, Seed(13));
+    let rows = simulated.rewards.len();
+    // An item in a slot has a coefficient of its own: nine features of one slot.
+    let cell = |row: usize, slot: u32| {
+        let mut features = [0.0; 9];
+        features[3 * (row % 3) + slot as usize] = 1.0;
+        features
+    };
+    let features: Vec<f64> = (0..rows)
+        .flat_map(|row| cell(row, simulated.slots[row]))
+        .collect();
+    let no_slots = vec![0; rows];
+    let folds: Vec<u32> = (0..rows).map(|row| simulated.users[row / 3] % 3).collect();
+    let outcomes = Outcomes {
+        features: &features,
+        width: 9,
+        slots: &no_slots,
+        rewards: &simulated.rewards,
+    };
+    let model = OutcomeModel::Logistic
+        .cross_fit(&outcomes, &folds, 3)
+        .unwrap();
+    let ask = |row: usize, slot: u32| {
+        let mut q = 0.0;
+        model.forecast(folds[row], &cell(row, slot), [0], |forecast| q = forecast);
+        q
+    };
+    let small = Small::new();
+    let forecast: Vec<f64> = (0..rows)
+        .map(|row| ask(row, simulated.slots[row]))
+        .collect();
+    let expected: Vec<f64> = (0..rows)
+        .map(|row| {
+            let of =
+                |slot: usize| small.marginal(&small.policy, row % 3, slot) * ask(row, slot as u32);
+            (0..3).map(of).sum()
+        })
+        .collect();
+    let mut target = Target::new(&simulated.weights[0]);
+    target.forecast = Some(&forecast);
+    target.expected = Some(&expected);
+    let log = simulated.log();
+    let of = |name: &str| {
+        let estimator: Estimator = name.parse().unwrap();
+        estimate(&log, &[target], estimator, &none())
+            .unwrap()
+            .policies[0]
+    };
+    let (ips, dr) = (of("ips"), of("dr"));
+    assert!(dr.error < ips.error, "{} {}", dr.error, ips.error);
+    assert!((dr.value - simulated.truth[0]).abs() < 4.0 * dr.error);
+    assert!((of("dm").value - simulated.truth[0]).abs() < 0.05);
+}
+
+#[test]
+fn bad_columns_are_named() {
+    let lists = ListOffsets::from_lengths([2]).unwrap();
+    let log = Log::new(&lists, &[1.0, 0.0], &[0, 1]);
+    let refused = |weights: &[f64], name: &str| {
+        let estimator: Estimator = name.parse().unwrap();
+        estimate(&log, &[Target::new(weights)], estimator, &none())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(&[1.0], "ips").contains("`weights` has 1 rows, expected 2"));
+    assert!(refused(&[1.0, f64::INFINITY], "ips").contains("`weights` at row 1 is inf"));
+    assert!(refused(&[1.0, 1.0], "dr").contains("`dr` needs `forecasts`"));
+    assert!(refused(&[1.0, 1.0], "rips").contains("`rips` needs `prefix weights`"));
+    assert!(refused(&[0.0, 0.0], "snips").contains("nothing was ever shown"));
+    let short = Log::new(&lists, &[1.0], &[0, 1]);
+    let error = estimate(&short, &[], Estimator::Snips, &none()).unwrap_err();
+    assert_eq!(error.to_string(), "`rewards` has 1 rows, expected 2");
+}
+
+/// The small release of the Open Bandit Dataset, values by `obp` 0.5.5 with a table of smoothed rates
+/// as its outcome model.
+#[test]
+fn the_open_bandit_logs_give_the_values_of_their_own_program() {
+    let Ok(shared) = std::env::var("SLATE_SHARED") else {
+        println!("skipped: SLATE_SHARED is not set");
+        return;
+    };
+    let path = std::path::Path::new(&shared).join("golden/obp_obd_small.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let runs = golden["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 6);
+    for run in runs {
+        let (actions, slots) = (numbers(&run["action"]), numbers(&run["position"]));
+        let rows = actions.len();
+        let mut rewards = vec![0.0; rows];
+        for row in numbers(&run["reward_idx"]) {
+            rewards[row as usize] = 1.0;
+        }
+        let items = run["n_actions"].as_u64().unwrap() as usize;
+        let even = vec![vec![1.0 / items as f64; 3]; items];
+        let policy: Vec<Vec<f64>> = match run.get("pi_e") {
+            Some(policy) => serde_json::from_value(policy.clone()).unwrap(),
+            None => even,
+        };
+        let propensities = match run.get("pscore") {
+            Some(propensities) => floats(propensities),
+            None => vec![1.0 / items as f64; rows],
+        };
+        let mut counts = vec![[[0.0; 2]; 3]; items];
+        for row in 0..rows {
+            let cell = &mut counts[actions[row] as usize][slots[row] as usize];
+            cell[0] += rewards[row];
+            cell[1] += 1.0;
+        }
+        let rate = |item: usize, slot: usize| {
+            let [clicks, shown] = counts[item][slot];
+            (clicks + 1.0) / (shown + 200.0)
+        };
+        let at = |row: usize| (actions[row] as usize, slots[row] as usize);
+        let weights: Vec<f64> = (0..rows)
+            .map(|row| policy[at(row).0][at(row).1] / propensities[row])
+            .collect();
+        let forecast: Vec<f64> = (0..rows).map(|row| rate(at(row).0, at(row).1)).collect();
+        let expected: Vec<f64> = (0..rows)
+            .map(|row| {
+                let slot = at(row).1;
+                (0..items)
+                    .map(|item| policy[item][slot] * rate(item, slot))
+                    .sum()
+            })
+            .collect();
+        let lists = ListOffsets::from_lengths(vec![1; rows]).unwrap();
+        let log = Log::new(&lists, &rewards, &slots);
+        let mut target = Target::new(&weights);
+        target.forecast = Some(&forecast);
+        target.expected = Some(&expected);
+        for (theirs, ours) in [
+            ("dm", "dm"),
+            ("ipw", "ips"),
+            ("snipw", "snips"),
+            ("dr", "dr"),
+            ("sndr", "sndr"),
+            ("switch-dr", "switch_dr@10"),
+            ("dr-os", "dr_os@100"),
+            ("sg-dr", "sg_dr@0.05"),
+        ] {
+            let Some(expected) = run["qtable"][theirs].as_f64() else {
+                panic!("{theirs} is not among {}", run["qtable"]);
+            };
+            let ours_value = value(&log, target, ours);
+            assert!(
+                (ours_value - expected).abs() < 1e-10 * expected.abs().max(1e-3),
+                "{} {} {ours} {ours_value} {expected}",
+                run["campaign"],
+                run["behavior"]
+            );
+        }
+        let report = slate_eval::off_policy::report_weights(&log, &target, 0.95).unwrap();
+        for (ours, key) in [
+            (report.mean, "w_mean"),
+            (report.largest, "w_max"),
+            (report.effective, "ess"),
+        ] {
+            let expected = run[key].as_f64().unwrap();
+            assert!(
+                (ours - expected).abs() < 1e-9 * expected,
+                "{key} {ours} {expected}"
+            );
+        }
+    }
+}
