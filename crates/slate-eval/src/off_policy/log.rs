@@ -131,7 +131,8 @@ pub struct Target<'a> {
     /// What the outcome model expects of this placement as it was shown, `q`.
     pub forecast: Option<&'a [f64]>,
     /// What it expects of this row wherever the policy puts it, `Σ_k P(row at k)·q(row, k)`; or, where
-    /// a row stands for a slot and all items it could hold, `Σ_a P(a at the slot)·q(a, slot)`.
+    /// a row stands for a slot and all items it could hold, `Σ_a P(a at the slot)·q(a, slot)`. Only
+    /// slots that count belong into the sum; rows that stood below them count with it.
     pub expected: Option<&'a [f64]>,
     /// For `cascade_dr`: what is still to come from this slot on, given the slots above, with the item
     /// shown here and, as the policy would go on, expected.

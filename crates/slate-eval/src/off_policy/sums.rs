@@ -58,8 +58,12 @@ impl Sums {
         } else if estimator == Estimator::CascadeDr {
             let (here, expected) = target.to_come.ok_or_else(|| missing("forecasts to come"))?;
             let before = one_slot_up(log, &weights);
-            let expected = expected.iter().zip(before);
-            (here.to_vec(), expected.map(|(v, w)| v * w).collect())
+            let reached = |row: usize| if log.counts(row) { before[row] } else { 0.0 };
+            let expected = expected.iter().enumerate();
+            (
+                here.to_vec(),
+                expected.map(|(row, v)| v * reached(row)).collect(),
+            )
         } else {
             (zeros(), zeros())
         };
@@ -75,10 +79,14 @@ impl Sums {
         for (list, rows) in log.lists.iter().enumerate() {
             let cluster = log.cluster(list);
             let sums = &mut of_cluster[cluster * width..(cluster + 1) * width];
-            for row in rows.filter(|&row| log.counts(row)) {
+            for row in rows {
+                // A row that stood below the top may be put into it.
+                sums[0] += expected[row];
+                if !log.counts(row) {
+                    continue;
+                }
                 let weight = estimator.transform(weights[row]);
                 let weighted = weight * (log.rewards[row] - forecast[row]);
-                sums[0] += expected[row];
                 if groups == 0 {
                     sums[0] += weighted;
                 } else {

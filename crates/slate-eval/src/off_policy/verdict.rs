@@ -11,7 +11,8 @@ use super::weights::WeightReport;
 const LEAST_EFFECTIVE: f64 = 100.0;
 /// Rewards that the weighted ones must be worth: intervals of sums of fewer are made up.
 const LEAST_REWARDED: f64 = 20.0;
-/// Mean weights this far from 1 speak against the propensities where chance does not explain them.
+/// Mean weights this far from 1 speak against the propensities where chance does not explain them, and
+/// such a share of what was never logged against an estimate of it.
 const TOLERANCE: f64 = 0.05;
 /// Share of all weight that one placement may have.
 const MOST_OF_ONE: f64 = 0.05;
@@ -40,6 +41,8 @@ pub enum Doubt {
     NoInterval,
     /// Both policies show the same.
     Same,
+    /// The estimate is the outcome model's word alone, which no interval over clusters holds to account.
+    ModelOnly,
     /// The weighted placements are worth too few.
     FewPlacements {
         /// `a` or `b`.
@@ -77,6 +80,13 @@ pub enum Doubt {
         /// Its share.
         share: f64,
     },
+    /// The policy shows items that were never logged in their slot.
+    Unseen {
+        /// `a` or `b`.
+        policy: &'static str,
+        /// Share of what it shows.
+        share: f64,
+    },
     /// With clipped weights the interval lies elsewhere.
     Clipping {
         /// The difference with clipped weights.
@@ -98,15 +108,37 @@ pub struct Judgement {
     pub detectable: f64,
 }
 
-/// Judges a difference. `weights` are those of both policies, where the estimate rests on weights;
-/// `clipped` is the difference with the largest weights clipped. `level` is that of the interval.
-pub fn judge(
-    change: &Change,
-    clusters: usize,
-    weights: Option<[&WeightReport; 2]>,
-    clipped: Option<&Change>,
-    level: f64,
-) -> Judgement {
+/// What a difference is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The difference.
+    pub change: &'a Change,
+    /// Clusters it was estimated from.
+    pub clusters: usize,
+    /// The level of its interval.
+    pub level: f64,
+    /// Weights of both policies, where the estimate rests on weights.
+    pub weights: Option<[&'a WeightReport; 2]>,
+    /// Whether weights average 1 where propensities are right, as those of placements do.
+    pub centred: bool,
+    /// Share of what each policy shows that was never logged in its slot.
+    pub unseen: [f64; 2],
+    /// Whether the estimate is an outcome model's alone.
+    pub model_only: bool,
+    /// The difference with the largest weights clipped.
+    pub clipped: Option<&'a Change>,
+}
+
+/// Judges a difference.
+pub fn judge(evidence: &Evidence<'_>) -> Judgement {
+    let Evidence {
+        change,
+        clusters,
+        level,
+        weights,
+        clipped,
+        ..
+    } = *evidence;
     let mut doubts = Vec::new();
     if change.difference == 0.0 && change.error == 0.0 {
         doubts.push(Doubt::Same);
@@ -114,6 +146,9 @@ pub fn judge(
         doubts.push(Doubt::NoInterval);
     } else if change.low <= 0.0 && change.high >= 0.0 {
         doubts.push(Doubt::IncludesZero);
+    }
+    if evidence.model_only {
+        doubts.push(Doubt::ModelOnly);
     }
     for (policy, report) in ["a", "b"].into_iter().zip(weights.into_iter().flatten()) {
         let effective = report.effective;
@@ -133,7 +168,7 @@ pub fn judge(
             });
         }
         let (mean, low, high) = (report.mean, report.mean_low, report.mean_high);
-        let outside = !(low <= 1.0 && 1.0 <= high);
+        let outside = evidence.centred && !(low <= 1.0 && 1.0 <= high);
         if outside && (mean - 1.0).abs() > TOLERANCE {
             doubts.push(Doubt::MeanWeight {
                 policy,
@@ -145,6 +180,11 @@ pub fn judge(
         if report.largest_share > MOST_OF_ONE && report.largest > 1.0 {
             let share = report.largest_share;
             doubts.push(Doubt::OneWeight { policy, share });
+        }
+    }
+    for (policy, share) in ["a", "b"].into_iter().zip(evidence.unseen) {
+        if share > TOLERANCE {
+            doubts.push(Doubt::Unseen { policy, share });
         }
     }
     if let Some(clipped) = clipped {
@@ -190,6 +230,19 @@ mod tests {
         }
     }
 
+    fn evidence(change: &Change) -> Evidence<'_> {
+        Evidence {
+            change,
+            clusters: 1000,
+            level: 0.95,
+            weights: None,
+            centred: true,
+            unseen: [0.0; 2],
+            model_only: false,
+            clipped: None,
+        }
+    }
+
     fn sound() -> WeightReport {
         WeightReport {
             placements: 5000,
@@ -212,8 +265,11 @@ mod tests {
     #[test]
     fn a_clear_difference_of_sound_weights_is_told() {
         let weights = sound();
-        let both = Some([&weights, &weights]);
-        let told = |change| judge(&change, 1000, both, None, 0.95).verdict;
+        let told = |change: Change| {
+            let mut evidence = evidence(&change);
+            evidence.weights = Some([&weights, &weights]);
+            judge(&evidence).verdict
+        };
         assert_eq!(told(change(0.2, 0.1, 0.3)), Verdict::BBetter);
         assert_eq!(told(change(-0.2, -0.3, -0.1)), Verdict::ABetter);
         assert_eq!(told(change(0.2, -0.1, 0.5)), Verdict::CannotTell);
@@ -222,7 +278,7 @@ mod tests {
     /// (2.8016 · error ÷ difference)² times the clusters: z of 97.5 % and of 80 % together.
     #[test]
     fn clusters_needed_follow_the_power() {
-        let unsure = judge(&change(0.1, -0.096, 0.296), 1000, None, None, 0.95);
+        let unsure = judge(&evidence(&change(0.1, -0.096, 0.296)));
         assert_eq!(unsure.doubts, [Doubt::IncludesZero]);
         assert!((unsure.detectable - 0.280_16).abs() < 1e-4);
         assert!((unsure.clusters_needed.unwrap() - 7849.0).abs() < 2.0);
@@ -235,7 +291,9 @@ mod tests {
         let doubts = |spoil: fn(&mut WeightReport)| {
             let mut report = sound();
             spoil(&mut report);
-            judge(&clear, 1000, Some([&fine, &report]), None, 0.95).doubts
+            let mut evidence = evidence(&clear);
+            evidence.weights = Some([&fine, &report]);
+            judge(&evidence).doubts
         };
         let named = |doubts: &[Doubt]| serde_json::to_value(doubts).unwrap()[0]["kind"].clone();
         assert_eq!(named(&doubts(|r| r.effective = 2.0)), "few_placements");
@@ -250,11 +308,18 @@ mod tests {
         assert!(doubts(|r| (r.mean, r.mean_low, r.mean_high) = (1.3, 0.9, 1.7)).is_empty());
         assert!(doubts(|r| (r.mean, r.mean_low, r.mean_high) = (1.03, 1.02, 1.04)).is_empty());
         let clipped = change(-0.05, -0.1, 0.0);
-        let judged = judge(&clear, 1000, Some([&fine, &fine]), Some(&clipped), 0.95);
-        assert_eq!(named(&judged.doubts), "clipping");
-        let same = judge(&change(0.0, 0.0, 0.0), 10, None, None, 0.95);
+        let mut one = evidence(&clear);
+        one.clipped = Some(&clipped);
+        assert_eq!(named(&judge(&one).doubts), "clipping");
+        one.clipped = None;
+        one.unseen = [0.0, 0.3];
+        assert_eq!(named(&judge(&one).doubts), "unseen");
+        one.unseen = [0.0; 2];
+        one.model_only = true;
+        assert_eq!(named(&judge(&one).doubts), "model_only");
+        let same = judge(&evidence(&change(0.0, 0.0, 0.0)));
         assert_eq!(same.doubts, [Doubt::Same]);
-        let none = judge(&change(0.1, f64::NAN, f64::NAN), 1, None, None, 0.95);
+        let none = judge(&evidence(&change(0.1, f64::NAN, f64::NAN)));
         assert_eq!(none.doubts, [Doubt::NoInterval]);
     }
 }

@@ -5,6 +5,7 @@
     reason = "these comments are help texts, read in a terminal"
 )]
 
+mod backtest;
 mod embedding;
 mod judging;
 
@@ -12,6 +13,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::backtest::{
+    BacktestArgs, BacktestCommand, CompareArgs, CurveArg, ExamineArgs, IntervalArg, OnlineArgs,
+    PlanArgs, RerankArgs, ShownArgs,
+};
 pub(crate) use self::embedding::{
     EmbedArgs, ExportArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand,
 };
@@ -102,6 +107,10 @@ pub(crate) enum Command {
     Calibrate(CalibrateArgs),
     /// Measure scores: NDCG, PTR, log loss, AUC, PCOC, with intervals
     Evaluate(EvaluateArgs),
+    /// Write the lists a policy would show, with the probability of each placement
+    Rerank(RerankArgs),
+    /// Compare policies on a log: what each would have earned, and whether the log can tell
+    Backtest(Box<BacktestArgs>),
     /// Put the folders of a chain into one self-contained HTML file
     Report(ReportArgs),
     /// Say what this machine has and what this build can do
@@ -268,6 +277,7 @@ impl From<DatasetFormat> for slate_features::Format {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  slate label --logs logs --out labels\n  \
     slate label -c my.toml --logs logs --out labels --as-of 2026-05-01\n  \
+    slate label --logs logs --out shown --with price,propensity,traffic_class,user_id\n  \
     slate label --logs logs --dry-run --memory 512MiB\n  \
     duckdb -c \"select avg(click) from 'labels/labels.parquet' where matured\"")]
 pub(crate) struct LabelArgs {
@@ -277,6 +287,9 @@ pub(crate) struct LabelArgs {
     /// Folder for labels.parquet and join.json
     #[arg(long, value_name = "LABELS", required_unless_present = "dry_run")]
     pub(crate) out: Option<PathBuf>,
+    /// Also write these columns of the log, comma separated, such as price,propensity,traffic_class
+    #[arg(long = "with", value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) with: Vec<String>,
     /// Labels as known at this time (a date or RFC 3339) [default: the last time in the log]
     #[arg(long, value_name = "DATE")]
     pub(crate) as_of: Option<String>,

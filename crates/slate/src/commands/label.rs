@@ -1,15 +1,15 @@
 //! `slate label`: logs to labelled placements, without features.
 
 use anyhow::{Context as _, Result};
-use slate_logs::ExampleFiles;
+use slate_logs::{ExampleColumns, ExampleFiles};
 
 use super::features::join_table;
 use slate_types::Progress as _;
 
 use super::{Context, dry_run, engine};
-use crate::artefacts::{Staged, manifest};
+use crate::artefacts::{Staged, manifest, scores};
 use crate::cli::LabelArgs;
-use crate::console::Outcome;
+use crate::console::{Outcome, Refusal};
 use crate::pipeline::featurise::{self, Logs};
 
 pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
@@ -29,18 +29,32 @@ pub(super) fn run(context: &Context, args: &LabelArgs) -> Result<Outcome> {
     let file = |name: &str| staged.path().join(name);
     let bar = context.console.bar();
     let source = logs.open(work.path(), &bar)?;
-    let labelled = slate_logs::labels(
-        &source,
-        &attribution,
-        &engine,
-        ExampleFiles {
-            examples: &file("labels.parquet"),
-            rejects: &file("rejects.parquet"),
-            sequences: &file("sequences.parquet"),
-        },
-        &bar,
-    )
-    .with_context(|| format!("cannot attribute the logs `{logs}`"))?;
+    let (labels, rejects, sequences) = (
+        file("labels.parquet"),
+        file("rejects.parquet"),
+        file("sequences.parquet"),
+    );
+    let files = ExampleFiles {
+        examples: &labels,
+        rejects: &rejects,
+        sequences: &sequences,
+    };
+    let labelled = if args.with.is_empty() {
+        slate_logs::labels(&source, &attribution, &engine, files, &bar)
+    } else {
+        let columns = ExampleColumns::Only(args.with.iter().cloned().collect());
+        slate_logs::examples(&source, &attribution, &engine, &columns, files, &bar)
+    };
+    let labelled = labelled.with_context(|| format!("cannot attribute the logs `{logs}`"))?;
+    if !args.with.is_empty() {
+        // Where one column is missing, all there are were written.
+        let there = scores::columns_of(&labels)?;
+        if let Some(missing) = args.with.iter().find(|name| !there.contains(name)) {
+            return Err(Refusal::new(format!("the log has no column `{missing}`"))
+                .hint(format!("it has: {}", there.join(", ")))
+                .into());
+        }
+    }
     let json = featurise::summary(&labelled)?;
     manifest::write_json(&file("join.json"), &featurise::join_file(&json))?;
     let json = featurise::with_cluster(json, &labelled)?;

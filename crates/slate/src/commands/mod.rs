@@ -1,5 +1,6 @@
 //! One file per verb. A command reads its arguments, calls the pipeline, and shapes the outcome.
 
+mod backtest;
 mod calibrate;
 mod demo;
 mod doctor;
@@ -13,6 +14,7 @@ mod import_torch;
 mod label;
 mod losses;
 mod report;
+mod rerank;
 mod score;
 mod similar;
 mod simulate;
@@ -87,6 +89,8 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Score(args) => score::run(&context, &args),
         Command::Calibrate(args) => calibrate::run(&context, &args),
         Command::Evaluate(args) => evaluate::run(&context, &args),
+        Command::Rerank(args) => rerank::run(&context, &args),
+        Command::Backtest(args) => backtest::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
         Command::Doctor => Ok(doctor::run(&context)),
     }?;

@@ -5,6 +5,7 @@
 
 mod embed;
 mod overrides;
+mod policy;
 mod strict;
 mod sweep;
 
@@ -16,6 +17,7 @@ use slate_types::{FormatVersion, Seed};
 
 use crate::console::Refusal;
 pub(crate) use embed::{EmbedSection, HASHED, ImageSection, TitleSection};
+pub(crate) use policy::{PolicyFile, Source};
 pub(crate) use sweep::{Point, SweepSection};
 
 /// Version of the configuration file.

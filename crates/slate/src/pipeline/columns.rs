@@ -17,6 +17,8 @@ pub(crate) enum Cluster {
     List,
     /// All lists of a user, by the column `user_id`; a list without one by itself.
     User,
+    /// All lists of a page, by the column `page_id`.
+    Page,
     /// All lists of a day (UTC), by the column `ts`.
     Day,
 }
@@ -27,8 +29,23 @@ impl Cluster {
         match self {
             Self::List => "list",
             Self::User => "user",
+            Self::Page => "page",
             Self::Day => "day",
         }
+    }
+
+    /// The cluster of each list, numbered in order of appearance; none where each list is one.
+    ///
+    /// # Errors
+    /// A column that is missing, a list with two values of it.
+    pub(crate) fn of_lists(self, table: &ScoreTable) -> Result<Option<Vec<u32>>> {
+        let column = match self {
+            Self::List => return Ok(None),
+            Self::User => "user_id",
+            Self::Page => "page_id",
+            Self::Day => "day",
+        };
+        Ok(Some(numbered(table, &table.text(column)?, str::is_empty)?))
     }
 }
 
@@ -90,11 +107,7 @@ impl Columns {
         if measure.convention.per == Per::Page {
             columns.pages = Some(numbered(table, &table.text("page_id")?, str::is_empty)?);
         }
-        columns.clusters = match measure.cluster {
-            Cluster::List => None,
-            Cluster::User => Some(numbered(table, &table.text("user_id")?, str::is_empty)?),
-            Cluster::Day => Some(numbered(table, &table.text("day")?, |_| false)?),
-        };
+        columns.clusters = measure.cluster.of_lists(table)?;
         Ok(columns)
     }
 
@@ -111,7 +124,11 @@ impl Columns {
     }
 }
 
-fn worth(table: &ScoreTable, labels: &Labels, worth: Worth) -> Result<Vec<f64>> {
+/// What each row would earn if it were bought.
+///
+/// # Errors
+/// No prices, or none of a row that was bought; no rates where fees are counted.
+pub(crate) fn worth(table: &ScoreTable, labels: &Labels, worth: Worth) -> Result<Vec<f64>> {
     let prices = table.get("price").ok_or_else(|| {
         Refusal::new("the scores have no column `price`, which revenue needs")
             .hint("score a dataset whose log has prices, or leave the metric out")

@@ -27,15 +27,40 @@ impl ScoreTable {
     /// A file that cannot be read, a missing required column, a value of the wrong type, and what
     /// [`ScoreTable::new`] refuses.
     pub(crate) fn read(path: &Path) -> Result<Self> {
+        Self::read_as(path, Needs::Score)
+    }
+
+    /// The same for placements that nobody scored: where there is no `score` all are 0.
+    ///
+    /// # Errors
+    /// As [`ScoreTable::read`].
+    pub(crate) fn read_shown(path: &Path) -> Result<Self> {
+        Self::read_as(path, Needs::Lists)
+    }
+
+    /// Columns that stand beside placements: each row its own list, where no `list_id` says more.
+    ///
+    /// # Errors
+    /// As [`ScoreTable::read`].
+    pub(crate) fn read_beside(path: &Path) -> Result<Self> {
+        Self::read_as(path, Needs::Nothing)
+    }
+
+    fn read_as(path: &Path, needs: Needs) -> Result<Self> {
         let csv = path
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
         let read = if csv {
-            read_csv(path)
+            read_csv(path, needs)
         } else {
-            guarded(|| read_parquet(path))
+            guarded(|| read_parquet(path, needs))
         };
-        read.with_context(|| format!("cannot read the scores `{}`", path.display()))
+        let what = match needs {
+            Needs::Score => "scores",
+            Needs::Lists => "placements",
+            Needs::Nothing => "columns",
+        };
+        read.with_context(|| format!("cannot read the {what} `{}`", path.display()))
     }
 
     /// Writes Parquet, or CSV where the name ends in `.csv`, to a path that is not there yet.
@@ -101,7 +126,17 @@ impl ScoreTable {
     }
 }
 
-fn read_parquet(path: &Path) -> Result<ScoreTable> {
+/// Names of the columns of a Parquet file.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn columns_of(path: &Path) -> Result<Vec<String>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let fields = builder.schema().fields().iter();
+    Ok(fields.map(|field| field.name().clone()).collect())
+}
+
+fn read_parquet(path: &Path, needs: Needs) -> Result<ScoreTable> {
     // The types that writers of Arrow add to a file are not needed here, and reading damaged ones
     // panics.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -184,7 +219,15 @@ fn read_parquet(path: &Path) -> Result<ScoreTable> {
     };
     let found: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let scorer = value("slate.scorer").unwrap_or_default();
-    let mut table = assemble(&found, integers, numbers, split, &scorer)?;
+    let mut table = assemble(
+        &found,
+        batch.num_rows(),
+        needs,
+        integers,
+        numbers,
+        split,
+        &scorer,
+    )?;
     for (name, array) in found.into_iter().zip(batch.columns()) {
         if !known(&name) {
             table.others.push((name, Arc::clone(array)));
@@ -200,7 +243,7 @@ fn known(name: &str) -> bool {
         || NUMBERS.contains(&name)
 }
 
-fn read_csv(path: &Path) -> Result<ScoreTable> {
+fn read_csv(path: &Path, needs: Needs) -> Result<ScoreTable> {
     let mut reader = csv::Reader::from_path(path)?;
     let header: Vec<String> = reader
         .headers()?
@@ -250,7 +293,15 @@ fn read_csv(path: &Path) -> Result<ScoreTable> {
         ))
     };
     let split = cells("split").cloned();
-    let mut table = assemble(&header, integers, numbers, split, "")?;
+    let mut table = assemble(
+        &header,
+        columns.first().map_or(0, Vec::len),
+        needs,
+        integers,
+        numbers,
+        split,
+        "",
+    )?;
     for (name, cells) in header.iter().zip(&columns) {
         if !known(name) {
             let text = StringArray::from_iter_values(cells);
@@ -268,8 +319,18 @@ fn bad_cell(column: &str, row: usize, cell: &str, expected: &str) -> Refusal {
     ))
 }
 
+/// What a file cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Score,
+    Lists,
+    Nothing,
+}
+
 fn assemble(
     found: &[String],
+    rows: usize,
+    needs: Needs,
     integers: impl Fn(&str) -> Result<Option<Vec<i64>>>,
     numbers: impl Fn(&str) -> Result<Option<Vec<f64>>>,
     split: Option<Vec<String>>,
@@ -285,8 +346,16 @@ fn assemble(
         Refusal::new(format!("required column `{name}` is missing"))
             .hint(format!("the file has: {}", found.join(", ")))
     };
-    let list_id = integers("list_id")?.ok_or_else(|| missing("list_id"))?;
-    let score = numbers("score")?.ok_or_else(|| missing("score"))?;
+    let list_id = match (integers("list_id")?, needs) {
+        (Some(list_id), Needs::Score | Needs::Lists) => list_id,
+        (None, Needs::Score | Needs::Lists) => return Err(missing("list_id").into()),
+        (_, Needs::Nothing) => (0..rows as i64).collect(),
+    };
+    let score = match (numbers("score")?, needs) {
+        (Some(score), _) => score,
+        (None, Needs::Score) => return Err(missing("score").into()),
+        (None, _) => vec![0.0; list_id.len()],
+    };
     let mut table = ScoreTable::new(list_id, score, scorer)?;
     for name in INTEGERS {
         if let Some(values) = integers(name)? {

@@ -11,12 +11,14 @@ mod files;
 pub(crate) mod letor;
 pub(crate) mod trec;
 
+pub(crate) use self::files::columns_of;
+
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::{cast, take};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Float64Type};
 use slate_types::{FormatVersion, ListOffsets};
 
 use crate::console::Refusal;
@@ -180,7 +182,57 @@ impl ScoreTable {
         Ok(values)
     }
 
-    fn columns(&self) -> Vec<String> {
+    /// Adds or replaces a column that only readers of the file know.
+    pub(crate) fn set_other(&mut self, name: &str, values: ArrayRef) {
+        assert_eq!(
+            values.len(),
+            self.rows(),
+            "column `{name}` has another length"
+        );
+        self.others.retain(|(known, _)| known != name);
+        self.others.push((name.to_owned(), values));
+    }
+
+    /// Takes a column away, if it is there.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.integers.remove(name);
+        self.numbers.remove(name);
+        self.others.retain(|(known, _)| known != name);
+    }
+
+    /// Whether there is such a column.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.columns().iter().any(|known| known == name)
+    }
+
+    /// Any column as numbers, complete and finite; also one that only the reader of the file knows.
+    ///
+    /// # Errors
+    /// A column the table does not have or that holds no numbers, a null or infinity in it.
+    pub(crate) fn numeric(&self, name: &str) -> Result<Vec<f64>> {
+        if name == "score" {
+            return Ok(self.score.clone());
+        }
+        if let Some(values) = self.get_integers(name) {
+            return Ok(values.iter().map(|&v| v as f64).collect());
+        }
+        let Some((_, array)) = self.others.iter().find(|(known, _)| known == name) else {
+            return Ok(self.need(name)?.to_vec());
+        };
+        let numbers = cast(array, &DataType::Float64)?;
+        let numbers = numbers.as_primitive::<Float64Type>();
+        let value = |(row, value): (usize, Option<f64>)| match value {
+            Some(value) if value.is_finite() => Ok(value),
+            _ => Err(Refusal::new(format!(
+                "`{name}` at row {row} is missing or no number, expected a finite number"
+            ))
+            .into()),
+        };
+        numbers.iter().enumerate().map(value).collect()
+    }
+
+    /// Names of all columns.
+    pub(crate) fn columns(&self) -> Vec<String> {
         let mut names = vec!["list_id".to_owned(), "score".to_owned()];
         names.extend(self.integers.keys().map(|&n| n.to_owned()));
         names.extend(self.numbers.keys().map(|&n| n.to_owned()));
@@ -236,7 +288,7 @@ impl ScoreTable {
         Err(refusal.hint(hint).into())
     }
 
-    /// The rows `rows`, which rise. Lists without a row vanish.
+    /// The rows `rows`, in which those of one list stand together. Lists without a row vanish.
     pub(crate) fn rows_of(&self, rows: &[usize]) -> Result<Self> {
         let pick = |values: &[f64]| rows.iter().map(|&row| values[row]).collect::<Vec<_>>();
         let whole = |values: &[i64]| rows.iter().map(|&row| values[row]).collect::<Vec<_>>();

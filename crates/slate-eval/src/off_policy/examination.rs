@@ -1,0 +1,252 @@
+//! How likely users look at each slot, with how sure that is.
+
+use std::collections::BTreeMap;
+
+use super::click_model::{Cell, PositionModel};
+use super::harvest::harvest_pairs;
+use crate::bootstrap::{Bootstrap, quantile};
+use crate::{EvalError, check};
+
+/// Views that the mean rate is worth in the position-based model of each item.
+const PRIOR: f64 = 10.0;
+const STEPS: usize = 300;
+
+/// How a curve is estimated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// Click rate of each slot over that of slot 0, in lists in random order: items of all slots are
+    /// alike there.
+    Random,
+    /// From items that stood in several slots ([`harvest_pairs`]).
+    Harvested,
+    /// By expectation-maximisation ([`PositionModel`]); where most items stood in one slot only, it takes
+    /// appeal for attention and says nothing of it.
+    Em,
+}
+
+/// Placements that were shown, one value per row.
+#[derive(Debug, Clone, Copy)]
+pub struct Views<'a> {
+    /// Number of the item.
+    pub items: &'a [u32],
+    /// Slot, from 0.
+    pub slots: &'a [u32],
+    /// Clicked: 0 or 1.
+    pub clicks: &'a [u8],
+    /// Cluster, numbers below the number of rows.
+    pub clusters: &'a [u32],
+}
+
+/// A curve with its resamples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Examination {
+    /// Of each slot, 1 for slot 0; NaN where nothing is known.
+    pub of_slot: Vec<f64>,
+    /// Lower ends.
+    pub low: Vec<f64>,
+    /// Upper ends.
+    pub high: Vec<f64>,
+    /// The curve in each resample of clusters.
+    pub draws: Vec<Vec<f64>>,
+}
+
+/// Estimates the curve of the first `slots` slots; clusters are resampled.
+///
+/// # Errors
+/// Errors of the columns; [`EvalError::NothingToMeasure`] where slot 0 has no click.
+pub fn examine(
+    curve: Curve,
+    views: &Views<'_>,
+    slots: usize,
+    bootstrap: &Bootstrap,
+) -> Result<Examination, EvalError> {
+    let rows = views.items.len();
+    check::labels(views.clicks, rows)?;
+    check::length("slots", views.slots.len(), rows)?;
+    check::numbers("clusters", views.clusters, rows)?;
+    check::level(bootstrap.level)?;
+    let clusters = views
+        .clusters
+        .iter()
+        .max()
+        .map_or(0, |most| *most as usize + 1);
+    let of_slot = fit(curve, views, slots, &vec![1; clusters])?;
+    // A resample without a click in slot 0 has no curve.
+    let draws: Vec<Vec<f64>> = bootstrap
+        .run(clusters, |counts| fit(curve, views, slots, counts).ok())
+        .into_iter()
+        .flatten()
+        .collect();
+    let tail = (1.0 - bootstrap.level) / 2.0;
+    let end = |share: f64| {
+        let of = |slot: usize| {
+            let mut values: Vec<f64> = draws.iter().map(|draw| draw[slot]).collect();
+            values.retain(|value| value.is_finite());
+            values.sort_unstable_by(f64::total_cmp);
+            if values.len() * 2 < bootstrap.draws || values.is_empty() {
+                return f64::NAN;
+            }
+            quantile(&values, share)
+        };
+        (0..slots).map(of).collect::<Vec<f64>>()
+    };
+    Ok(Examination {
+        low: end(tail),
+        high: end(1.0 - tail),
+        of_slot,
+        draws,
+    })
+}
+
+/// The curve where each cluster counts so often.
+fn fit(
+    curve: Curve,
+    views: &Views<'_>,
+    slots: usize,
+    counts: &[u32],
+) -> Result<Vec<f64>, EvalError> {
+    let nothing = EvalError::NothingToMeasure {
+        metric: "examination".to_owned(),
+        why: "slot 0 has no click",
+    };
+    let rows = (0..views.items.len()).filter_map(|row| {
+        let count = counts[views.clusters[row] as usize];
+        let counts = count > 0 && (views.slots[row] as usize) < slots;
+        counts.then(|| (row, f64::from(count)))
+    });
+    if curve == Curve::Random {
+        let mut sums = vec![[0.0; 2]; slots];
+        for (row, count) in rows {
+            let of_slot = &mut sums[views.slots[row] as usize];
+            of_slot[0] += count * f64::from(views.clicks[row]);
+            of_slot[1] += count;
+        }
+        let rate = |[clicks, shown]: [f64; 2]| clicks / shown;
+        let first = rate(sums[0]);
+        if first.is_nan() || first <= 0.0 {
+            return Err(nothing);
+        }
+        return Ok(sums.into_iter().map(|sums| rate(sums) / first).collect());
+    }
+    let mut cells: BTreeMap<(u32, u32), [f64; 2]> = BTreeMap::new();
+    let (mut all, mut first) = ([0.0; 2], 0.0);
+    for (row, count) in rows {
+        let cell = cells
+            .entry((views.items[row], views.slots[row]))
+            .or_default();
+        let clicks = count * f64::from(views.clicks[row]);
+        for sums in [cell, &mut all] {
+            sums[0] += count;
+            sums[1] += clicks;
+        }
+        if views.slots[row] == 0 {
+            first += clicks;
+        }
+    }
+    if first == 0.0 {
+        return Err(nothing);
+    }
+    let cell = |((item, slot), [shown, clicks]): ((u32, u32), [f64; 2])| Cell {
+        item,
+        slot,
+        shown,
+        clicks,
+    };
+    let cells: Vec<Cell> = cells.into_iter().map(cell).collect();
+    let mut found = if curve == Curve::Harvested {
+        harvest_pairs(&cells)?.examination
+    } else {
+        let mean = all[1] / all[0];
+        let prior = [PRIOR * mean, PRIOR * (1.0 - mean)];
+        PositionModel::fit(&cells, prior, STEPS)?.examination
+    };
+    found.resize(slots, f64::NAN);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slate_types::Seed;
+
+    /// Clicks of a market with known examination; with `random` items stand anywhere, or else better ones
+    /// mostly stand higher.
+    fn market(lists: u64, random: bool, seed: Seed) -> [Vec<u32>; 4] {
+        let theta = [1.0, 0.6, 0.35];
+        let [mut items, mut slots, mut clicks, mut clusters] = [const { Vec::new() }; 4];
+        for list in 0..lists {
+            let seed = seed.index(list);
+            let start = (seed.derive("items").unit() * 9.0) as u32;
+            let mut order: Vec<u32> = (0..3).map(|i| (start + 4 * i) % 12).collect();
+            let luck = |item: u32| seed.derive("order").index(u64::from(item)).unit();
+            let key = |item: u32| {
+                if random {
+                    luck(item)
+                } else {
+                    luck(item) - 0.06 * f64::from(item)
+                }
+            };
+            order.sort_by(|&a, &b| key(a).total_cmp(&key(b)));
+            for (slot, item) in (0..).zip(order) {
+                let p = theta[slot as usize] * (0.05 + 0.05 * f64::from(item));
+                items.push(item);
+                slots.push(slot);
+                clicks.push(u32::from(
+                    seed.derive("click").index(u64::from(slot)).unit() < p,
+                ));
+                clusters.push(list as u32);
+            }
+        }
+        [items, slots, clicks, clusters]
+    }
+
+    #[test]
+    fn each_curve_finds_the_truth_where_it_should() {
+        let bootstrap = Bootstrap {
+            draws: 60,
+            ..Bootstrap::default()
+        };
+        let truth = [1.0, 0.6, 0.35];
+        for (curve, random, close) in [
+            (Curve::Random, true, true),
+            (Curve::Harvested, false, true),
+            (Curve::Em, false, true),
+            // Better items stood higher: their appeal counts as attention.
+            (Curve::Random, false, false),
+        ] {
+            let [items, slots, clicks, clusters] = market(12_000, random, Seed(31));
+            let clicks: Vec<u8> = clicks.iter().map(|&click| click as u8).collect();
+            let views = Views {
+                items: &items,
+                slots: &slots,
+                clicks: &clicks,
+                clusters: &clusters,
+            };
+            let found = examine(curve, &views, 3, &bootstrap).unwrap();
+            assert_eq!(found.of_slot[0], 1.0);
+            let gap = (found.of_slot[2] - truth[2]).abs();
+            assert_eq!(gap < 0.035, close, "{curve:?} {:?}", found.of_slot);
+            if close {
+                let holds = found.low[2] <= truth[2] + 0.02 && truth[2] - 0.02 <= found.high[2];
+                assert!(holds, "{curve:?} {:?} {:?}", found.low, found.high);
+            }
+        }
+    }
+
+    #[test]
+    fn no_click_on_top_is_no_curve() {
+        let views = Views {
+            items: &[0, 1],
+            slots: &[0, 1],
+            clicks: &[0, 1],
+            clusters: &[0, 0],
+        };
+        for curve in [Curve::Random, Curve::Em] {
+            let made = examine(curve, &views, 2, &Bootstrap::default());
+            assert!(
+                matches!(made, Err(EvalError::NothingToMeasure { .. })),
+                "{curve:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Where policies differ: by slot, by segment, list by list.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Serialize;
+use slate_eval::experiment::{Arms, units_needed};
+use slate_eval::holm;
+use slate_eval::off_policy::{
+    Estimate, Estimator, IntervalMethod, Intervals, Log, Per, Target, estimate,
+};
+use slate_types::Seed;
+
+use super::rewards::Rewards;
+use super::targets::Columns;
+use crate::console::Refusal;
+use crate::pipeline::policy::Values;
+use crate::pipeline::shown::Shown;
+
+/// Slots looked at by themselves.
+const MOST_SLOTS: u32 = 20;
+/// Values of a column that are looked at by themselves.
+const MOST_SEGMENTS: usize = 100;
+/// Lists shown.
+const MOST_LISTS: usize = 8;
+/// Rows shown of each.
+const MOST_ROWS: usize = 10;
+
+/// What each policy earns in one slot.
+#[derive(Serialize)]
+pub(crate) struct OfSlot {
+    slot: u32,
+    /// Per unit, of each policy.
+    values: Vec<Estimate>,
+}
+
+/// Estimates by inverse propensity, slot by slot; they add up to the whole.
+pub(super) fn by_slot(log: &Log<'_>, targets: &[Target<'_>]) -> Result<Vec<OfSlot>> {
+    let deepest = log.slots.iter().copied().max().unwrap_or(0);
+    let counted = log.top.map_or(deepest + 1, |top| top.min(deepest + 1));
+    let plain = Intervals {
+        method: IntervalMethod::Delta,
+        ..Intervals::default()
+    };
+    let clip = f64::INFINITY;
+    let mut slots = Vec::new();
+    for slot in 0..counted.min(MOST_SLOTS) {
+        let of_slot = log.rewards.iter().zip(log.slots);
+        let rewards: Vec<f64> = of_slot
+            .map(|(r, s)| if *s == slot { *r } else { 0.0 })
+            .collect();
+        let mut log = *log;
+        log.rewards = &rewards;
+        let estimates = estimate(&log, targets, Estimator::Ips { clip }, &plain)?;
+        slots.push(OfSlot {
+            slot,
+            values: estimates.policies,
+        });
+    }
+    Ok(slots)
+}
+
+/// One value of a column.
+#[derive(Serialize)]
+pub(crate) struct Segment {
+    pub(crate) value: String,
+    pub(crate) lists: usize,
+    /// Of the second policy minus the first.
+    pub(crate) difference: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) p: f64,
+    /// Over all segments together.
+    pub(crate) p_holm: f64,
+}
+
+/// What segments are estimated from.
+pub(super) struct Segments<'a> {
+    pub(super) log: &'a Log<'a>,
+    pub(super) columns: &'a [Columns],
+    pub(super) estimator: Estimator,
+    pub(super) intervals: &'a Intervals,
+}
+
+impl Segments<'_> {
+    /// The change of the second policy in the lists of each value of a column.
+    pub(super) fn by(&self, shown: &Shown, column: &str) -> Result<Vec<Segment>> {
+        let values = shown.table.text(column)?;
+        let mut rows_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for rows in shown.lists().iter() {
+            let value = values[rows.start].as_str();
+            if let Some(row) = rows.clone().find(|&row| values[row] != value) {
+                let told = format!(
+                    "`{column}` is `{value}` at row {} and `{}` at row {row} of one list",
+                    rows.start, values[row]
+                );
+                return Err(Refusal::new(told)
+                    .hint("segments are of whole lists")
+                    .into());
+            }
+            rows_of.entry(value).or_default().extend(rows);
+        }
+        if rows_of.len() > MOST_SEGMENTS {
+            let told = format!(
+                "`{column}` has {} values, expected at most {MOST_SEGMENTS}",
+                rows_of.len()
+            );
+            return Err(Refusal::new(told).into());
+        }
+        let mut segments = Vec::new();
+        for (value, rows) in rows_of {
+            segments.push(self.one(shown, value, &rows)?);
+        }
+        let p: Vec<f64> = segments.iter().map(|segment| segment.p).collect();
+        for (segment, p) in segments.iter_mut().zip(holm(&p)) {
+            segment.p_holm = p;
+        }
+        Ok(segments)
+    }
+
+    fn one(&self, shown: &Shown, value: &str, rows: &[usize]) -> Result<Segment> {
+        let part = shown.of_rows(rows)?;
+        let pick = |column: &[f64]| rows.iter().map(|&row| column[row]).collect::<Vec<f64>>();
+        let rewards = pick(self.log.rewards);
+        let slots: Vec<u32> = rows.iter().map(|&row| self.log.slots[row]).collect();
+        let lists = Lists::of(shown, rows);
+        let clusters = self.log.clusters.map(|clusters| lists.renumber(clusters));
+        let units = match self.log.per {
+            Per::Numbered(units) => Some(lists.renumber(units)),
+            _ => None,
+        };
+        let mut log = Log::new(part.lists(), &rewards, &slots);
+        log.top = self.log.top;
+        log.clusters = clusters.as_deref();
+        log.per = units.as_deref().map_or(self.log.per, Per::Numbered);
+        let parts: Vec<Columns> = self.columns[..2]
+            .iter()
+            .map(|c| c.of_rows(rows, &lists.0))
+            .collect();
+        let targets: Vec<Target<'_>> = parts.iter().map(Columns::target).collect();
+        let made = estimate(&log, &targets, self.estimator, self.intervals);
+        let nan = f64::NAN;
+        let (difference, low, high, p) = match &made {
+            Ok(made) => {
+                let change = &made.changes[0];
+                (change.difference, change.low, change.high, change.p)
+            }
+            // A segment in which nothing matches has no estimate.
+            Err(_) => (nan, nan, nan, nan),
+        };
+        Ok(Segment {
+            value: value.to_owned(),
+            lists: part.lists().len(),
+            difference,
+            low,
+            high,
+            p,
+            p_holm: nan,
+        })
+    }
+}
+
+/// Some lists, by their place in the whole log.
+struct Lists(Vec<usize>);
+
+impl Lists {
+    fn of(shown: &Shown, rows: &[usize]) -> Self {
+        let mut wanted = rows.iter().peekable();
+        let mut lists = Vec::new();
+        for (list, range) in shown.lists().iter().enumerate() {
+            if wanted.peek().is_some_and(|row| range.contains(row)) {
+                lists.push(list);
+                while wanted.peek().is_some_and(|row| range.contains(row)) {
+                    wanted.next();
+                }
+            }
+        }
+        Self(lists)
+    }
+
+    /// Numbers of these lists, counted anew.
+    fn renumber(&self, numbers: &[u32]) -> Vec<u32> {
+        let mut known: BTreeMap<u32, u32> = BTreeMap::new();
+        let new = self.0.iter().map(|&list| {
+            let next = known.len() as u32;
+            *known.entry(numbers[list]).or_insert(next)
+        });
+        new.collect()
+    }
+}
+
+/// A list as both policies would have shown it.
+#[derive(Serialize)]
+pub(crate) struct Disagreement {
+    list: String,
+    rows: Vec<DisagreementRow>,
+}
+
+#[derive(Serialize)]
+struct DisagreementRow {
+    item_id: Option<i64>,
+    /// Place it was shown at, and would be by each policy, from 0.
+    logged: u32,
+    places: Vec<u32>,
+    reward: f64,
+}
+
+/// Some lists that the first two policies order differently, those with a reward first.
+pub(super) fn disagreements(
+    shown: &Shown,
+    values: &[Values],
+    rewards: &Rewards,
+    seed: Seed,
+) -> Vec<Disagreement> {
+    let [first, second, ..] = values else {
+        return Vec::new();
+    };
+    let mut found: Vec<(bool, u64, usize)> = Vec::new();
+    for (list, rows) in shown.lists().iter().enumerate() {
+        let order = |values: &Values| places(&values.of_rows[rows.clone()]);
+        if order(first) != order(second) {
+            let earned = rows.clone().any(|row| rewards.of_rows[row] != 0.0);
+            found.push((
+                !earned,
+                seed.derive("disagreements").index(list as u64).0,
+                list,
+            ));
+        }
+    }
+    found.sort_unstable();
+    found.truncate(MOST_LISTS);
+    let items = shown.table.get_integers("item_id");
+    let of_list = |&(_, _, list): &(bool, u64, usize)| {
+        let range = shown.lists().range(list);
+        let orders = [first, second].map(|values| places(&values.of_rows[range.clone()]));
+        let mut rows: Vec<DisagreementRow> = range
+            .clone()
+            .enumerate()
+            .map(|(at, row)| DisagreementRow {
+                item_id: items.map(|items| items[row]),
+                logged: shown.places[row],
+                places: orders.iter().map(|order| order[at]).collect(),
+                reward: rewards.of_rows[row],
+            })
+            .collect();
+        rows.sort_by_key(|row| row.places[1]);
+        rows.truncate(MOST_ROWS);
+        Disagreement {
+            list: shown.table.list_name(list),
+            rows,
+        }
+    };
+    found.iter().map(of_list).collect()
+}
+
+/// Place of each row by falling value; of equal ones the first comes first.
+pub(crate) fn places(values: &[f64]) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+    let mut places = vec![0; values.len()];
+    for (place, row) in (0..).zip(order) {
+        places[row] = place;
+    }
+    places
+}
+
+/// Share of lists that two policies order differently.
+pub(super) fn differ(shown: &Shown, values: [&Values; 2]) -> f64 {
+    let order =
+        |values: &Values, rows: &std::ops::Range<usize>| places(&values.of_rows[rows.clone()]);
+    let lists = shown.lists();
+    let other = lists
+        .iter()
+        .filter(|rows| order(values[0], rows) != order(values[1], rows));
+    other.count() as f64 / lists.len() as f64
+}
+
+/// Lists in random order in which `difference` per list would be found in 80 % of all logs: the variance
+/// of its estimate by inverse propensity there, rewards as often as in this log.
+pub(super) fn random_lists(
+    shown: &Shown,
+    values: [&Values; 2],
+    log: &Log<'_>,
+    difference: f64,
+    level: f64,
+) -> Result<Option<f64>> {
+    if log.per != Per::List || difference == 0.0 {
+        return Ok(None);
+    }
+    let squares: f64 = log.rewards.iter().map(|r| r * r).sum();
+    let mean_square = squares / log.rewards.len() as f64;
+    let mut variance = 0.0;
+    for rows in shown.lists().iter() {
+        let chances = [
+            values[0]
+                .explore
+                .marginals(&values[0].of_rows[rows.clone()])?,
+            values[1]
+                .explore
+                .marginals(&values[1].of_rows[rows.clone()])?,
+        ];
+        let count = rows.len();
+        let counted = log.top.map_or(count, |top| count.min(top as usize));
+        for row in 0..count {
+            for place in 0..counted {
+                let moved = chances[1].at(row, place) - chances[0].at(row, place);
+                // Shown there with 1/count, weighed by count times what moved.
+                variance += moved * moved * count as f64 * mean_square;
+            }
+        }
+    }
+    variance /= shown.lists().len() as f64;
+    let arms = Arms {
+        deviation_a: variance.sqrt(),
+        deviation_b: 0.0,
+        ratio: 1.0,
+        level,
+    };
+    Ok(Some(units_needed(&arms, difference, 0.8)?.ceil()))
+}
+
+/// Numbers for the values that some columns have together, and the slot.
+pub(super) fn cells(shown: &Shown, columns: &[String]) -> Result<Option<Vec<u32>>> {
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let texts: Vec<Vec<String>> = columns
+        .iter()
+        .map(|name| shown.table.text(name))
+        .collect::<Result<_>>()?;
+    let slots = if shown.is_single() {
+        &shown.slots
+    } else {
+        &shown.places
+    };
+    let mut known: BTreeMap<(u32, Vec<&str>), u32> = BTreeMap::new();
+    let mut numbers = Vec::with_capacity(slots.len());
+    for (row, &slot) in slots.iter().enumerate() {
+        let values = texts.iter().map(|text| text[row].as_str()).collect();
+        let next = known.len() as u32;
+        numbers.push(*known.entry((slot, values)).or_insert(next));
+    }
+    Ok(Some(numbers))
+}

@@ -1,0 +1,237 @@
+//! Placements that were shown, as policies and backtests read them: from a score file, from labelled
+//! placements, or from a split of a dataset.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use arrow::array::{ArrayRef, StringArray};
+use slate_features::Dataset;
+use slate_types::{ListOffsets, Split};
+
+use super::scoring::{self, Baseline};
+use crate::artefacts::scores::ScoreTable;
+use crate::console::Refusal;
+
+/// Where placements come from.
+#[derive(Debug, Clone)]
+pub(crate) enum From {
+    /// A table of placements.
+    File(PathBuf),
+    /// A part of a dataset.
+    Dataset(PathBuf, Split),
+}
+
+/// Placements that were shown.
+pub(crate) struct Shown {
+    pub(crate) table: ScoreTable,
+    /// Slot of each row, from 0.
+    pub(crate) slots: Vec<u32>,
+    /// Place of each row among those of its list, by slot, from 0.
+    pub(crate) places: Vec<u32>,
+    /// The dataset they are of, for policies that score it.
+    pub(crate) dataset: Option<(Dataset, Split)>,
+}
+
+impl Shown {
+    /// Reads placements, and columns from a file beside them. Keeps those where each column of `only` has
+    /// its value.
+    ///
+    /// # Errors
+    /// Files that cannot be read, a list with a slot twice, an impression in two lists, nothing left.
+    pub(crate) fn read(
+        from: &From,
+        beside: Option<&Path>,
+        only: &[(String, String)],
+    ) -> Result<Self> {
+        let (mut table, dataset) = match from {
+            From::File(path) => (ScoreTable::read_shown(path)?, None),
+            From::Dataset(path, split) => {
+                let dataset = Dataset::open(path)
+                    .with_context(|| format!("cannot open the dataset `{}`", path.display()))?;
+                let table = scoring::by_baseline(&Baseline::Logged, &dataset, *split)?;
+                (table, Some((dataset, *split)))
+            }
+        };
+        if let Some(path) = beside {
+            join(&mut table, path)?;
+        }
+        let mut shown = Self::of(table)?;
+        shown.dataset = dataset;
+        if !only.is_empty() {
+            shown = shown.only(only)?;
+        }
+        Ok(shown)
+    }
+
+    fn of(table: ScoreTable) -> Result<Self> {
+        let slots = table.get_integers("slot").ok_or_else(|| {
+            Refusal::new(
+                "the placements have no column `slot`, expected the slot each was shown in",
+            )
+        })?;
+        let slots: Vec<u32> = slots
+            .iter()
+            .enumerate()
+            .map(|(row, &slot)| {
+                u32::try_from(slot).map_err(|_| {
+                    let told = format!("`slot` at row {row} is {slot}, expected 0, 1, 2, …");
+                    anyhow::Error::from(Refusal::new(told))
+                })
+            })
+            .collect::<Result<_>>()?;
+        unrepeated(&table)?;
+        let mut places = vec![0; slots.len()];
+        for (list, rows) in table.lists.iter().enumerate() {
+            let mut order: Vec<usize> = rows.collect();
+            order.sort_by_key(|&row| slots[row]);
+            if let Some(pair) = order
+                .windows(2)
+                .find(|pair| slots[pair[0]] == slots[pair[1]])
+            {
+                let told = format!(
+                    "list {} has slot {} at row {} and at row {}, expected one row for each slot",
+                    table.list_name(list),
+                    slots[pair[0]],
+                    pair[0],
+                    pair[1]
+                );
+                let hint = "are two lists under one id, or is the list there twice?";
+                return Err(Refusal::new(told).hint(hint).into());
+            }
+            for (place, row) in (0..).zip(order) {
+                places[row] = place;
+            }
+        }
+        Ok(Self {
+            table,
+            slots,
+            places,
+            dataset: None,
+        })
+    }
+
+    /// The rows in which each column has its value.
+    fn only(self, conditions: &[(String, String)]) -> Result<Self> {
+        let mut keep = vec![true; self.table.rows()];
+        for (column, wanted) in conditions {
+            for (keep, value) in keep.iter_mut().zip(self.table.text(column)?) {
+                *keep &= value == *wanted;
+            }
+        }
+        let rows: Vec<usize> = (0..keep.len()).filter(|&row| keep[row]).collect();
+        let told = || {
+            let conditions = conditions.iter().map(|(c, v)| format!("{c}={v}"));
+            conditions.collect::<Vec<_>>().join(" and ")
+        };
+        if rows.is_empty() {
+            return Err(Refusal::new(format!("no placement has {}", told())).into());
+        }
+        for (list, range) in self.table.lists.iter().enumerate() {
+            let kept = range.clone().filter(|&row| keep[row]).count();
+            if kept > 0 && kept < range.len() {
+                let name = self.table.list_name(list);
+                let told = format!(
+                    "only {kept} of {} rows of list {name} have {}",
+                    range.len(),
+                    told()
+                );
+                return Err(Refusal::new(told)
+                    .hint("choose by columns that all rows of a list share, such as traffic_class")
+                    .into());
+            }
+        }
+        self.of_rows(&rows)
+    }
+
+    /// Some rows, whole lists of them.
+    pub(crate) fn of_rows(&self, rows: &[usize]) -> Result<Self> {
+        let pick = |values: &[u32]| rows.iter().map(|&row| values[row]).collect();
+        Ok(Self {
+            table: self.table.rows_of(rows)?,
+            slots: pick(&self.slots),
+            places: pick(&self.places),
+            // What a run would score is the whole split.
+            dataset: None,
+        })
+    }
+
+    /// Whether every list has one row, so that there is nothing to order.
+    pub(crate) fn is_single(&self) -> bool {
+        self.table.lists.len() == self.table.rows()
+    }
+
+    /// Where lists begin and end.
+    pub(crate) fn lists(&self) -> &ListOffsets {
+        &self.table.lists
+    }
+}
+
+/// Refuses an impression that is there twice: a log that was read twice looks twice as sure.
+fn unrepeated(table: &ScoreTable) -> Result<()> {
+    let name = if table.has("impression") {
+        "impression"
+    } else if table.has("impression_id") {
+        "impression_id"
+    } else {
+        return Ok(());
+    };
+    let ids = table.text(name)?;
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(ids.len());
+    for (row, id) in ids.iter().enumerate() {
+        if let Some(before) = seen.insert(id, row) {
+            let told =
+                format!("`{name}` {id} stands at row {before} and at row {row}, expected once");
+            return Err(Refusal::new(told)
+                .hint("were lists logged or read twice? Keep each once")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Adds the columns of a file to the rows it has by `impression` or `impression_id`; those the table has
+/// already stay.
+fn join(table: &mut ScoreTable, path: &Path) -> Result<()> {
+    let beside = ScoreTable::read_beside(path)?;
+    let key = |table: &ScoreTable, whose: &str| -> Result<Vec<String>> {
+        let name = ["impression", "impression_id"]
+            .into_iter()
+            .find(|name| table.has(name))
+            .ok_or_else(|| {
+                Refusal::new(format!(
+                    "{whose} have neither `impression` nor `impression_id`"
+                ))
+            })?;
+        table.text(name)
+    };
+    let theirs = key(&beside, "the columns beside the placements")?;
+    let at: HashMap<&str, usize> = theirs
+        .iter()
+        .enumerate()
+        .map(|(row, id)| (id.as_str(), row))
+        .collect();
+    let ours = key(table, "the placements")?;
+    let found: Vec<usize> = ours
+        .iter()
+        .map(|id| {
+            at.get(id.as_str()).copied().ok_or_else(|| {
+                let told = format!("`{}` has no placement {id}", path.display());
+                anyhow::Error::from(Refusal::new(told).hint("take it from the same log"))
+            })
+        })
+        .collect::<Result<_>>()?;
+    for name in beside.columns() {
+        if table.has(&name) {
+            continue;
+        }
+        let values = beside.text(&name)?;
+        let picked = found.iter().map(|&row| {
+            let value = values[row].as_str();
+            (!value.is_empty()).then_some(value)
+        });
+        let column: ArrayRef = std::sync::Arc::new(picked.collect::<StringArray>());
+        table.set_other(&name, column);
+    }
+    Ok(())
+}
