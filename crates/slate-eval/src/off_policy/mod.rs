@@ -69,4 +69,4 @@ pub use loggers::{LoggerEstimate, balanced_propensities, weighted_loggers};
 pub use outcome::{CrossFitted, Folds, OutcomeModel, Outcomes};
 pub use slope::{Choice, Family, slope};
 pub use verdict::{Doubt, Evidence, Judgement, Verdict, judge};
-pub use weights::{WeightReport, report_weights};
+pub use weights::{WeightReport, deciding_rewards, report_weights};

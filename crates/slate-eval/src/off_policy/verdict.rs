@@ -9,7 +9,7 @@ use super::weights::WeightReport;
 
 /// Placements that the weighted ones must be worth.
 const LEAST_EFFECTIVE: f64 = 100.0;
-/// Rewards that the weighted ones must be worth: intervals of sums of fewer are made up.
+/// Rewards that those which decide must be worth: intervals of sums of fewer are made up.
 const LEAST_REWARDED: f64 = 20.0;
 /// Mean weights this far from 1 speak against the propensities where chance does not explain them, and
 /// such a share of what was never logged against an estimate of it.
@@ -52,10 +52,8 @@ pub enum Doubt {
         /// What they must be worth.
         least: f64,
     },
-    /// The weighted rewards are worth too few.
+    /// The rewards that decide are worth too few.
     FewRewards {
-        /// `a` or `b`.
-        policy: &'static str,
         /// What they are worth.
         effective: f64,
         /// What they must be worth.
@@ -119,6 +117,9 @@ pub struct Evidence<'a> {
     pub level: f64,
     /// Weights of both policies, where the estimate rests on weights.
     pub weights: Option<[&'a WeightReport; 2]>,
+    /// What the rewards that decide are worth ([`crate::off_policy::deciding_rewards`]), where the estimate
+    /// rests on weights.
+    pub rewards: Option<f64>,
     /// Whether weights average 1 where propensities are right, as those of placements do.
     pub centred: bool,
     /// Share of what each policy shows that was never logged in its slot.
@@ -150,6 +151,15 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     if evidence.model_only {
         doubts.push(Doubt::ModelOnly);
     }
+    if let Some(effective) = evidence.rewards
+        && effective < LEAST_REWARDED
+        && !doubts.contains(&Doubt::Same)
+    {
+        doubts.push(Doubt::FewRewards {
+            effective,
+            least: LEAST_REWARDED,
+        });
+    }
     for (policy, report) in ["a", "b"].into_iter().zip(weights.into_iter().flatten()) {
         let effective = report.effective;
         if effective < LEAST_EFFECTIVE {
@@ -157,14 +167,6 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
                 policy,
                 effective,
                 least: LEAST_EFFECTIVE,
-            });
-        }
-        let effective = report.rewarded_effective;
-        if effective < LEAST_REWARDED {
-            doubts.push(Doubt::FewRewards {
-                policy,
-                effective,
-                least: LEAST_REWARDED,
             });
         }
         let (mean, low, high) = (report.mean, report.mean_low, report.mean_high);
@@ -236,6 +238,7 @@ mod tests {
             clusters: 1000,
             level: 0.95,
             weights: None,
+            rewards: None,
             centred: true,
             unseen: [0.0; 2],
             model_only: false,
@@ -297,10 +300,6 @@ mod tests {
         };
         let named = |doubts: &[Doubt]| serde_json::to_value(doubts).unwrap()[0]["kind"].clone();
         assert_eq!(named(&doubts(|r| r.effective = 2.0)), "few_placements");
-        assert_eq!(
-            named(&doubts(|r| r.rewarded_effective = 5.0)),
-            "few_rewards"
-        );
         assert_eq!(named(&doubts(|r| r.largest_share = 0.69)), "one_weight");
         let off = doubts(|r| (r.mean, r.mean_low, r.mean_high) = (3.1, 2.0, 4.2));
         assert_eq!(named(&off), "mean_weight");
@@ -309,6 +308,9 @@ mod tests {
         assert!(doubts(|r| (r.mean, r.mean_low, r.mean_high) = (1.03, 1.02, 1.04)).is_empty());
         let clipped = change(-0.05, -0.1, 0.0);
         let mut one = evidence(&clear);
+        one.rewards = Some(5.0);
+        assert_eq!(named(&judge(&one).doubts), "few_rewards");
+        one.rewards = Some(500.0);
         one.clipped = Some(&clipped);
         assert_eq!(named(&judge(&one).doubts), "clipping");
         one.clipped = None;

@@ -119,6 +119,32 @@ pub fn report_weights(
     })
 }
 
+/// Rewards that decide between two policies: what the rewarded placements that they weigh differently are
+/// worth, `(Σ|d·r|)² ÷ Σ(d·r)²` with `d` the difference of the weights.
+///
+/// # Errors
+/// Errors of the columns.
+pub fn deciding_rewards(
+    log: &Log<'_>,
+    first: &Target<'_>,
+    second: &Target<'_>,
+) -> Result<f64, EvalError> {
+    log.check()?;
+    first.check(log)?;
+    second.check(log)?;
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for row in (0..log.rewards.len()).filter(|&row| log.counts(row)) {
+        let worth = (second.weights[row] - first.weights[row]) * log.rewards[row];
+        sum += worth.abs();
+        squares += worth * worth;
+    }
+    Ok(if squares > 0.0 {
+        sum * sum / squares
+    } else {
+        0.0
+    })
+}
+
 fn bin(weight: f64) -> usize {
     if weight == 0.0 {
         return 0;
@@ -161,6 +187,19 @@ mod tests {
         assert_eq!((report.edges[8], report.histogram[8]), (2.0, 1));
         // Means of 3/2 and 1/2 in two clusters: 1 ± t(1)·√(2·(.25² + .25²)).
         assert!((report.mean_high - 1.0 - 12.706_204_736 * 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn rewards_decide_where_weights_differ() {
+        let lists = ListOffsets::from_lengths([4]).unwrap();
+        let log = Log::new(&lists, &[1.0, 1.0, 1.0, 0.0], &[0, 1, 2, 3]);
+        let (a, b) = (
+            Target::new(&[1.0, 1.0, 1.0, 5.0]),
+            Target::new(&[1.0, 3.0, 0.0, 1.0]),
+        );
+        // Worth 2 and 1, whichever way: 9 / 5.
+        assert_eq!(deciding_rewards(&log, &a, &b), Ok(1.8));
+        assert_eq!(deciding_rewards(&log, &a, &a), Ok(0.0));
     }
 
     #[test]

@@ -239,6 +239,83 @@ pub(crate) fn intervals(title: &str, axis: &str, rows: &[Row]) -> String {
     figure(&axes, &svg, std::iter::empty())
 }
 
+/// One bar of a histogram.
+pub(crate) struct Bar {
+    pub(crate) name: String,
+    /// From 0 up.
+    pub(crate) value: f64,
+}
+
+/// Upright bars side by side, named below.
+pub(crate) fn bars(title: &str, x: &str, y: &str, bars: &[Bar]) -> String {
+    if bars.is_empty() {
+        return String::new();
+    }
+    let height = 180.0;
+    let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
+    let ys = ticks((0.0, most));
+    let top = ys.last().copied().unwrap_or(1.0).max(most);
+    let py = |v: f64| height - BOTTOM - v / top * (height - BOTTOM - TOP);
+    let step = (WIDTH - LEFT - RIGHT) / bars.len() as f64;
+    let mut svg = open(title, height);
+    for &tick in &ys {
+        line(
+            &mut svg,
+            "grid",
+            (LEFT, py(tick)),
+            (WIDTH - RIGHT, py(tick)),
+        );
+        text(
+            &mut svg,
+            "end",
+            LEFT - 6.0,
+            py(tick) + 3.5,
+            &number(tick, &ys),
+        );
+    }
+    // Names stand below as many bars as there is room for.
+    let every = bars.len().div_ceil(8);
+    for (at, bar) in bars.iter().enumerate() {
+        let left = LEFT + step * at as f64;
+        let _ = write!(
+            svg,
+            r#"<rect class="column" x="{:.1}" y="{:.1}" width="{:.1}" height="{:.1}"><title>{}: {}</title></rect>"#,
+            left + 0.1 * step,
+            py(bar.value),
+            0.8 * step,
+            height - BOTTOM - py(bar.value),
+            escape(&bar.name),
+            short(bar.value)
+        );
+        if at % every == 0 {
+            let middle = left + 0.5 * step;
+            text(
+                &mut svg,
+                "middle",
+                middle,
+                height - BOTTOM + 15.0,
+                &bar.name,
+            );
+        }
+    }
+    text(
+        &mut svg,
+        "middle",
+        LEFT.midpoint(WIDTH - RIGHT),
+        height - 8.0,
+        x,
+    );
+    svg.push_str("</svg>");
+    let axes = Axes {
+        title,
+        x,
+        y,
+        diagonal: false,
+        limit: None,
+    };
+    figure(&axes, &svg, std::iter::empty())
+}
+
 fn figure<'a>(axes: &Axes<'_>, svg: &str, names: impl Iterator<Item = &'a str>) -> String {
     let mut html = format!("<figure><figcaption>{}", escape(axes.title));
     if !axes.y.is_empty() {

@@ -4,6 +4,7 @@
 //! section names that file. No network, no scripts; charts are inline SVG, readable in light and
 //! dark and on paper. The same files give the same page but for the line with the date.
 
+mod backtest;
 mod calibration;
 mod chart;
 mod data;
@@ -32,7 +33,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation`, `item vectors` or `truth`.
+    /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation`, `backtest`, `item vectors` or
+    /// `truth`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -149,6 +151,9 @@ pub(crate) fn page(title: &str, parts: &[Part]) -> String {
     let truth = of("truth");
     let mut body = String::new();
     body.push_str(&orders::section(&of("evaluation"), truth.first().copied()));
+    for part in of("backtest") {
+        body.push_str(&backtest::section(part));
+    }
     for part in of("calibrators") {
         body.push_str(&calibration::section(part, truth.first().copied()));
     }

@@ -9,6 +9,7 @@
     reason = "a test says what it skips where there is no data"
 )]
 
+mod backtest;
 mod bad_input;
 mod calibration;
 mod chain;
@@ -20,6 +21,7 @@ mod embed;
 mod evaluation;
 mod features;
 mod label;
+mod online;
 mod program;
 mod real_logs;
 mod resume;

@@ -16,7 +16,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use slate_types::FormatVersion;
 
-use super::{INTEGERS, NUMBERS, SCORES_FORMAT, ScoreTable};
+use super::{INTEGERS, NUMBERS, SCORES_FORMAT, ScoreTable, csv_file};
 use crate::artefacts::guarded;
 use crate::console::Refusal;
 
@@ -51,7 +51,7 @@ impl ScoreTable {
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("csv"));
         let read = if csv {
-            read_csv(path, needs)
+            csv_file::read(path, needs)
         } else {
             guarded(|| read_parquet(path, needs))
         };
@@ -70,7 +70,7 @@ impl ScoreTable {
     pub(crate) fn write(&self, file: &Path, csv: bool) -> Result<()> {
         let batch = self.batch()?;
         if csv {
-            write_csv(&batch, file)
+            csv_file::write(&batch, file)
         } else {
             self.write_parquet(&batch, file)
         }
@@ -237,97 +237,21 @@ fn read_parquet(path: &Path, needs: Needs) -> Result<ScoreTable> {
 }
 
 /// Whether a column has a meaning of its own.
-fn known(name: &str) -> bool {
+pub(super) fn known(name: &str) -> bool {
     ["list_id", "score", "split"].contains(&name)
         || INTEGERS.contains(&name)
         || NUMBERS.contains(&name)
 }
 
-fn read_csv(path: &Path, needs: Needs) -> Result<ScoreTable> {
-    let mut reader = csv::Reader::from_path(path)?;
-    let header: Vec<String> = reader
-        .headers()?
-        .iter()
-        .map(|h| h.trim().to_owned())
-        .collect();
-    let mut columns: Vec<Vec<String>> = vec![Vec::new(); header.len()];
-    for record in reader.records() {
-        let record = record?;
-        for (column, cell) in columns.iter_mut().zip(&record) {
-            column.push(cell.trim().to_owned());
-        }
-    }
-    let cells = |name: &str| header.iter().position(|h| h == name).map(|i| &columns[i]);
-    let numbers = |name: &str| -> Result<Option<Vec<f64>>> {
-        let Some(cells) = cells(name) else {
-            return Ok(None);
-        };
-        let parse = |(row, cell): (usize, &String)| match cell.as_str() {
-            "" => Ok(f64::NAN),
-            text => text
-                .parse()
-                .map_err(|_| bad_cell(name, row, text, "a number")),
-        };
-        Ok(Some(
-            cells
-                .iter()
-                .enumerate()
-                .map(parse)
-                .collect::<Result<_, _>>()?,
-        ))
-    };
-    let integers = |name: &str| -> Result<Option<Vec<i64>>> {
-        let Some(cells) = cells(name) else {
-            return Ok(None);
-        };
-        let parse = |(row, cell): (usize, &String)| {
-            cell.parse()
-                .map_err(|_| bad_cell(name, row, cell, "a whole number"))
-        };
-        Ok(Some(
-            cells
-                .iter()
-                .enumerate()
-                .map(parse)
-                .collect::<Result<_, _>>()?,
-        ))
-    };
-    let split = cells("split").cloned();
-    let mut table = assemble(
-        &header,
-        columns.first().map_or(0, Vec::len),
-        needs,
-        integers,
-        numbers,
-        split,
-        "",
-    )?;
-    for (name, cells) in header.iter().zip(&columns) {
-        if !known(name) {
-            let text = StringArray::from_iter_values(cells);
-            table.others.push((name.clone(), Arc::new(text)));
-        }
-    }
-    Ok(table)
-}
-
-/// Line 1 of a CSV file is the header, so row 0 stands on line 2.
-fn bad_cell(column: &str, row: usize, cell: &str, expected: &str) -> Refusal {
-    Refusal::new(format!(
-        "`{column}` at line {} is `{cell}`, expected {expected}",
-        row + 2
-    ))
-}
-
 /// What a file cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needs {
+pub(super) enum Needs {
     Score,
     Lists,
     Nothing,
 }
 
-fn assemble(
+pub(super) fn assemble(
     found: &[String],
     rows: usize,
     needs: Needs,
@@ -396,29 +320,6 @@ fn in_range(name: &str, values: &[f64]) -> Result<()> {
         .into()),
         None => Ok(()),
     }
-}
-
-fn write_csv(batch: &RecordBatch, path: &Path) -> Result<()> {
-    let mut writer = csv::Writer::from_path(path)?;
-    let schema = batch.schema();
-    writer.write_record(schema.fields().iter().map(|f| f.name().as_str()))?;
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|array| cast(array, &DataType::Utf8))
-        .collect::<Result<Vec<_>, _>>()?;
-    for row in 0..batch.num_rows() {
-        writer.write_record(columns.iter().map(|array| {
-            let text = array.as_string::<i32>();
-            if text.is_null(row) {
-                ""
-            } else {
-                text.value(row)
-            }
-        }))?;
-    }
-    writer.flush()?;
-    Ok(())
 }
 
 #[cfg(test)]

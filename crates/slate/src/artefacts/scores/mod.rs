@@ -7,6 +7,7 @@
 //! the format (`slate.format`). Judged lists of other programs become the same table: [`letor`],
 //! [`trec`].
 
+mod csv_file;
 mod files;
 pub(crate) mod letor;
 pub(crate) mod trec;

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use slate_eval::holm;
 use slate_eval::off_policy::{
     Change, Choice, Estimates, Estimator, Evidence, Intervals, Judgement, Log, Per, Target,
-    WeightReport, estimate, judge, report_weights,
+    WeightReport, deciding_rewards, estimate, judge, report_weights,
 };
 use slate_model::DeviceSpec;
 use slate_types::{Progress, Seed};
@@ -281,6 +281,11 @@ pub(crate) fn compare(
             clusters: main.estimates.clusters,
             level,
             weights: rests.then_some([&weights[0], &weights[at]]),
+            rewards: if rests {
+                Some(deciding_rewards(&log, &targets[0], &targets[at])?)
+            } else {
+                None
+            },
             centred,
             unseen: [columns[0].unseen, columns[at].unseen],
             model_only,
@@ -311,10 +316,19 @@ pub(crate) fn compare(
         }
         None => Vec::new(),
     };
-    let disagreements = details::disagreements(shown, &values, &rewards, settings.seed);
+    // Any order is as good as another under `random`, so there is none to differ from.
+    let ordered = |at: usize| !single && policies[at].source != Source::Random;
     let differ = (1..policies.len())
-        .map(|at| (!single).then(|| details::differ(shown, [&values[0], &values[at]])))
+        .map(|at| {
+            let both = ordered(0) && ordered(at);
+            both.then(|| details::differ(shown, [&values[0], &values[at]]))
+        })
         .collect();
+    let disagreements = if ordered(0) && ordered(1) {
+        details::disagreements(shown, &values, &rewards, settings.seed)
+    } else {
+        Vec::new()
+    };
     Ok(Compared {
         names: policies.iter().map(|policy| policy.name.clone()).collect(),
         rewards,

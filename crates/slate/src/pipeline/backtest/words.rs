@@ -105,13 +105,8 @@ fn told(doubt: &Doubt, names: [&str; 2], change: &Change) -> String {
             "what was shown as `{}` would show it is worth {effective:.0} placements, less than {least}",
             name(policy)
         ),
-        Doubt::FewRewards {
-            policy,
-            effective,
-            least,
-        } => format!(
-            "its rewards, weighed for `{}`, are worth {effective:.1}, less than {least}",
-            name(policy)
+        Doubt::FewRewards { effective, least } => format!(
+            "the rewards that decide between them are worth {effective:.1}, less than {least}"
         ),
         Doubt::MeanWeight {
             policy,
