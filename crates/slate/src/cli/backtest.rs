@@ -67,6 +67,7 @@ pub(crate) struct RerankArgs {
     slate backtest --log shown.parquet --a a.toml --b b.toml --b c.toml --reward revenue --per page --top 3\n  \
     slate backtest --log random.parquet --propensity uniform --a a.toml --b b.toml --by device\n  \
     slate backtest examine --log shown.parquet --out examination.json\n  \
+    slate backtest months --a old.toml --b new.toml --logs logs --months 2026-03..2026-06 --out months\n  \
     slate backtest plan --rate 0.02 --change 0.05 --per-day 40000\n  \
     slate backtest online --log arms.parquet --arm experiment_arm\n\n\
     Exit code 1: the log cannot tell which policy is better; the sentence says why, and what would do."
@@ -82,6 +83,8 @@ pub(crate) struct BacktestArgs {
 pub(crate) enum BacktestCommand {
     /// Estimate how likely users look at each slot, for logs of one order
     Examine(ExamineArgs),
+    /// Train two recipes on the past of each month, and compare them on the month
+    Months(MonthsArgs),
     /// How long an experiment with arms must run
     Plan(PlanArgs),
     /// Read out an experiment with arms: assignment, rates by arm, differences, days
@@ -218,6 +221,46 @@ pub(crate) enum CurveArg {
     Harvested,
     /// By expectation-maximisation
     Em,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate backtest months --a old.toml --b new.toml --logs logs --months 2026-03..2026-06 --out months\n  \
+    slate backtest months --a a.toml --b b.toml --logs logs --months 2026-06 --out june --cache stages\n  \
+    slate backtest --log months/both.parquet --a months/old.policy.toml --b months/new.policy.toml\n\n\
+    A recipe is a configuration with [features], [split] as shares, and [train] or [trees]. For each month it\n\
+    is trained and calibrated (by the first of [calibrate] methods) with the labels known when the month began,\n\
+    then scores the month. After a kill the same command goes on; recipes that agree share their stages."
+)]
+pub(crate) struct MonthsArgs {
+    /// Configuration the other is compared with
+    #[arg(long, value_name = "RECIPE.toml")]
+    pub(crate) a: PathBuf,
+    /// Another configuration
+    #[arg(long, value_name = "RECIPE.toml")]
+    pub(crate) b: PathBuf,
+    /// Folder or URL of the logs
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) logs: String,
+    /// Months to score, such as 2026-03..2026-06
+    #[arg(long, value_name = "FIRST..LAST")]
+    pub(crate) months: String,
+    /// Folder for the comparison and the scores of both
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Keep datasets and runs here, for later comparisons [default: beside OUT, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Metrics, comma separated; the first decides [default: the config's, or
+    /// ndcg@10,ptr@3,logloss,auc,pcoc]
+    #[arg(long, short = 'm', value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) metrics: Vec<String>,
+    /// Unit that intervals resample
+    #[arg(long, value_enum, default_value = "list")]
+    pub(crate) cluster: Cluster,
+    /// Where to compute: auto, cpu, gpu:N, vulkan:N, metal or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use crate::cli::ValidateArgs;
 use crate::config::Config;
 use crate::console::{ExitStatus, Outcome, Refusal};
 use crate::pipeline::catalogue;
+use crate::pipeline::policy::Policy;
 
 /// What one path turned out to be and what is wrong with it.
 struct Verdict {
@@ -94,6 +95,7 @@ fn judge(path: &Path) -> Verdict {
             .and_then(|e| e.to_str())
             .unwrap_or_default();
         match extension.to_ascii_lowercase().as_str() {
+            "toml" if is_policy(path) => ("policy", Policy::read(path).map(|_| Vec::new())),
             "toml" => ("configuration", configuration(path)),
             "json" => json_file(path),
             _ => ("score file", ScoreTable::read(path).map(|_| Vec::new())),
@@ -101,6 +103,14 @@ fn judge(path: &Path) -> Verdict {
     };
     let problems = result.unwrap_or_else(|error| vec![chain(&error)]);
     Verdict { what, problems }
+}
+
+/// Whether a TOML file says what ranks, which no configuration does.
+fn is_policy(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| {
+        let mut lines = text.lines();
+        lines.any(|line| line.trim_start().starts_with("ranker"))
+    })
 }
 
 /// The causes of an error without the sentence about which file it is, joined by colons.
@@ -185,6 +195,9 @@ fn folder(path: &Path) -> (&'static str, Result<Vec<String>>) {
         "dataset" => ("dataset", dataset(path)),
         "run" => ("run", run_folder(path)),
         "sweep" => ("sweep", sweep(path)),
+        // Their one file has been read.
+        "backtest" => ("backtest", Ok(Vec::new())),
+        "recipes" => ("recipes", Ok(Vec::new())),
         catalogue::KIND => (catalogue::KIND, super::similar::validate(path)),
         _ if path.join("comparison.json").exists() => ("calibrators", calibrators(path)),
         // A log needs no manifest: any folder with the tables is one.

@@ -7,6 +7,7 @@ pub(crate) mod columns;
 pub(crate) mod embedding;
 pub(crate) mod evaluation;
 pub(crate) mod featurise;
+pub(crate) mod months;
 pub(crate) mod online;
 pub(crate) mod policy;
 pub(crate) mod scoring;

@@ -22,6 +22,11 @@ fn shipped_configurations_are_sound() {
         }
     }
     assert!(checked >= 3, "only {checked} configurations found");
+    for name in ["logged", "money_first"] {
+        let policy = config(&format!("policies/{name}.toml"));
+        let told = slate(folder.path(), &format!("validate {}", policy.display())).done();
+        assert!(told.stdout.contains("policy, sound"), "{}", told.stdout);
+    }
 }
 
 #[test]

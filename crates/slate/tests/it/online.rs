@@ -1,11 +1,11 @@
-//! Experiments with arms: how long they must run, and what they found.
+//! Experiments with arms: how long they must run, and what they found; recipes over months.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use super::backtest::{unsure, write};
-use super::program::slate;
+use super::program::{SMALL, config, slate};
 
 #[test]
 fn experiments_are_planned() {
@@ -119,4 +119,71 @@ fn experiments_are_read_out() {
     slate(path, "backtest online --log arms.csv --arm group").refused(&["no column `group`"]);
     write(path, "arms.csv", &arms(4000, 0.3).replace(",b,", ",a,"));
     online("").refused(&["names 1 arm"]);
+}
+
+/// Each month is scored by what was known when it began; what is there is not made again.
+#[test]
+fn recipes_are_compared_month_by_month() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let demo = config("demo.toml");
+    let made = format!(
+        "simulate -c {} {SMALL} --set simulate.pages=1200 --set simulate.users=800 --set simulate.items=800 --out logs",
+        demo.display()
+    );
+    slate(path, &made).done();
+    let text = std::fs::read_to_string(&demo).unwrap();
+    write(path, "long.toml", &text);
+    write(
+        path,
+        "short.toml",
+        &text.replace("epochs = 8", "epochs = 1"),
+    );
+    let small = SMALL.replace("--set train.epochs=2 ", "");
+    let line = format!(
+        "backtest months --a short.toml --b long.toml --logs logs --months 2026-04..2026-05 \
+         --cache stages -m ndcg@10,logloss --json {small}"
+    )
+    .replace("--set train.epochs=8", "");
+    let first = slate(path, &format!("{line} --out one"));
+    assert!(matches!(first.code, Some(0 | 1)), "{}", first.stderr);
+    let json = first.json();
+    assert_eq!(json["months"].as_array().unwrap().len(), 2);
+    assert_eq!(json["differences"][0]["name"], "ndcg@10");
+    // Both recipes ask for the same datasets.
+    assert!(first.stderr.contains("2026-04 short: "), "{}", first.stderr);
+    assert!(first.stderr.contains("long: ") && first.stderr.contains("2 of 3 stages were there"));
+    let document = std::fs::read_to_string(path.join("one/manifest.json")).unwrap();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    for stage in document["stages"].as_array().unwrap() {
+        let begins = if stage["month"] == "2026-04" {
+            1_775_001_600_000_000
+        } else {
+            1_777_593_600_000_000_i64
+        };
+        // Windows of 30 days were still open for the month before.
+        let latest = stage["latest_seen"].as_i64().unwrap();
+        assert!(latest < begins - 29 * 86_400_000_000, "{stage}");
+    }
+    let again = slate(path, &format!("{line} --out two"));
+    assert!(!again.stderr.contains("2 of 3"), "{}", again.stderr);
+    assert_eq!(json, again.json());
+    let both = |out: &str| std::fs::read(path.join(out).join("both.parquet")).unwrap();
+    assert_eq!(both("one"), both("two"));
+    let judged = "backtest --log one/both.parquet --a one/short.policy.toml --b one/long.policy.toml \
+                  --reward click --set evaluate.draws=50 --json";
+    assert_eq!(unsure(slate(path, judged)).json()["verdict"], "cannot_tell");
+    let wrong = |more: &str| {
+        slate(
+            path,
+            &format!("{line} --out x").replace("2026-04..2026-05", more),
+        )
+    };
+    wrong("2026-05..2026-04").refused(&["ends before it begins"]);
+    wrong("2027-04").refused(&["2027-04"]);
+    slate(
+        path,
+        &format!("{line} --out x").replace("ndcg@10,logloss", "pcoc"),
+    )
+    .refused(&["`pcoc` is best near a value"]);
 }

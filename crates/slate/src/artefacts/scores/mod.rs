@@ -183,6 +183,38 @@ impl ScoreTable {
         Ok(values)
     }
 
+    /// Tables of other lists, one after the other, with the columns of the first. Other columns than
+    /// those with a meaning of their own are left out.
+    ///
+    /// # Errors
+    /// A list in two tables, a column that one of them lacks.
+    pub(crate) fn concat(tables: &[Self]) -> Result<Self> {
+        let Some(first) = tables.first() else {
+            return Err(Refusal::new("there are no scores").into());
+        };
+        let lists = tables
+            .iter()
+            .flat_map(|table| table.list_id.iter().copied());
+        let scores = tables.iter().flat_map(|table| table.score.iter().copied());
+        let mut all = Self::new(lists.collect(), scores.collect(), &first.scorer)?;
+        let missing = |name: &str| Refusal::new(format!("one table has no column `{name}`"));
+        for &name in first.integers.keys() {
+            let mut values = Vec::with_capacity(all.rows());
+            for table in tables {
+                values.extend(table.get_integers(name).ok_or_else(|| missing(name))?);
+            }
+            all.integers.insert(name, values);
+        }
+        for &name in first.numbers.keys() {
+            let mut values = Vec::with_capacity(all.rows());
+            for table in tables {
+                values.extend(table.get(name).ok_or_else(|| missing(name))?);
+            }
+            all.numbers.insert(name, values);
+        }
+        Ok(all)
+    }
+
     /// Adds or replaces a column that only readers of the file know.
     pub(crate) fn set_other(&mut self, name: &str, values: ArrayRef) {
         assert_eq!(

@@ -1,6 +1,7 @@
 //! `slate backtest`: policies compared on a log, and what experiments need and found.
 
 mod examine;
+mod months;
 mod online;
 mod plan;
 
@@ -26,6 +27,7 @@ const OF_PREFIXES: [&str; 3] = ["rips", "snrips", "list_ips"];
 pub(super) fn run(context: &Context, args: &BacktestArgs) -> Result<Outcome> {
     match &args.command {
         Some(BacktestCommand::Examine(args)) => examine::run(context, args),
+        Some(BacktestCommand::Months(args)) => months::run(context, args),
         Some(BacktestCommand::Plan(args)) => plan::run(args),
         Some(BacktestCommand::Online(args)) => online::run(context, args),
         None => compare(context, &args.compare),
