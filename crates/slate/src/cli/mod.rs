@@ -489,6 +489,10 @@ pub(crate) struct ScoreArgs {
     /// Score file to write, .parquet or .csv
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Take more columns from this file, by `impression` or `impression_id`: what `slate label --with`
+    /// wrote, for --cluster user or --by in the commands that follow
+    #[arg(long, value_name = "FILE")]
+    pub(crate) beside: Option<PathBuf>,
     /// Where to compute: auto, cpu, gpu:N, vulkan:N, metal or cuda:N; `slate doctor` lists those here
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,

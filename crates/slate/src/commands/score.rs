@@ -11,6 +11,7 @@ use crate::artefacts::scores::ScoreTable;
 use crate::cli::ScoreArgs;
 use crate::console::{Outcome, Refusal};
 use crate::pipeline::scoring::{self, Baseline};
+use crate::pipeline::shown;
 
 pub(super) fn run(context: &Context, args: &ScoreArgs) -> Result<Outcome> {
     let split = Split::from_name(&args.split).ok_or_else(|| {
@@ -22,10 +23,13 @@ pub(super) fn run(context: &Context, args: &ScoreArgs) -> Result<Outcome> {
     let device: slate_model::DeviceSpec = args.device.parse()?;
     let dataset = Dataset::open(&args.data)
         .with_context(|| format!("cannot open the dataset `{}`", args.data.display()))?;
-    let table = match &args.baseline {
+    let mut table = match &args.baseline {
         Some(name) => scoring::by_baseline(&Baseline::parse(name)?, &dataset, split)?,
         None => scoring::by_runs(&args.run, &dataset, split, device, &context.console.bar())?,
     };
+    if let Some(beside) = &args.beside {
+        shown::join(&mut table, beside)?;
+    }
     write_scores(&table, &args.out, context.force)?;
     let json = json!({
         "out": args.out, "split": split, "scorer": table.scorer,

@@ -106,14 +106,29 @@ impl Policy {
             Source::Popularity => popularity(shown, rewards),
             Source::Scores(path) => {
                 let scored = ScoreTable::read(path)?;
-                let ids = |table: &ScoreTable| table.get_integers("item_id").map(<[i64]>::to_vec);
-                if scored.list_id != table.list_id || ids(&scored) != ids(table) {
-                    let told = format!("`{}` has other placements", path.display());
-                    return Err(Refusal::new(told)
+                let wrong = || {
+                    Refusal::new(format!("`{}` has other placements", path.display()))
                         .hint("score the same split of the same dataset")
-                        .into());
+                };
+                // The file may have the rows that --where left out.
+                let whole = scored.list_id == table.list_id;
+                let pick = |values: Vec<i64>| {
+                    if whole { values } else { shown.of_kept(values) }
+                };
+                if !whole && !shown.may_pick(scored.rows()) {
+                    return Err(wrong().into());
                 }
-                Ok(scored.score)
+                let ids = |table: &ScoreTable| table.get_integers("item_id").map(<[i64]>::to_vec);
+                if pick(scored.list_id.clone()) != table.list_id
+                    || ids(&scored).map(pick) != ids(table)
+                {
+                    return Err(wrong().into());
+                }
+                Ok(if whole {
+                    scored.score
+                } else {
+                    shown.of_kept(scored.score)
+                })
             }
             Source::Run(run) => {
                 let Some((dataset, split)) = &shown.dataset else {
@@ -124,7 +139,8 @@ impl Policy {
                     .into());
                 };
                 let runs = [run.clone()];
-                Ok(scoring::by_runs(&runs, dataset, *split, device, progress)?.score)
+                let scored = scoring::by_runs(&runs, dataset, *split, device, progress)?;
+                Ok(shown.of_kept(scored.score))
             }
             Source::Table(_) => Err(Refusal::new(
                 "a table of probabilities by item and slot orders no lists of several rows",

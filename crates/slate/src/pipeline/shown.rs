@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use arrow::array::{ArrayRef, StringArray};
 use slate_features::Dataset;
 use slate_types::{ListOffsets, Split};
 
@@ -31,6 +30,8 @@ pub(crate) struct Shown {
     pub(crate) places: Vec<u32>,
     /// The dataset they are of, for policies that score it.
     pub(crate) dataset: Option<(Dataset, Split)>,
+    /// Rows of what was read that are kept; none for all.
+    kept: Option<Vec<usize>>,
 }
 
 impl Shown {
@@ -55,6 +56,11 @@ impl Shown {
         };
         if let Some(path) = beside {
             join(&mut table, path)?;
+        }
+        if dataset.is_some() {
+            // Lists whose labels could change were left out of the dataset; another labelling may know
+            // less.
+            table.remove("matured");
         }
         let mut shown = Self::of(table)?;
         shown.dataset = dataset;
@@ -108,7 +114,22 @@ impl Shown {
             slots,
             places,
             dataset: None,
+            kept: None,
         })
+    }
+
+    /// Those values of all rows that were read which are of rows that are kept.
+    pub(crate) fn of_kept<T: Copy>(&self, values: Vec<T>) -> Vec<T> {
+        match &self.kept {
+            None => values,
+            Some(rows) => rows.iter().map(|&row| values[row]).collect(),
+        }
+    }
+
+    /// Whether values of so many rows have one for each row that is kept.
+    pub(crate) fn may_pick(&self, rows: usize) -> bool {
+        let last = self.kept.as_ref().and_then(|kept| kept.last());
+        last.is_some_and(|&last| last < rows)
     }
 
     /// The rows in which each column has its value.
@@ -141,7 +162,10 @@ impl Shown {
                     .into());
             }
         }
-        self.of_rows(&rows)
+        let mut part = self.of_rows(&rows)?;
+        part.dataset = self.dataset;
+        part.kept = Some(rows);
+        Ok(part)
     }
 
     /// Some rows, whole lists of them.
@@ -151,8 +175,8 @@ impl Shown {
             table: self.table.rows_of(rows)?,
             slots: pick(&self.slots),
             places: pick(&self.places),
-            // What a run would score is the whole split.
             dataset: None,
+            kept: None,
         })
     }
 
@@ -192,7 +216,10 @@ fn unrepeated(table: &ScoreTable) -> Result<()> {
 
 /// Adds the columns of a file to the rows it has by `impression` or `impression_id`; those the table has
 /// already stay.
-fn join(table: &mut ScoreTable, path: &Path) -> Result<()> {
+///
+/// # Errors
+/// A file that cannot be read, no such key in one of both, a placement that the file does not have.
+pub(crate) fn join(table: &mut ScoreTable, path: &Path) -> Result<()> {
     let beside = ScoreTable::read_beside(path)?;
     let key = |table: &ScoreTable, whose: &str| -> Result<Vec<String>> {
         let name = ["impression", "impression_id"]
@@ -221,17 +248,5 @@ fn join(table: &mut ScoreTable, path: &Path) -> Result<()> {
             })
         })
         .collect::<Result<_>>()?;
-    for name in beside.columns() {
-        if table.has(&name) {
-            continue;
-        }
-        let values = beside.text(&name)?;
-        let picked = found.iter().map(|&row| {
-            let value = values[row].as_str();
-            (!value.is_empty()).then_some(value)
-        });
-        let column: ArrayRef = std::sync::Arc::new(picked.collect::<StringArray>());
-        table.set_other(&name, column);
-    }
-    Ok(())
+    table.adopt(&beside, &found)
 }

@@ -306,6 +306,24 @@ fn runs_are_policies() {
         folder.path().join("raw.json"),
     )
     .unwrap();
+    // What the log knows of each page goes beside the scores.
+    let label = format!(
+        "label --logs {} --out labels --with user_id,page_id,device",
+        super::program::logs().display()
+    );
+    slate(folder.path(), &label).done();
+    let score =
+        format!("score --run run --data {data} --beside labels/labels.parquet --out test.parquet");
+    slate(folder.path(), &score).done();
+    let line = "evaluate --scores test.parquet -m ptr@3 --cluster user --by device --json \
+                --convention per=page --set evaluate.draws=50";
+    let json = slate(folder.path(), line).done().json();
+    assert!(
+        json["metrics"][0]["convention"]
+            .as_str()
+            .unwrap()
+            .contains("interval=users")
+    );
     let line = format!("rerank --policy run.toml --data {data} --out shown.parquet");
     slate(folder.path(), &line).done();
     let rows = parquet_rows(&folder.path().join("shown.parquet"));
@@ -318,6 +336,23 @@ fn runs_are_policies() {
     let json = unsure(ran).json();
     assert_eq!(json["verdict"], "cannot_tell");
     assert_eq!(json["difference"]["name"], "dear - logged");
+    // Runs and score files are told of the lists that are kept.
+    let at_random = format!(
+        "--data {data} --beside labels/labels.parquet --where device=mobile --propensity uniform"
+    );
+    fs::write(
+        folder.path().join("file.toml"),
+        "format = 1\nranker = \"scores:test.parquet\"\n",
+    )
+    .unwrap();
+    fs::write(
+        folder.path().join("same.toml"),
+        "format = 1\nranker = \"run:run\"\n",
+    )
+    .unwrap();
+    let line = format!("backtest {at_random} --a same.toml --b file.toml --reward click --json");
+    let json = unsure(slate(folder.path(), &line)).json();
+    assert_eq!(json["doubts"][0][0]["kind"], "same", "{}", json["doubts"]);
     slate(
         folder.path(),
         &format!("backtest --data {data} --a logged.toml --b run.toml --where slot=0"),

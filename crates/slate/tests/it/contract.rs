@@ -15,6 +15,8 @@ fn every_command_has_help_and_most_have_examples() {
         "score",
         "calibrate",
         "evaluate",
+        "rerank",
+        "backtest",
         "report",
     ] {
         let help = slate(folder.path(), &format!("{verb} --help")).done();

@@ -17,7 +17,7 @@ pub(crate) use self::files::columns_of;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type};
 use slate_types::{FormatVersion, ListOffsets};
@@ -226,6 +226,26 @@ impl ScoreTable {
         self.others.push((name.to_owned(), values));
     }
 
+    /// Takes over the columns of `beside` that this table lacks: row `i` gets those of row `rows[i]`.
+    ///
+    /// # Errors
+    /// A column that cannot be picked from.
+    pub(crate) fn adopt(&mut self, beside: &Self, rows: &[usize]) -> Result<()> {
+        let there = self.columns();
+        let lacks = |name: &str| !there.iter().any(|known| known == name);
+        for (&name, values) in beside.integers.iter().filter(|(name, _)| lacks(name)) {
+            self.set_integers(name, rows.iter().map(|&row| values[row]).collect());
+        }
+        for (&name, values) in beside.numbers.iter().filter(|(name, _)| lacks(name)) {
+            self.set(name, rows.iter().map(|&row| values[row]).collect());
+        }
+        let places = UInt64Array::from_iter_values(rows.iter().map(|&row| row as u64));
+        for (name, array) in beside.others.iter().filter(|(name, _)| lacks(name)) {
+            self.set_other(name, take(array, &places, None)?);
+        }
+        Ok(())
+    }
+
     /// Takes a column away, if it is there.
     pub(crate) fn remove(&mut self, name: &str) {
         self.integers.remove(name);
@@ -337,7 +357,7 @@ impl ScoreTable {
         part.unranked = unranked.map(|unranked| rows.iter().map(|&row| unranked[row]).collect());
         let split = self.split.as_ref();
         part.split = split.map(|split| rows.iter().map(|&row| split[row].clone()).collect());
-        let places = arrow::array::UInt64Array::from_iter_values(rows.iter().map(|&r| r as u64));
+        let places = UInt64Array::from_iter_values(rows.iter().map(|&r| r as u64));
         for (name, array) in &self.others {
             part.others
                 .push((name.clone(), take(array, &places, None)?));
