@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::estimator::Estimator;
-use super::intervals::{Ends, Intervals, Spread, student, t_p};
-use super::log::{Log, Target};
+use super::intervals::{Ends, IntervalMethod, Intervals, Spread, bernstein, student, t_p};
+use super::log::{Log, Per, Target};
 use super::resample;
 use super::sums::Sums;
 use crate::{EvalError, check};
@@ -100,6 +100,11 @@ pub fn estimate(
         .iter()
         .map(|(_, totals)| Sums::value(totals, all_units))
         .collect();
+    let bounded = match intervals.method {
+        IntervalMethod::Bernstein => Some(Bounded::new(log, estimator, &each)?),
+        _ => None,
+    };
+    let level = intervals.bootstrap.level;
     let mut policies = Vec::with_capacity(each.len());
     for (at, &value) in values.iter().enumerate() {
         let Ends { low, high, error } = intervals.ends(Spread {
@@ -107,6 +112,10 @@ pub fn estimate(
             influence: &influences[at],
             draws: draws.iter().map(|draw| draw[at]).collect(),
         });
+        let (low, high) = match &bounded {
+            Some(bounded) => bounded.of_policy(at, level)?,
+            None => (low, high),
+        };
         policies.push(Estimate {
             value,
             low,
@@ -124,6 +133,10 @@ pub fn estimate(
             influence: &influence,
             draws: draws.iter().map(|draw| draw[at] - draw[0]).collect(),
         });
+        let (low, high) = match &bounded {
+            Some(bounded) => bounded.of_change(at, level)?,
+            None => (low, high),
+        };
         changes.push(Change {
             difference,
             low,
@@ -139,6 +152,64 @@ pub fn estimate(
         units: all_units,
         clusters,
     })
+}
+
+/// Sums of lists that have a bound.
+struct Bounded<'a> {
+    each: &'a [(Sums, Vec<f64>)],
+    /// Largest sum that a list can have.
+    most: f64,
+}
+
+impl<'a> Bounded<'a> {
+    fn new(
+        log: &Log<'_>,
+        estimator: Estimator,
+        each: &'a [(Sums, Vec<f64>)],
+    ) -> Result<Self, EvalError> {
+        let refused = |why| EvalError::NothingToMeasure {
+            metric: format!("{estimator} with bernstein intervals"),
+            why,
+        };
+        let Estimator::Ips { clip } = estimator else {
+            return Err(refused("only ips@L has sums with a bound"));
+        };
+        if clip.is_infinite() || log.clusters.is_some() || log.per != Per::List {
+            return Err(refused("it takes clipped weights, per list, over lists"));
+        }
+        if log.rewards.iter().any(|reward| *reward < 0.0) {
+            return Err(refused("it takes rewards from 0 up"));
+        }
+        let most = log.rewards.iter().copied().fold(0.0, f64::max);
+        let rows = log
+            .lists
+            .iter()
+            .map(|rows| rows.filter(|&row| log.counts(row)).count());
+        let rows = rows.max().unwrap_or(0);
+        Ok(Self {
+            each,
+            most: clip * most * rows as f64,
+        })
+    }
+
+    fn sums(&self, at: usize) -> Vec<f64> {
+        let sums = &self.each[at].0;
+        (0..sums.of_cluster.len() / sums.width())
+            .map(|cluster| sums.row(cluster)[0])
+            .collect()
+    }
+
+    fn of_policy(&self, at: usize, level: f64) -> Result<(f64, f64), EvalError> {
+        bernstein(&self.sums(at), self.most, level)
+    }
+
+    /// Differences lie between the bound below 0 and above.
+    fn of_change(&self, at: usize, level: f64) -> Result<(f64, f64), EvalError> {
+        let pairs = self.sums(at).into_iter().zip(self.sums(0));
+        let moved: Vec<f64> = pairs.map(|(b, a)| b - a + self.most).collect();
+        let (low, high) = bernstein(&moved, 2.0 * self.most, level)?;
+        Ok((low - self.most, high - self.most))
+    }
 }
 
 /// The value of every policy in each resample.

@@ -14,6 +14,9 @@ pub enum IntervalMethod {
     Percentile,
     /// Value ± Student's t × the standard error over clusters, ratios to first order.
     Delta,
+    /// Empirical Bernstein ([`bernstein`]): holds at any size, and is wide. For `ips@λ` per list with
+    /// independent lists and rewards from 0 up, whose sums have a bound.
+    Bernstein,
 }
 
 impl IntervalMethod {
@@ -23,6 +26,7 @@ impl IntervalMethod {
             Self::Bca => "bca",
             Self::Percentile => "percentile",
             Self::Delta => "delta",
+            Self::Bernstein => "bernstein",
         }
     }
 }
@@ -70,8 +74,8 @@ impl Intervals {
     /// Resamples that are needed.
     pub(crate) fn draws(&self) -> usize {
         match self.method {
-            IntervalMethod::Delta => 0,
-            _ => self.bootstrap.draws,
+            IntervalMethod::Bca | IntervalMethod::Percentile => self.bootstrap.draws,
+            IntervalMethod::Delta | IntervalMethod::Bernstein => 0,
         }
     }
 
@@ -83,7 +87,7 @@ impl Intervals {
             high: f64::NAN,
             error,
         };
-        if self.method == IntervalMethod::Delta {
+        if self.draws() == 0 {
             let half = error * t_quantile(spread.influence.len(), self.bootstrap.level);
             return Ends {
                 low: spread.value - half,

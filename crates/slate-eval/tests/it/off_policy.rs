@@ -451,6 +451,33 @@ fn a_fair_model_narrows_the_interval() {
     assert!((of("dm").value - simulated.truth[0]).abs() < 0.05);
 }
 
+/// Bernstein's interval promises more than the others and is wider; what has no bound is refused.
+#[test]
+fn bernstein_intervals_are_wide_and_for_bounded_sums_only() {
+    let simulated = Simulated::new(2000, Seed(17));
+    let mut log = simulated.log();
+    log.clusters = None;
+    let targets = [0, 1].map(|at: usize| Target::new(&simulated.weights[at]));
+    let of = |name: &str, method: IntervalMethod| {
+        let intervals = Intervals {
+            method,
+            ..Intervals::default()
+        };
+        estimate(&log, &targets, name.parse().unwrap(), &intervals)
+    };
+    let wide = of("ips@4", IntervalMethod::Bernstein).unwrap();
+    let delta = of("ips@4", IntervalMethod::Delta).unwrap();
+    let pairs = wide.policies.iter().zip(&delta.policies);
+    for (wide, delta) in pairs {
+        assert!(wide.low < delta.low && delta.high < wide.high);
+    }
+    assert!(wide.changes[0].low < delta.changes[0].low);
+    for name in ["ips", "snips"] {
+        let refused = of(name, IntervalMethod::Bernstein).unwrap_err().to_string();
+        assert!(refused.contains("bernstein"), "{refused}");
+    }
+}
+
 #[test]
 fn bad_columns_are_named() {
     let lists = ListOffsets::from_lengths([2]).unwrap();

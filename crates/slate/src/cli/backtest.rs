@@ -83,6 +83,8 @@ pub(crate) struct BacktestArgs {
 pub(crate) enum BacktestCommand {
     /// Estimate how likely users look at each slot, for logs of one order
     Examine(ExamineArgs),
+    /// Simulate an interleaving of two policies: how many lists it would take
+    Interleave(InterleaveArgs),
     /// Train two recipes on the past of each month, and compare them on the month
     Months(MonthsArgs),
     /// How long an experiment with arms must run
@@ -171,6 +173,8 @@ pub(crate) enum IntervalArg {
     Percentile,
     /// Student's t over clusters, no resamples
     Delta,
+    /// Empirical Bernstein: holds at any size and is wide; for --main ips@L over lists
+    Bernstein,
 }
 
 #[derive(Debug, Args)]
@@ -221,6 +225,36 @@ pub(crate) enum CurveArg {
     Harvested,
     /// By expectation-maximisation
     Em,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  slate backtest interleave --log shown.parquet --a a.toml --b b.toml --reward click --depth 6\n\n\
+    Both policies answer the same page in one list, and a click is a vote. Clicks are drawn from a model that is\n\
+    fitted to the log, each list 20 times over. What it finds is preference; money takes arms."
+)]
+pub(crate) struct InterleaveArgs {
+    /// A policy
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) a: PathBuf,
+    /// Another policy
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) b: PathBuf,
+    #[command(flatten)]
+    pub(crate) shown: ShownArgs,
+    /// What votes: click, purchase or a column of 0 and 1 [default: purchase where there is one, or else
+    /// click]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) reward: Option<String>,
+    /// Slots of the merged list
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) depth: u32,
+    /// The model that clicks are drawn from
+    #[arg(long, value_enum, default_value = "regression")]
+    pub(crate) outcome: OutcomeKind,
+    /// Chance of finding the preference
+    #[arg(long, value_name = "POWER", default_value_t = 0.8)]
+    pub(crate) power: f64,
 }
 
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::backtest::{
-    BacktestArgs, BacktestCommand, CompareArgs, CurveArg, ExamineArgs, IntervalArg, MonthsArgs,
-    OnlineArgs, PlanArgs, RerankArgs, ShownArgs,
+    BacktestArgs, BacktestCommand, CompareArgs, CurveArg, ExamineArgs, InterleaveArgs, IntervalArg,
+    MonthsArgs, OnlineArgs, PlanArgs, RerankArgs, ShownArgs,
 };
 pub(crate) use self::embedding::{
     EmbedArgs, ExportArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand,

@@ -20,7 +20,7 @@ const MARKET: &str = "--set simulate.pages=1500 --set simulate.users=500 --set s
     --set simulate.pictures=false --set simulate.click_rate=0.15";
 
 /// Labelled placements of that market under `shown/`, its truth under `logs/`, and policies; made once.
-fn market() -> &'static Path {
+pub(crate) fn market() -> &'static Path {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     let folder = MADE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -62,7 +62,7 @@ fn policies(folder: &Path) {
 }
 
 /// Clicks per list that the simulator says the order by `raw_score` earns, and any order on average.
-fn truth(folder: &Path) -> [f64; 2] {
+pub(crate) fn truth(folder: &Path) -> [f64; 2] {
     let truth = parquet_rows(&folder.join("logs/truth.parquet"));
     let shown = parquet_rows(&folder.join("shown/labels.parquet"));
     let of = |batch: &arrow::record_batch::RecordBatch, name: &str| {
@@ -115,7 +115,7 @@ pub(crate) fn unsure(ran: Ran) -> Ran {
     ran
 }
 
-fn estimate<'a>(json: &'a Value, policy: &str, estimator: &str) -> &'a Value {
+pub(crate) fn estimate<'a>(json: &'a Value, policy: &str, estimator: &str) -> &'a Value {
     let all = json["estimates"].as_array().unwrap();
     let found = all
         .iter()
@@ -567,31 +567,4 @@ fn single_placements_are_judged_by_tables() {
         "backtest --log log.csv --a random.toml --b popular.toml",
     )
     .refused(&["orders rows, and here each list has one row", "table:FILE"]);
-}
-
-/// A log of one order: examination is estimated, and clicks are weighed by it.
-#[test]
-fn one_order_is_weighed_by_what_users_look_at() {
-    let folder = market();
-    let line =
-        "backtest examine --log shown/labels.parquet --top 6 --out curve.json --force --json";
-    let json = slate(folder, line).done().json();
-    let harvested = &json["curves"][0];
-    assert_eq!(harvested["curve"], "harvested");
-    let curve: Vec<f64> = serde_json::from_value(harvested["examination"].clone()).unwrap();
-    assert_eq!(curve[0], 1.0);
-    assert!(
-        curve.windows(2).all(|pair| pair[1] < pair[0] + 0.1),
-        "{curve:?}"
-    );
-    let line = "backtest --log shown/labels.parquet --a logged.toml --b worst.toml --reward click \
-                --examination curve.json --json";
-    let refused = line.replace("--json", "--main snips");
-    slate(folder, &refused).refused(&["divides by mean weights"]);
-    let raw = line.replace("worst.toml", "raw.toml");
-    let json = slate(folder, &raw).json();
-    let [truth, _] = truth(folder);
-    let found = estimate(&json, "raw", "ips");
-    let value = found["value"].as_f64().unwrap();
-    assert!((value - truth).abs() < 0.25 * truth, "{value} {truth}");
 }

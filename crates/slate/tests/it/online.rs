@@ -1,11 +1,57 @@
-//! Experiments with arms: how long they must run, and what they found; recipes over months.
+//! Experiments with arms: how long they must run, and what they found; what users look at,
+//! interleavings, recipes over months.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::backtest::{unsure, write};
+use super::backtest::{estimate, market, truth, unsure, write};
 use super::program::{SMALL, config, slate};
+
+/// A log of one order: examination is estimated, and clicks are weighed by it.
+#[test]
+fn one_order_is_weighed_by_what_users_look_at() {
+    let folder = market();
+    let line =
+        "backtest examine --log shown/labels.parquet --top 6 --out curve.json --force --json";
+    let json = slate(folder, line).done().json();
+    let harvested = &json["curves"][0];
+    assert_eq!(harvested["curve"], "harvested");
+    let curve: Vec<f64> = serde_json::from_value(harvested["examination"].clone()).unwrap();
+    assert_eq!(curve[0], 1.0);
+    assert!(
+        curve.windows(2).all(|pair| pair[1] < pair[0] + 0.1),
+        "{curve:?}"
+    );
+    let line = "backtest --log shown/labels.parquet --a logged.toml --b worst.toml --reward click \
+                --examination curve.json --json";
+    let refused = line.replace("--json", "--main snips");
+    slate(folder, &refused).refused(&["divides by mean weights"]);
+    let raw = line.replace("worst.toml", "raw.toml");
+    let json = slate(folder, &raw).json();
+    let [truth, _] = truth(folder);
+    let found = estimate(&json, "raw", "ips");
+    let value = found["value"].as_f64().unwrap();
+    assert!((value - truth).abs() < 0.25 * truth, "{value} {truth}");
+}
+
+/// One list for both finds with fewer lists what arms would find.
+#[test]
+fn interleaving_takes_fewer_lists_than_arms() {
+    let folder = market();
+    let line = "backtest interleave --log shown/labels.parquet --a random.toml --b raw.toml --reward click \
+                --depth 6 --json";
+    let json = slate(folder, line).done().json();
+    for merging in json["mergings"].as_array().unwrap() {
+        assert!(merging["second"].as_f64().unwrap() > 0.5, "{merging}");
+        assert!(
+            merging["lists"].as_f64().unwrap() < json["arms"].as_f64().unwrap(),
+            "{json}"
+        );
+    }
+    let revenue = line.replace("--reward click", "--reward revenue");
+    slate(folder, &revenue).refused(&["`revenue` is no vote"]);
+}
 
 #[test]
 fn experiments_are_planned() {

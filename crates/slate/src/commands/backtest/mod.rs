@@ -1,6 +1,7 @@
 //! `slate backtest`: policies compared on a log, and what experiments need and found.
 
 mod examine;
+mod interleave;
 mod months;
 mod online;
 mod plan;
@@ -27,6 +28,7 @@ const OF_PREFIXES: [&str; 3] = ["rips", "snrips", "list_ips"];
 pub(super) fn run(context: &Context, args: &BacktestArgs) -> Result<Outcome> {
     match &args.command {
         Some(BacktestCommand::Examine(args)) => examine::run(context, args),
+        Some(BacktestCommand::Interleave(args)) => interleave::run(context, args),
         Some(BacktestCommand::Months(args)) => months::run(context, args),
         Some(BacktestCommand::Plan(args)) => plan::run(args),
         Some(BacktestCommand::Online(args)) => online::run(context, args),
@@ -75,6 +77,7 @@ pub(super) fn intervals(context: &Context, method: IntervalArg) -> Intervals {
             IntervalArg::Bca => IntervalMethod::Bca,
             IntervalArg::Percentile => IntervalMethod::Percentile,
             IntervalArg::Delta => IntervalMethod::Delta,
+            IntervalArg::Bernstein => IntervalMethod::Bernstein,
         },
         bootstrap: Bootstrap {
             draws: section.draws,

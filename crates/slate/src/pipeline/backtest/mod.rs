@@ -3,11 +3,12 @@
 //!
 //! [`rewards`] says what placements earned, [`targets`] how likely each policy was to show them,
 //! [`forecasts`] what a model expects; `slate-eval` estimates and judges; [`details`] looks at slots,
-//! segments and lists, [`words`] says it.
+//! segments and lists, [`words`] says it. [`interleave`] simulates another way to find out.
 
 mod details;
 pub(crate) mod document;
 mod forecasts;
+pub(crate) mod interleave;
 mod rewards;
 mod table_policy;
 mod targets;
