@@ -20,6 +20,10 @@ pub(super) fn run(context: &Context, args: &ReportArgs) -> Result<Outcome> {
     write_file(&args.out, html.as_bytes(), context.force)?;
     let shown: Vec<&str> = parts.iter().map(report::Part::kind).collect();
     let json = json!({ "out": args.out, "parts": shown, "bytes": html.len() });
-    let text = format!("{} parts in {}\n", parts.len(), args.out.display());
+    let parts = match parts.len() {
+        1 => "1 part".to_owned(),
+        count => format!("{count} parts"),
+    };
+    let text = format!("{parts} in {}\n", args.out.display());
     Ok(Outcome::done(json, text))
 }

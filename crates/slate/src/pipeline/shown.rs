@@ -191,27 +191,32 @@ impl Shown {
     }
 }
 
+/// The column that names a placement.
+fn key(table: &ScoreTable) -> Option<&'static str> {
+    ["impression", "impression_id"]
+        .into_iter()
+        .find(|name| table.has(name))
+}
+
 /// Refuses an impression that is there twice: a log that was read twice looks twice as sure.
 fn unrepeated(table: &ScoreTable) -> Result<()> {
-    let name = if table.has("impression") {
-        "impression"
-    } else if table.has("impression_id") {
-        "impression_id"
-    } else {
+    let Some(name) = key(table) else {
         return Ok(());
     };
-    let ids = table.text(name)?;
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(ids.len());
-    for (row, id) in ids.iter().enumerate() {
-        if let Some(before) = seen.insert(id, row) {
-            let told =
-                format!("`{name}` {id} stands at row {before} and at row {row}, expected once");
-            return Err(Refusal::new(told)
-                .hint("were lists logged or read twice? Keep each once")
-                .into());
-        }
-    }
-    Ok(())
+    let ids = table.whole(name)?;
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) else {
+        return Ok(());
+    };
+    let rows: Vec<usize> = (0..ids.len()).filter(|&row| ids[row] == pair[0]).collect();
+    let told = format!(
+        "`{name}` {} stands at row {} and at row {}, expected once",
+        pair[0], rows[0], rows[1]
+    );
+    Err(Refusal::new(told)
+        .hint("were lists logged or read twice? Keep each once")
+        .into())
 }
 
 /// Adds the columns of a file to the rows it has by `impression` or `impression_id`; those the table has
@@ -221,28 +226,20 @@ fn unrepeated(table: &ScoreTable) -> Result<()> {
 /// A file that cannot be read, no such key in one of both, a placement that the file does not have.
 pub(crate) fn join(table: &mut ScoreTable, path: &Path) -> Result<()> {
     let beside = ScoreTable::read_beside(path)?;
-    let key = |table: &ScoreTable, whose: &str| -> Result<Vec<String>> {
-        let name = ["impression", "impression_id"]
-            .into_iter()
-            .find(|name| table.has(name))
-            .ok_or_else(|| {
-                Refusal::new(format!(
-                    "{whose} have neither `impression` nor `impression_id`"
-                ))
-            })?;
-        table.text(name)
+    let ids = |table: &ScoreTable, whose: &str| -> Result<Vec<i64>> {
+        let name = key(table).ok_or_else(|| {
+            Refusal::new(format!(
+                "{whose} have neither `impression` nor `impression_id`"
+            ))
+        })?;
+        table.whole(name)
     };
-    let theirs = key(&beside, "the columns beside the placements")?;
-    let at: HashMap<&str, usize> = theirs
-        .iter()
-        .enumerate()
-        .map(|(row, id)| (id.as_str(), row))
-        .collect();
-    let ours = key(table, "the placements")?;
-    let found: Vec<usize> = ours
+    let theirs = ids(&beside, "the columns beside the placements")?;
+    let at: HashMap<i64, usize> = theirs.into_iter().zip(0..).collect();
+    let found: Vec<usize> = ids(table, "the placements")?
         .iter()
         .map(|id| {
-            at.get(id.as_str()).copied().ok_or_else(|| {
+            at.get(id).copied().ok_or_else(|| {
                 let told = format!("`{}` has no placement {id}", path.display());
                 anyhow::Error::from(Refusal::new(told).hint("take it from the same log"))
             })

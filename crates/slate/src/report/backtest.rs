@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::chart::{self, Axes, Bar, Row, Series, intervals, lines, short};
-use super::{Part, count, escape, number, table};
+use super::{Part, count, escape, list, number, table, text};
 
 /// A comparison of policies.
 pub(super) fn section(part: &Part) -> String {
@@ -52,10 +52,6 @@ pub(super) fn section(part: &Part) -> String {
     super::section(&title, &content, &[&part.source])
 }
 
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
 /// What a reader should do about it.
 fn advice(verdict: &str) -> &'static str {
     match verdict {
@@ -94,10 +90,6 @@ fn differences(value: &Value, names: &[&str]) -> String {
         text(&value["unit"])
     );
     intervals("Difference by estimator", &axis, &rows)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("–")
 }
 
 /// The estimator a difference is by, from its convention.

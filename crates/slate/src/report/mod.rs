@@ -8,6 +8,7 @@ mod backtest;
 mod calibration;
 mod chart;
 mod data;
+mod experiments;
 mod learning;
 mod neighbours;
 mod orders;
@@ -33,8 +34,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation`, `backtest`, `item vectors` or
-    /// `truth`.
+    /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation`, `backtest`, `recipes`,
+    /// `experiment`, `item vectors` or `truth`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -154,6 +155,12 @@ pub(crate) fn page(title: &str, parts: &[Part]) -> String {
     for part in of("backtest") {
         body.push_str(&backtest::section(part));
     }
+    for part in of("recipes") {
+        body.push_str(&experiments::recipes(part));
+    }
+    for part in of("experiment") {
+        body.push_str(&experiments::arms(part));
+    }
     for part in of("calibrators") {
         body.push_str(&calibration::section(part, truth.first().copied()));
     }
@@ -240,6 +247,16 @@ fn table(header: &[String], rows: &[Vec<String>]) -> String {
     format!(
         "<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>"
     )
+}
+
+/// The items of a JSON list, none where it is no list.
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The text of a JSON file, a dash where there is none.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("–")
 }
 
 /// A number of a JSON file, NaN where there is none.

@@ -134,6 +134,17 @@ fn experiments_are_read_out() {
     assert_eq!(json["segments"].as_array().unwrap().len(), 2);
     assert_eq!(json["days"].as_array().unwrap().len(), 5);
     assert!(json["trend"]["p"].as_f64().is_some());
+    online("--by device --out found.json").done();
+    slate(path, "report found.json --out found.html").done();
+    let page = std::fs::read_to_string(path.join("found.html")).unwrap();
+    for words in [
+        "Experiment",
+        "b - a: purchases per placement differ",
+        "Segments",
+        "Days",
+    ] {
+        assert!(page.contains(words), "no `{words}`");
+    }
     let daily = online("--daily 0.02 --json").json();
     let width = |json: &Value| {
         let one = &json["metrics"][1];
@@ -211,6 +222,9 @@ fn recipes_are_compared_month_by_month() {
         let latest = stage["latest_seen"].as_i64().unwrap();
         assert!(latest < begins - 29 * 86_400_000_000, "{stage}");
     }
+    slate(path, "report one --out one.html").done();
+    let page = std::fs::read_to_string(path.join("one.html")).unwrap();
+    assert!(page.contains("Recipes over months") && page.contains("2026-05"));
     let again = slate(path, &format!("{line} --out two"));
     assert!(!again.stderr.contains("2 of 3"), "{}", again.stderr);
     assert_eq!(json, again.json());

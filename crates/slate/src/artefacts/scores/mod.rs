@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use slate_types::{FormatVersion, ListOffsets};
 
 use crate::console::Refusal;
@@ -280,6 +280,28 @@ impl ScoreTable {
                 "`{name}` at row {row} is missing or no number, expected a finite number"
             ))
             .into()),
+        };
+        numbers.iter().enumerate().map(value).collect()
+    }
+
+    /// Any column as whole numbers, complete; also one that only the reader of the file knows.
+    ///
+    /// # Errors
+    /// A column the table does not have, a value that is no whole number.
+    pub(crate) fn whole(&self, name: &str) -> Result<Vec<i64>> {
+        if let Some(values) = self.get_integers(name) {
+            return Ok(values.to_vec());
+        }
+        let column = self.others.iter().find(|(known, _)| known == name);
+        let (_, array) = column
+            .ok_or_else(|| Refusal::new(format!("there is no column `{name}` of whole numbers")))?;
+        let numbers = cast(array, &DataType::Int64)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        let value = |(row, value): (usize, Option<i64>)| {
+            value.ok_or_else(|| {
+                let told = format!("`{name}` at row {row} is missing or no whole number");
+                Refusal::new(told).into()
+            })
         };
         numbers.iter().enumerate().map(value).collect()
     }
