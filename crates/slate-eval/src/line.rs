@@ -176,7 +176,8 @@ fn spread(z: &[f64], weight: impl Fn(usize) -> f64) -> Option<(f64, f64)> {
     (deviation > 1e-9 * (1.0 + mean.abs())).then_some((mean, deviation))
 }
 
-fn logistic(x: f64) -> f64 {
+/// `1 ÷ (1 + exp(-x))` without overflow.
+pub(crate) fn logistic(x: f64) -> f64 {
     if x >= 0.0 {
         1.0 / (1.0 + (-x).exp())
     } else {

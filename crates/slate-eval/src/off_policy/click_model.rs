@@ -5,6 +5,8 @@
 //! stop at the first click (Craswell et al. 2008). θ and γ of the first are told apart only where items
 //! stood in several slots; θ of slot 0 is set to 1.
 
+use std::collections::BTreeMap;
+
 use crate::EvalError;
 
 /// How often an item was shown in a slot, and clicked there.
@@ -18,6 +20,25 @@ pub struct Cell {
     pub shown: f64,
     /// Times clicked, from 0 to `shown`.
     pub clicks: f64,
+}
+
+impl Cell {
+    /// Adds up `(item, slot, times shown, times clicked)`, in order of item and slot.
+    pub fn count(views: impl IntoIterator<Item = (u32, u32, f64, f64)>) -> Vec<Self> {
+        let mut counts: BTreeMap<(u32, u32), [f64; 2]> = BTreeMap::new();
+        for (item, slot, shown, clicks) in views {
+            let cell = counts.entry((item, slot)).or_default();
+            cell[0] += shown;
+            cell[1] += clicks;
+        }
+        let cell = |((item, slot), [shown, clicks]): ((u32, u32), [f64; 2])| Self {
+            item,
+            slot,
+            shown,
+            clicks,
+        };
+        counts.into_iter().map(cell).collect()
+    }
 }
 
 /// A fitted position-based model.

@@ -1,6 +1,7 @@
 //! Estimates of several policies from one log, and their differences.
 
 use serde::Serialize;
+use statrs::distribution::ContinuousCDF;
 
 use super::estimator::Estimator;
 use super::intervals::{Ends, IntervalMethod, Intervals, Spread, bernstein, student, t_p};
@@ -37,6 +38,44 @@ pub struct Change {
     pub p: f64,
     /// As a share of what the first one earns; NaN where that is not above 0.
     pub relative: f64,
+}
+
+impl Estimate {
+    /// The same with more variance than clusters show; the ends move out by as much as the error grows.
+    #[must_use]
+    pub fn with_more_variance(self, more: f64) -> Self {
+        let ratio = grown(self.error, more);
+        Self {
+            low: self.value - ratio * (self.value - self.low),
+            high: self.value + ratio * (self.high - self.value),
+            error: ratio * self.error,
+            ..self
+        }
+    }
+}
+
+impl Change {
+    /// The same with more variance than `clusters` show.
+    #[must_use]
+    pub fn with_more_variance(self, more: f64, clusters: usize) -> Self {
+        let ratio = grown(self.error, more);
+        let error = ratio * self.error;
+        Self {
+            low: self.difference - ratio * (self.difference - self.low),
+            high: self.difference + ratio * (self.high - self.difference),
+            error,
+            p: t_p(self.difference, error, clusters as f64 - 1.0),
+            ..self
+        }
+    }
+}
+
+fn grown(error: f64, more: f64) -> f64 {
+    if error > 0.0 {
+        (error * error + more).sqrt() / error
+    } else {
+        1.0
+    }
 }
 
 /// What one estimator says.
@@ -258,11 +297,7 @@ pub fn estimate_independent(
     let half = if error == 0.0 {
         0.0
     } else if freedom >= 1.0 {
-        error
-            * statrs::distribution::ContinuousCDF::inverse_cdf(
-                &student(freedom),
-                f64::midpoint(1.0, level),
-            )
+        error * student(freedom).inverse_cdf(f64::midpoint(1.0, level))
     } else {
         f64::NAN
     };

@@ -51,8 +51,6 @@ pub enum Estimator {
     },
     /// Inverse propensity of cells of items.
     Mips,
-    /// The same, self-normalised.
-    SnMips,
     /// Inverse propensity of whole lists.
     ListIps,
     /// The same, self-normalised.
@@ -67,9 +65,9 @@ pub enum Estimator {
 
 /// All names, for messages.
 pub(crate) const KNOWN: &str = "replay, dm, ips, snips, dr, sndr, switch_dr@λ, dr_os@λ, sg_ips@l, \
-    sg_dr@l, mips, snmips, list_ips, list_snips, rips, snrips, cascade_dr";
+    sg_dr@l, mips, list_ips, list_snips, rips, snrips, cascade_dr";
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 16] = [
     "replay",
     "dm",
     "ips",
@@ -81,7 +79,6 @@ const NAMES: [&str; 17] = [
     "sg_ips",
     "sg_dr",
     "mips",
-    "snmips",
     "list_ips",
     "list_snips",
     "rips",
@@ -104,7 +101,6 @@ impl Estimator {
             Self::SgIps { bend } => ("sg_ips", Some(bend)),
             Self::SgDr { bend } => ("sg_dr", Some(bend)),
             Self::Mips => ("mips", None),
-            Self::SnMips => ("snmips", None),
             Self::ListIps => ("list_ips", None),
             Self::ListSnips => ("list_snips", None),
             Self::Rips => ("rips", None),
@@ -130,7 +126,7 @@ impl Estimator {
     pub fn is_self_normalised(self) -> bool {
         matches!(
             self,
-            Self::Replay | Self::Snips | Self::Sndr | Self::SnMips | Self::ListSnips | Self::SnRips
+            Self::Replay | Self::Snips | Self::Sndr | Self::ListSnips | Self::SnRips
         )
     }
 
@@ -139,12 +135,31 @@ impl Estimator {
         !matches!(self, Self::Replay | Self::Dm)
     }
 
+    /// Whether it rests on what was shown, and not on a model alone.
+    pub fn reads_weights(self) -> bool {
+        self != Self::Dm
+    }
+
     /// Whether it reads probabilities of several slots together.
     pub fn reads_prefixes(self) -> bool {
         matches!(
             self,
             Self::ListIps | Self::ListSnips | Self::Rips | Self::SnRips | Self::CascadeDr
         )
+    }
+
+    /// The estimator of this family that takes no bias for less variance; none where this one takes none.
+    pub fn unbiased(self) -> Option<Self> {
+        let clip = f64::INFINITY;
+        match self {
+            Self::Ips { clip: at } if at.is_finite() => Some(Self::Ips { clip }),
+            Self::Dr { clip: at } if at.is_finite() => Some(Self::Dr { clip }),
+            Self::SwitchDr { .. } | Self::DrOs { .. } | Self::SgDr { .. } => {
+                Some(Self::Dr { clip })
+            }
+            Self::SgIps { .. } | Self::Mips => Some(Self::Ips { clip }),
+            _ => None,
+        }
     }
 
     /// What becomes of a weight.
@@ -230,7 +245,6 @@ impl FromStr for Estimator {
             "sg_ips" => Ok(Self::SgIps { bend: share()? }),
             "sg_dr" => Ok(Self::SgDr { bend: share()? }),
             "mips" => plain(Self::Mips),
-            "snmips" => plain(Self::SnMips),
             "list_ips" => plain(Self::ListIps),
             "list_snips" => plain(Self::ListSnips),
             "rips" => plain(Self::Rips),
@@ -261,7 +275,6 @@ mod tests {
             "sg_ips@0.1",
             "sg_dr@0.1",
             "mips",
-            "snmips",
             "list_ips",
             "list_snips",
             "rips",

@@ -1,7 +1,5 @@
 //! How likely users look at each slot, with how sure that is.
 
-use std::collections::BTreeMap;
-
 use super::click_model::{Cell, PositionModel};
 use super::harvest::harvest_pairs;
 use crate::bootstrap::{Bootstrap, quantile};
@@ -14,10 +12,8 @@ const STEPS: usize = 300;
 /// How a curve is estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Curve {
-    /// Click rate of each slot over that of slot 0, in lists in random order: items of all slots are
-    /// alike there.
-    Random,
-    /// From items that stood in several slots ([`harvest_pairs`]).
+    /// From items that stood in several slots ([`harvest_pairs`]). In lists in random order items of all
+    /// slots are alike: number rows by the length of their list there, since only long lists have deep slots.
     Harvested,
     /// By expectation-maximisation ([`PositionModel`]); where most items stood in one slot only, it takes
     /// appeal for attention and says nothing of it.
@@ -114,49 +110,19 @@ fn fit(
         let counts = count > 0 && (views.slots[row] as usize) < slots;
         counts.then(|| (row, f64::from(count)))
     });
-    if curve == Curve::Random {
-        let mut sums = vec![[0.0; 2]; slots];
-        for (row, count) in rows {
-            let of_slot = &mut sums[views.slots[row] as usize];
-            of_slot[0] += count * f64::from(views.clicks[row]);
-            of_slot[1] += count;
-        }
-        let rate = |[clicks, shown]: [f64; 2]| clicks / shown;
-        let first = rate(sums[0]);
-        if first.is_nan() || first <= 0.0 {
-            return Err(nothing);
-        }
-        return Ok(sums.into_iter().map(|sums| rate(sums) / first).collect());
-    }
-    let mut cells: BTreeMap<(u32, u32), [f64; 2]> = BTreeMap::new();
-    let (mut all, mut first) = ([0.0; 2], 0.0);
-    for (row, count) in rows {
-        let cell = cells
-            .entry((views.items[row], views.slots[row]))
-            .or_default();
+    let cells = Cell::count(rows.map(|(row, count)| {
         let clicks = count * f64::from(views.clicks[row]);
-        for sums in [cell, &mut all] {
-            sums[0] += count;
-            sums[1] += clicks;
-        }
-        if views.slots[row] == 0 {
-            first += clicks;
-        }
-    }
-    if first == 0.0 {
+        (views.items[row], views.slots[row], count, clicks)
+    }));
+    let first = cells.iter().filter(|cell| cell.slot == 0);
+    if first.map(|cell| cell.clicks).sum::<f64>() == 0.0 {
         return Err(nothing);
     }
-    let cell = |((item, slot), [shown, clicks]): ((u32, u32), [f64; 2])| Cell {
-        item,
-        slot,
-        shown,
-        clicks,
-    };
-    let cells: Vec<Cell> = cells.into_iter().map(cell).collect();
     let mut found = if curve == Curve::Harvested {
         harvest_pairs(&cells)?.examination
     } else {
-        let mean = all[1] / all[0];
+        let sum = |of: fn(&Cell) -> f64| cells.iter().map(of).sum::<f64>();
+        let mean = sum(|cell| cell.clicks) / sum(|cell| cell.shown);
         let prior = [PRIOR * mean, PRIOR * (1.0 - mean)];
         PositionModel::fit(&cells, prior, STEPS)?.examination
     };
@@ -207,14 +173,17 @@ mod tests {
             ..Bootstrap::default()
         };
         let truth = [1.0, 0.6, 0.35];
-        for (curve, random, close) in [
-            (Curve::Random, true, true),
-            (Curve::Harvested, false, true),
-            (Curve::Em, false, true),
+        for (curve, random, by_length, close) in [
+            (Curve::Harvested, true, true, true),
+            (Curve::Harvested, false, false, true),
+            (Curve::Em, false, false, true),
             // Better items stood higher: their appeal counts as attention.
-            (Curve::Random, false, false),
+            (Curve::Harvested, false, true, false),
         ] {
-            let [items, slots, clicks, clusters] = market(12_000, random, Seed(31));
+            let [mut items, slots, clicks, clusters] = market(12_000, random, Seed(31));
+            if by_length {
+                items.fill(3);
+            }
             let clicks: Vec<u8> = clicks.iter().map(|&click| click as u8).collect();
             let views = Views {
                 items: &items,
@@ -241,7 +210,7 @@ mod tests {
             clicks: &[0, 1],
             clusters: &[0, 0],
         };
-        for curve in [Curve::Random, Curve::Em] {
+        for curve in [Curve::Harvested, Curve::Em] {
             let made = examine(curve, &views, 2, &Bootstrap::default());
             assert!(
                 matches!(made, Err(EvalError::NothingToMeasure { .. })),

@@ -15,7 +15,8 @@ pub enum IntervalMethod {
     /// Value ± Student's t × the standard error over clusters, ratios to first order.
     Delta,
     /// Empirical Bernstein ([`bernstein`]): holds at any size, and is wide. For `ips@λ` per list with
-    /// independent lists and rewards from 0 up, whose sums have a bound.
+    /// independent lists and rewards from 0 up, none above the largest seen: then sums have a bound. It is
+    /// of the clipped mean.
     Bernstein,
 }
 

@@ -1,5 +1,7 @@
 //! Logs of several loggers at once.
 
+use statrs::distribution::ContinuousCDF;
+
 use crate::{EvalError, check};
 
 use super::estimate::Estimate;
@@ -66,8 +68,7 @@ pub fn weighted_loggers(parts: &[LoggerEstimate], level: f64) -> Result<Estimate
         .sum();
     let (value, error) = (sum / precision, precision.powf(-0.5));
     let law = super::intervals::normal();
-    let half =
-        error * statrs::distribution::ContinuousCDF::inverse_cdf(&law, f64::midpoint(1.0, level));
+    let half = error * law.inverse_cdf(f64::midpoint(1.0, level));
     Ok(Estimate {
         value,
         low: value - half,

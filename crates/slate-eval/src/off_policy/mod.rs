@@ -9,7 +9,7 @@
 //!
 //! | name | what a placement of weight `w`, reward `r`, forecast `q` adds | bias | source |
 //! |---|---|---|---|
-//! | `replay` | `r` of the lists that were shown as the policy orders them | none where all orders were equally likely | Li et al. 2011 |
+//! | `replay` | `r` of the lists that were shown as the policy orders them, by length of list | none where all orders were equally likely | Li et al. 2011 |
 //! | `dm` | what the outcome model expects of the policy | the model's | |
 //! | `ips`, `ips@λ` | `min(w, λ)·r` | none; down where clipped | Horvitz and Thompson 1952 |
 //! | `snips` | `w·r` ÷ mean `w`, slot by slot | vanishing | Swaminathan and Joachims 2015 |
@@ -18,7 +18,7 @@
 //! | `switch_dr@λ` | as `dr` where `w ≤ λ`, else as `dm` | the model's, above λ | Wang et al. 2017 |
 //! | `dr_os@λ` | as `dr` with `λw ÷ (w² + λ)` for `w` | shrinks with λ | Su et al. 2020 |
 //! | `sg_ips@l`, `sg_dr@l` | with `w ÷ (1 − l + l·w)` for `w` | grows with `l` | Metelli et al. 2021 |
-//! | `mips`, `snmips` | with the mean `w` of the placements of its cell | none where items of a cell earn the same | Saito and Joachims 2022 |
+//! | `mips` | with the mean `w` of the placements of its cell | none where items of a cell earn the same | Saito and Joachims 2022 |
 //! | `list_ips`, `list_snips` | with the weight of the whole list | none | |
 //! | `rips`, `snrips` | with the weight of the slots down to its own | none where users go from the top | `McInerney` et al. 2020 |
 //! | `cascade_dr` | `rips` around a model of what is still to come | none where either is right | Kiyohara et al. 2022 |
@@ -68,5 +68,6 @@ pub use log::{Log, Per, Target};
 pub use loggers::{LoggerEstimate, balanced_propensities, weighted_loggers};
 pub use outcome::{CrossFitted, Folds, OutcomeModel, Outcomes};
 pub use slope::{Choice, Family, slope};
+pub use sums::used_weights;
 pub use verdict::{Doubt, Evidence, Judgement, Verdict, judge};
 pub use weights::{WeightReport, deciding_rewards, report_weights};

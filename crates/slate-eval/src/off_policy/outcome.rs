@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 use slate_types::Seed;
 
+use crate::line::logistic;
 use crate::{EvalError, check};
 
 /// Penalty on half the squared coefficients.
@@ -50,10 +51,18 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// The fold of a cluster.
-    pub fn of(self, cluster: u32) -> u32 {
-        let unit = self.seed.derive("folds").index(u64::from(cluster)).unit();
-        ((unit * f64::from(self.count)) as u32).min(self.count - 1)
+    /// The fold of each of so many clusters: in random order, one after the other.
+    pub fn assign(self, clusters: usize) -> Vec<u32> {
+        let seed = self.seed.derive("folds");
+        let mut order: Vec<(u64, usize)> = (0..clusters)
+            .map(|cluster| (seed.index(cluster as u64).0, cluster))
+            .collect();
+        order.sort_unstable();
+        let mut folds = vec![0; clusters];
+        for (place, (_, cluster)) in order.into_iter().enumerate() {
+            folds[cluster] = place as u32 % self.count;
+        }
+        folds
     }
 }
 
@@ -194,11 +203,7 @@ impl OutcomeModel {
     fn mean(self, z: f64) -> f64 {
         match self {
             Self::Linear => z,
-            Self::Logistic if z >= 0.0 => 1.0 / (1.0 + (-z).exp()),
-            Self::Logistic => {
-                let e = z.exp();
-                e / (1.0 + e)
-            }
+            Self::Logistic => logistic(z),
         }
     }
 
@@ -389,7 +394,7 @@ mod tests {
             rewards: &rewards,
         };
         let folds = Folds { count: 3, seed };
-        let of_rows: Vec<u32> = (0..rows as u32).map(|i| folds.of(i)).collect();
+        let of_rows = folds.assign(rows);
         let model = OutcomeModel::Logistic
             .cross_fit(&outcomes, &of_rows, 3)
             .unwrap();

@@ -4,6 +4,9 @@ use super::estimator::Estimator;
 use super::log::{Log, Target};
 use crate::EvalError;
 
+/// Lists longer than this are normalised together, in replay.
+const MOST_LENGTHS: usize = 64;
+
 /// Sums of one policy, a row of `width` numbers per cluster: what needs no normalising first and, for
 /// self-normalised estimates, of each group the weighted rewards, the weights and the rows.
 pub(crate) struct Sums {
@@ -29,27 +32,7 @@ impl Sums {
         };
         let rows = log.lists.rows();
         let zeros = || vec![0.0; rows];
-        let weights: Vec<f64> = match estimator {
-            Estimator::Rips | Estimator::SnRips | Estimator::CascadeDr => {
-                need(target.prefix_weights, "prefix weights")?
-            }
-            Estimator::ListIps | Estimator::ListSnips => {
-                whole_lists(log, &need(target.prefix_weights, "prefix weights")?)
-            }
-            Estimator::Mips | Estimator::SnMips => {
-                of_cells(log, target, target.cells.ok_or_else(|| missing("cells"))?)
-            }
-            Estimator::Replay => {
-                let matched = target.matched.ok_or_else(|| missing("matched lists"))?;
-                let mut weights = zeros();
-                for (list, rows) in log.lists.iter().enumerate() {
-                    weights[rows].fill(f64::from(u8::from(matched[list])));
-                }
-                weights
-            }
-            Estimator::Dm => zeros(),
-            _ => target.weights.to_vec(),
-        };
+        let weights = raw_weights(log, target, estimator)?;
         let (forecast, expected) = if estimator.reads_model() {
             (
                 need(target.forecast, "forecasts")?,
@@ -67,13 +50,8 @@ impl Sums {
         } else {
             (zeros(), zeros())
         };
-        // The whole list has one weight, whose mean over rows is that over lists.
-        let single = matches!(estimator, Estimator::Replay | Estimator::ListSnips);
-        let groups = match (estimator.is_self_normalised(), single) {
-            (false, _) => 0,
-            (true, true) => 1,
-            (true, false) => log.groups(),
-        };
+        let grouping = Grouping::of(log, target, estimator);
+        let groups = grouping.count();
         let width = 1 + 3 * groups;
         let mut of_cluster = vec![0.0; log.cluster_count() * width];
         for (list, rows) in log.lists.iter().enumerate() {
@@ -86,15 +64,20 @@ impl Sums {
                     continue;
                 }
                 let weight = estimator.transform(weights[row]);
-                let weighted = weight * (log.rewards[row] - forecast[row]);
-                if groups == 0 {
-                    sums[0] += weighted;
-                } else {
-                    let group = (log.slots[row] as usize).min(groups - 1);
-                    let of_group = &mut sums[1 + 3 * group..4 + 3 * group];
-                    of_group[0] += weighted;
-                    of_group[1] += weight;
-                    of_group[2] += 1.0;
+                let left = log.rewards[row] - forecast[row];
+                let Some(group) = grouping.group(log, list, row) else {
+                    sums[0] += weight * left;
+                    continue;
+                };
+                let of_group = &mut sums[1 + 3 * group..4 + 3 * group];
+                // A ratio of sums times a sum, whichever stands for which: of weighted rewards, weights and
+                // rows, or, in cells, of rewards, rows and weights.
+                let parts = match grouping {
+                    Grouping::Cells { .. } => [left, 1.0, weight],
+                    _ => [weight * left, weight, 1.0],
+                };
+                for (sum, part) in of_group.iter_mut().zip(parts) {
+                    *sum += part;
                 }
             }
         }
@@ -182,6 +165,106 @@ fn one_slot_up(log: &Log<'_>, prefix_weights: &[f64]) -> Vec<f64> {
         }
     }
     weights
+}
+
+/// What of each row is weighed, before any clipping.
+fn raw_weights(
+    log: &Log<'_>,
+    target: &Target<'_>,
+    estimator: Estimator,
+) -> Result<Vec<f64>, EvalError> {
+    let missing = |column| EvalError::Missing {
+        metric: estimator.to_string(),
+        column,
+    };
+    let prefixes = || {
+        let prefixes = target.prefix_weights;
+        prefixes.ok_or_else(|| missing("prefix weights"))
+    };
+    Ok(match estimator {
+        Estimator::Rips | Estimator::SnRips | Estimator::CascadeDr => prefixes()?.to_vec(),
+        Estimator::ListIps | Estimator::ListSnips => whole_lists(log, prefixes()?),
+        Estimator::Replay => {
+            let matched = target.matched.ok_or_else(|| missing("matched lists"))?;
+            let mut weights = vec![0.0; log.lists.rows()];
+            for (list, rows) in log.lists.iter().enumerate() {
+                weights[rows].fill(f64::from(u8::from(matched[list])));
+            }
+            weights
+        }
+        Estimator::Mips => {
+            target.cells.ok_or_else(|| missing("cells"))?;
+            target.weights.to_vec()
+        }
+        Estimator::Dm => vec![0.0; log.lists.rows()],
+        _ => target.weights.to_vec(),
+    })
+}
+
+/// The weights an estimator multiplies rewards with, one per row: its own kind, clipped as it clips, and
+/// under `mips` the mean of each cell. All 0 for `dm`.
+///
+/// # Errors
+/// Errors of the columns; [`EvalError::Missing`] for one that the estimator reads.
+pub fn used_weights(
+    log: &Log<'_>,
+    target: &Target<'_>,
+    estimator: Estimator,
+) -> Result<Vec<f64>, EvalError> {
+    log.check()?;
+    target.check(log)?;
+    let raw = raw_weights(log, target, estimator)?;
+    if let (Estimator::Mips, Some(cells)) = (estimator, target.cells) {
+        return Ok(of_cells(log, target, cells));
+    }
+    Ok(raw.into_iter().map(|w| estimator.transform(w)).collect())
+}
+
+/// Rows that are normalised together.
+enum Grouping {
+    /// None are.
+    None,
+    /// All, or those of each slot.
+    Slots(usize),
+    /// Those of lists of one length: a short list is matched more often than a long one.
+    Lengths(usize),
+    /// Those of each cell.
+    Cells { of_row: Vec<u32>, count: usize },
+}
+
+impl Grouping {
+    fn of(log: &Log<'_>, target: &Target<'_>, estimator: Estimator) -> Self {
+        match (estimator, target.cells) {
+            (Estimator::Replay, _) => {
+                let longest = log.lists.iter().map(|rows| rows.len()).max();
+                Self::Lengths(longest.unwrap_or(0).min(MOST_LENGTHS) + 1)
+            }
+            (Estimator::Mips, Some(cells)) => Self::Cells {
+                of_row: cells.to_vec(),
+                count: cells.iter().max().map_or(0, |most| *most as usize + 1),
+            },
+            // The whole list has one weight.
+            (Estimator::ListSnips, _) => Self::Slots(1),
+            _ if estimator.is_self_normalised() => Self::Slots(log.groups()),
+            _ => Self::None,
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Slots(count) | Self::Lengths(count) | Self::Cells { count, .. } => *count,
+        }
+    }
+
+    fn group(&self, log: &Log<'_>, list: usize, row: usize) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Slots(count) => Some((log.slots[row] as usize).min(count - 1)),
+            Self::Lengths(count) => Some(log.lists.range(list).len().min(count - 1)),
+            Self::Cells { of_row, .. } => Some(of_row[row] as usize),
+        }
+    }
 }
 
 /// The mean weight of the logged placements of each row's cell.

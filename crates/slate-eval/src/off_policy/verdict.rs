@@ -16,6 +16,8 @@ const LEAST_REWARDED: f64 = 20.0;
 const TOLERANCE: f64 = 0.05;
 /// Share of all weight that one placement may have.
 const MOST_OF_ONE: f64 = 0.05;
+/// Differences and errors this small beside what policies earn are rounding.
+const ROUNDING: f64 = 1e-8;
 /// Chance of finding a difference of the estimated size, for the lists that would suffice.
 const POWER: f64 = 0.8;
 
@@ -85,6 +87,12 @@ pub enum Doubt {
         /// Share of what it shows.
         share: f64,
     },
+    /// The estimator takes bias for less variance, and the one of its kind that takes none says something
+    /// outside its interval.
+    Bias {
+        /// The difference without bias.
+        difference: f64,
+    },
     /// With clipped weights the interval lies elsewhere.
     Clipping {
         /// The difference with clipped weights.
@@ -126,6 +134,10 @@ pub struct Evidence<'a> {
     pub unseen: [f64; 2],
     /// Whether the estimate is an outcome model's alone.
     pub model_only: bool,
+    /// What either policy earns: differences that are nothing beside it are none.
+    pub scale: f64,
+    /// The difference by the estimator's unbiased kin, where it is not its own.
+    pub unbiased: Option<&'a Change>,
     /// The difference with the largest weights clipped.
     pub clipped: Option<&'a Change>,
 }
@@ -141,7 +153,8 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
         ..
     } = *evidence;
     let mut doubts = Vec::new();
-    if change.difference == 0.0 && change.error == 0.0 {
+    let nothing = |value: f64| value.abs() <= ROUNDING * evidence.scale;
+    if nothing(change.difference) && nothing(change.error) {
         doubts.push(Doubt::Same);
     } else if change.low.is_nan() || change.high.is_nan() {
         doubts.push(Doubt::NoInterval);
@@ -187,6 +200,12 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     for (policy, share) in ["a", "b"].into_iter().zip(evidence.unseen) {
         if share > TOLERANCE {
             doubts.push(Doubt::Unseen { policy, share });
+        }
+    }
+    if let Some(unbiased) = evidence.unbiased {
+        let difference = unbiased.difference;
+        if !(change.low <= difference && difference <= change.high) {
+            doubts.push(Doubt::Bias { difference });
         }
     }
     if let Some(clipped) = clipped {
@@ -242,6 +261,8 @@ mod tests {
             centred: true,
             unseen: [0.0; 2],
             model_only: false,
+            scale: 1.0,
+            unbiased: None,
             clipped: None,
         }
     }
@@ -319,6 +340,11 @@ mod tests {
         one.unseen = [0.0; 2];
         one.model_only = true;
         assert_eq!(named(&judge(&one).doubts), "model_only");
+        one.model_only = false;
+        one.unbiased = Some(&clipped);
+        assert_eq!(named(&judge(&one).doubts), "bias");
+        let rounding = judge(&evidence(&change(-1e-12, -2e-12, -1e-13)));
+        assert_eq!(rounding.doubts, [Doubt::Same]);
         let same = judge(&evidence(&change(0.0, 0.0, 0.0)));
         assert_eq!(same.doubts, [Doubt::Same]);
         let none = judge(&evidence(&change(0.1, f64::NAN, f64::NAN)));

@@ -208,7 +208,6 @@ fn cells_share_their_mean_weight() {
             .value
     };
     near(of("mips"), number(&case["value"]), 1e-12);
-    near(of("snmips"), number(&case["value_self_normalised"]), 1e-12);
     near(of("ips"), number(&case["value_ips"]), 1e-12);
 }
 

@@ -139,7 +139,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["balanced", "prefix_propensity"])]
     pub(crate) examination: Option<PathBuf>,
     /// Estimators, comma separated [default: ips, snips, dm, dr, sndr, dr_os@slope, and rips, snrips,
-    /// list_ips where prefixes are known]: also replay, mips, snmips, ips@L, dr@L, switch_dr@L, dr_os@L,
+    /// list_ips where prefixes are known; ips and dm with --examination]: also replay, mips, ips@L, dr@L, switch_dr@L, dr_os@L,
     /// sg_ips@L, sg_dr@L, list_snips; @slope chooses L
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) estimators: Vec<String>,
@@ -156,10 +156,10 @@ pub(crate) struct CompareArgs {
     /// How intervals are made
     #[arg(long, value_enum, default_value = "bca")]
     pub(crate) interval: IntervalArg,
-    /// Also compare in the lists of each value of this column
+    /// Also compare the first --b in the lists of each value of this column
     #[arg(long, value_name = "COLUMN")]
     pub(crate) by: Option<String>,
-    /// Folder for backtest.json, for `slate report`
+    /// Folder for the result (manifest.json), for `slate report`
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -261,10 +261,11 @@ pub(crate) struct InterleaveArgs {
 #[command(
     after_help = "Examples:\n  slate backtest months --a old.toml --b new.toml --logs logs --months 2026-03..2026-06 --out months\n  \
     slate backtest months --a a.toml --b b.toml --logs logs --months 2026-06 --out june --cache stages\n  \
-    slate backtest --log months/both.parquet --a months/old.policy.toml --b months/new.policy.toml\n\n\
+    slate backtest --log months/both.parquet --beside shown/labels.parquet --where traffic_class=random \\
+      --propensity uniform --a months/old.policy.toml --b months/new.policy.toml\n\n\
     A recipe is a configuration with [features], [split] as shares, and [train] or [trees]. For each month it\n\
     is trained and calibrated (by the first of [calibrate] methods) with the labels known when the month began,\n\
-    then scores the month. After a kill the same command goes on; recipes that agree share their stages."
+    then scores the month; both must attribute alike. After a kill the same command goes on; recipes that agree share their stages."
 )]
 pub(crate) struct MonthsArgs {
     /// Configuration the other is compared with
@@ -282,7 +283,8 @@ pub(crate) struct MonthsArgs {
     /// Folder for the comparison and the scores of both
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Keep datasets and runs here, for later comparisons [default: beside OUT, removed at the end]
+    /// Keep datasets and runs here, for later comparisons of logs on this machine [default: beside OUT,
+    /// removed at the end]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// Metrics, comma separated; the first decides [default: the config's, or
@@ -347,7 +349,7 @@ pub(crate) struct PlanArgs {
 #[command(
     after_help = "Examples:\n  slate backtest online --log arms.parquet --arm experiment_arm\n  \
     slate backtest online --log arms.parquet --arm arm --planned a=0.9,b=0.1 --by device\n  \
-    slate backtest online --log arms.parquet --arm arm --before spend_last_month --daily 0.002\n\n\
+    slate backtest online --log arms.parquet --arm arm --before spend_last_month --daily 0.05\n\n\
     Exit code 1: arms do not have the shares that were planned, or no difference is found."
 )]
 pub(crate) struct OnlineArgs {
@@ -379,8 +381,8 @@ pub(crate) struct OnlineArgs {
     #[arg(long, value_name = "COLUMN")]
     pub(crate) before: Option<String>,
     /// The experiment is read every day: widen intervals so that they hold at all times, best where the
-    /// difference hoped for is this
-    #[arg(long, value_name = "DIFFERENCE")]
+    /// change hoped for is this share of the control
+    #[arg(long, value_name = "SHARE")]
     pub(crate) daily: Option<f64>,
     /// File for the result
     #[arg(long, value_name = "FILE.json")]

@@ -78,6 +78,19 @@ impl PolicyFile {
                 let told = format!("`{}` takes neither [order] nor [explore]", file.ranker);
                 return Err(Refusal::new(told).into());
             }
+            if file.calibrator.is_some() && file.order.is_none() {
+                let told = "`calibrator` makes probabilities for [order], which is not there";
+                return Err(Refusal::new(told)
+                    .hint("add [order], or leave the calibrator out: it keeps the order of scores")
+                    .into());
+            }
+            if file
+                .name
+                .as_ref()
+                .is_some_and(|name| name.trim().is_empty())
+            {
+                return Err(Refusal::new("`name` is empty, expected what reports call it").into());
+            }
             file.calibrator = file.calibrator.map(|calibrator| folder.join(calibrator));
             if file.name.is_none() {
                 let stem = path.file_stem().unwrap_or_default();

@@ -178,6 +178,33 @@ fn tie_order(table: &ScoreTable, names: &[String]) -> Vec<u32> {
     places
 }
 
+/// The same numbers, counted from 0 in order of appearance.
+pub(crate) fn renumbered(numbers: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    let mut known: HashMap<u32, u32> = HashMap::new();
+    let new = numbers.into_iter().map(|number| {
+        let next = known.len() as u32;
+        *known.entry(number).or_insert(next)
+    });
+    new.collect()
+}
+
+/// Numbers for the values that some columns have together, in order of appearance.
+///
+/// # Errors
+/// A column the table does not have.
+pub(crate) fn numbers_of(table: &ScoreTable, columns: &[String]) -> Result<Vec<u32>> {
+    let mut numbers = vec![0; table.rows()];
+    for column in columns {
+        let values = table.text(column)?;
+        let mut known: HashMap<(u32, &str), u32> = HashMap::new();
+        for (number, value) in numbers.iter_mut().zip(&values) {
+            let next = known.len() as u32;
+            *number = *known.entry((*number, value)).or_insert(next);
+        }
+    }
+    Ok(numbers)
+}
+
 /// Numbers for the text that the rows of each list share, in order of appearance; a list `alone` has
 /// a number of its own.
 fn numbered(

@@ -483,16 +483,23 @@ pub(crate) fn with_interval(metric: &Metric) -> String {
 
 /// A difference as people read it, with its interval.
 pub(crate) fn difference_cell(difference: &Difference) -> String {
-    let width = difference.high - difference.low;
-    let d = if width > 0.0 && width.is_finite() {
-        (1.0 - width.log10().floor()).clamp(2.0, 7.0) as usize
+    signed_interval(difference.difference, difference.low, difference.high)
+}
+
+/// A signed number with its interval, in digits that show its width.
+pub(crate) fn signed_interval(value: f64, low: f64, high: f64) -> String {
+    let d = decimals_of_width(value, low, high);
+    format!("{value:+.d$} [{low:+.d$}, {high:+.d$}]")
+}
+
+/// Decimals that show the width of an interval, or the value where there is none.
+pub(crate) fn decimals_of_width(value: f64, low: f64, high: f64) -> usize {
+    let width = if high > low { high - low } else { value.abs() };
+    if width > 0.0 && width.is_finite() {
+        (1.0 - width.log10().floor()).clamp(0.0, 7.0) as usize
     } else {
         4
-    };
-    format!(
-        "{:+.d$} [{:+.d$}, {:+.d$}]",
-        difference.difference, difference.low, difference.high
-    )
+    }
 }
 
 /// Decimals for three to four significant digits.

@@ -351,20 +351,32 @@ impl Rolling<'_> {
         let mut files = Vec::new();
         let root = Path::new(self.logs);
         if root.is_dir() {
-            for entry in std::fs::read_dir(root)? {
-                let entry = entry?;
-                let about = entry.metadata()?;
-                let changed = about.modified()?.duration_since(std::time::UNIX_EPOCH);
-                files.push(json!([
-                    entry.file_name().to_string_lossy(),
-                    about.len(),
-                    changed.map_or(0, |since| since.as_nanos() as u64),
-                ]));
-            }
-            files.sort_by_key(Value::to_string);
+            state_of(root, &mut files)?;
         }
-        Ok(json!({ "root": self.logs, "files": files, "tables": recipe.config.logs }))
+        Ok(json!({
+            "root": self.logs, "files": files, "tables": recipe.config.logs,
+            "version": env!("CARGO_PKG_VERSION"),
+        }))
     }
+}
+
+/// Adds every file below a folder, in order of their names.
+fn state_of(folder: &Path, files: &mut Vec<Value>) -> Result<()> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            state_of(&path, files)?;
+            continue;
+        }
+        let about = path.metadata()?;
+        let changed = about.modified()?.duration_since(std::time::UNIX_EPOCH);
+        let nanos = changed.map_or(0, |since| since.as_nanos() as u64);
+        files.push(json!([path.display().to_string(), about.len(), nanos]));
+    }
+    Ok(())
 }
 
 /// Time of the latest list in what models and calibrators see of a dataset.

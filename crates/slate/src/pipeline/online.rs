@@ -11,13 +11,15 @@ use slate_eval::off_policy::{
 };
 use slate_types::ListOffsets;
 
-use super::backtest::Rewards;
-use super::columns::Cluster;
+use super::backtest::{Rewards, matured};
+use super::columns::{Cluster, renumbered};
 use super::shown::Shown;
 use crate::console::Refusal;
 
 /// p value of the sizes of arms below which nothing else is to be believed.
 const UNEQUAL: f64 = 0.001;
+/// Share of the units that may have been in several arms.
+const MOST_MIXED: f64 = 0.01;
 /// Values of a column that are looked at by themselves.
 const MOST_SEGMENTS: usize = 100;
 
@@ -33,7 +35,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) by: Option<&'a str>,
     /// Column known of each unit before.
     pub(crate) before: Option<&'a str>,
-    /// The difference hoped for, where the experiment is read daily.
+    /// The change hoped for as a share of the control, where the experiment is read daily.
     pub(crate) daily: Option<f64>,
     pub(crate) level: f64,
 }
@@ -115,6 +117,12 @@ struct Arms<'a> {
 /// # Errors
 /// Columns that are missing or cannot be, fewer than two arms, no outcome at all.
 pub(crate) fn read(shown: &Shown, asked: &Asked<'_>) -> Result<Readout> {
+    if let Some(hoped) = asked.daily
+        && !(hoped > 0.0 && hoped.is_finite())
+    {
+        let told = format!("--daily is {hoped}, expected a share above 0, such as 0.05");
+        return Err(Refusal::new(told).into());
+    }
     let (arms, mixed, without) = Arms::of(shown, asked)?;
     let sizes = arms.sizes();
     let planned = planned(&arms.names, &asked.planned)?;
@@ -140,12 +148,17 @@ pub(crate) fn read(shown: &Shown, asked: &Asked<'_>) -> Result<Readout> {
     for metric in &metrics {
         found.extend(arms.changes(&metric.name, metric, &every)?);
     }
-    if let Some(column) = asked.before {
-        for metric in &metrics {
-            found.extend(arms.with_before(metric, column)?);
-        }
-    }
     adjust(&mut found);
+    // What is known before decides where it is given; it is a family of its own, so that looking at the
+    // same outcome twice costs nothing.
+    if let Some(column) = asked.before {
+        let mut adjusted = Vec::new();
+        for metric in &metrics {
+            adjusted.extend(arms.with_before(metric, column)?);
+        }
+        adjust(&mut adjusted);
+        found.extend(adjusted);
+    }
     // What an experiment is about: purchases where there are any.
     let main = metrics
         .iter()
@@ -154,7 +167,7 @@ pub(crate) fn read(shown: &Shown, asked: &Asked<'_>) -> Result<Readout> {
     let mut segments = Vec::new();
     if let Some(column) = asked.by {
         for (value, lists) in arms.by(column)? {
-            segments.extend(arms.changes(&value, main, &lists).unwrap_or_default());
+            segments.extend(arms.changes(&value, main, &lists)?);
         }
         adjust(&mut segments);
     }
@@ -162,19 +175,26 @@ pub(crate) fn read(shown: &Shown, asked: &Asked<'_>) -> Result<Readout> {
     let mut course = None;
     if shown.table.get_integers("ts").is_some() {
         for (day, lists) in arms.by("day")? {
-            days.extend(arms.changes(&day, main, &lists).unwrap_or_default());
+            days.extend(arms.changes(&day, main, &lists)?);
         }
         adjust(&mut days);
         let first = arms.pair(1);
         let points: Vec<(f64, f64, f64)> = days
             .iter()
             .filter(|day| day.arms == first && day.change.error > 0.0)
-            .enumerate()
-            .map(|(at, day)| (at as f64, day.change.difference, day.change.error))
+            .filter_map(|day| {
+                let date = chrono::NaiveDate::parse_from_str(&day.name, "%Y-%m-%d").ok()?;
+                let at = f64::from(chrono::Datelike::num_days_from_ce(&date));
+                Some((at, day.change.difference, day.change.error))
+            })
             .collect();
         course = trend(&points)?;
     }
-    let (verdict, sentence) = sentence(&found, main, &assignment, &arms, mixed);
+    let decides = match asked.before {
+        Some(column) => less(&main.name, column),
+        None => main.name.clone(),
+    };
+    let (verdict, sentence) = sentence(&found, &decides, &assignment, &arms, mixed);
     Ok(Readout {
         verdict,
         sentence,
@@ -191,7 +211,7 @@ pub(crate) fn read(shown: &Shown, asked: &Asked<'_>) -> Result<Readout> {
 
 fn sentence(
     found: &[Found],
-    main: &Metric,
+    main: &str,
     assignment: &AssignmentCheck,
     arms: &Arms<'_>,
     mixed: usize,
@@ -204,10 +224,19 @@ fn sentence(
         );
         return ("unequal_assignment", told);
     }
-    let of_main: Vec<&Found> = found.iter().filter(|one| one.name == main.name).collect();
+    let of_main: Vec<&Found> = found.iter().filter(|one| one.name == main).collect();
     let sure = of_main.iter().find(|one| {
         (one.change.low > 0.0 || one.change.high < 0.0) && one.p_holm < 1.0 - arms.level
     });
+    let units: usize = arms.sizes().iter().map(|size| size.0).sum();
+    if mixed as f64 > MOST_MIXED * (units + mixed) as f64 {
+        let told = format!(
+            "{mixed} of {} units were in several arms: whoever sees both is in neither, so nothing below can \
+             be trusted before it is known why.",
+            units + mixed
+        );
+        return ("unequal_assignment", told);
+    }
     let note = if mixed > 0 {
         format!(" {mixed} units were in several arms and are left out.")
     } else {
@@ -215,10 +244,10 @@ fn sentence(
     };
     if let Some(one) = sure {
         let told = format!(
-            "{}: {} differ, {:+.2} % (p {:.4}, {:.4} among all metrics).{note}",
+            "{}: {} differ, {} (p {:.4}, {:.4} among all metrics).{note}",
             one.arms,
             one.name,
-            100.0 * one.change.relative,
+            share(one.change.difference, one),
             one.change.p,
             one.p_holm
         );
@@ -226,14 +255,23 @@ fn sentence(
     }
     let widest = of_main.first().map_or(String::new(), |one| {
         format!(
-            "; the interval of {} goes from {:+.2} % to {:+.2} %",
+            "; the interval of {} goes from {} to {}",
             one.arms,
-            100.0 * one.change.low / one.control,
-            100.0 * one.change.high / one.control
+            share(one.change.low, one),
+            share(one.change.high, one)
         )
     });
-    let told = format!("No difference in {} is shown{widest}.{note}", main.name);
+    let told = format!("No difference in {main} is shown{widest}.{note}");
     ("cannot_tell", told)
+}
+
+/// A difference as a share of the control, or as it is where the control earned nothing.
+fn share(difference: f64, of: &Found) -> String {
+    if of.control > 0.0 {
+        format!("{:+.2} %", 100.0 * difference / of.control)
+    } else {
+        format!("{difference:+.4}")
+    }
 }
 
 impl<'a> Arms<'a> {
@@ -339,11 +377,14 @@ impl<'a> Arms<'a> {
 
     /// Each arm but the control against it, in some lists.
     fn changes(&self, name: &str, metric: &Metric, lists: &[usize]) -> Result<Vec<Found>> {
-        let control = self.value(metric, lists, 0)?;
+        let Some(control) = self.value(metric, lists, 0)? else {
+            return Ok(Vec::new());
+        };
         let mut found = Vec::new();
         for arm in 1..self.names.len() {
-            let other = self.value(metric, lists, arm)?;
-            found.push(self.found(name, arm, &control, &other)?);
+            if let Some(other) = self.value(metric, lists, arm)? {
+                found.push(self.found(name, arm, &control, &other)?);
+            }
         }
         Ok(found)
     }
@@ -359,7 +400,8 @@ impl<'a> Arms<'a> {
             estimate_independent((&control.0, control.1), (&other.0, other.1), self.level)?;
         if let Some(hoped) = self.daily {
             let variance = change.error * change.error;
-            let mut test = MixtureTest::new(hoped * hoped, self.level)?;
+            let hoped = hoped * control.0.value.abs();
+            let mut test = MixtureTest::new((hoped * hoped).max(f64::MIN_POSITIVE), self.level)?;
             change.p = test.read(change.difference, variance);
             let half = test.half_width(variance);
             change.low = change.difference - half;
@@ -375,16 +417,20 @@ impl<'a> Arms<'a> {
         })
     }
 
-    /// The value of a metric in the lists of an arm, and how many units it is over.
-    fn value(&self, metric: &Metric, lists: &[usize], arm: usize) -> Result<(Estimate, usize)> {
+    /// The value of a metric in the lists of an arm, and how many units it is over; none without lists.
+    fn value(
+        &self,
+        metric: &Metric,
+        lists: &[usize],
+        arm: usize,
+    ) -> Result<Option<(Estimate, usize)>> {
         let own: Vec<usize> = lists
             .iter()
             .copied()
             .filter(|&list| self.of_list[list] == Some(arm))
             .collect();
         if own.is_empty() {
-            let told = format!("arm `{}` has no list here", self.names[arm]);
-            return Err(Refusal::new(told).into());
+            return Ok(None);
         }
         let of_all = self.shown.lists();
         let offsets = ListOffsets::from_lengths(own.iter().map(|&l| of_all.range(l).len() as u64))?;
@@ -392,14 +438,7 @@ impl<'a> Arms<'a> {
             .iter()
             .flat_map(|&list| metric.rewards[of_all.range(list)].iter().copied())
             .collect();
-        let renumber = |numbers: &[u32]| {
-            let mut known: BTreeMap<u32, u32> = BTreeMap::new();
-            let new = own.iter().map(|&list| {
-                let next = known.len() as u32;
-                *known.entry(numbers[list]).or_insert(next)
-            });
-            new.collect::<Vec<u32>>()
-        };
+        let renumber = |numbers: &[u32]| renumbered(own.iter().map(|&list| numbers[list]));
         let clusters = renumber(&self.cluster_of_list);
         let pages = self.page_of_list.as_deref().map(renumber);
         let (slots, ones) = (vec![0; rewards.len()], vec![1.0; rewards.len()]);
@@ -417,7 +456,7 @@ impl<'a> Arms<'a> {
         };
         intervals.bootstrap.level = self.level;
         let estimates = estimate(&log, &[Target::new(&ones)], "ips".parse()?, &intervals)?;
-        Ok((estimates.policies[0], estimates.clusters))
+        Ok(Some((estimates.policies[0], estimates.clusters)))
     }
 
     /// A metric per unit with what was known of the unit before taken out.
@@ -460,9 +499,8 @@ impl<'a> Arms<'a> {
                 rewards[row] = cuped.adjust(earned[cluster], before[cluster]);
             }
         }
-        let what = metric.name.split(" per ").next().unwrap_or(&metric.name);
         let adjusted = Metric {
-            name: format!("{what} per unit, less {column}"),
+            name: less(&metric.name, column),
             rewards,
             per: PerUnit::Cluster,
         };
@@ -475,6 +513,15 @@ impl<'a> Arms<'a> {
         let values = self.shown.table.text(column)?;
         let mut lists: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (list, rows) in self.shown.lists().iter().enumerate() {
+            if let Some(row) = rows.clone().find(|&row| values[row] != values[rows.start]) {
+                let told = format!(
+                    "`{column}` is `{}` at row {} and `{}` at row {row} of one list",
+                    values[rows.start], rows.start, values[row]
+                );
+                return Err(Refusal::new(told)
+                    .hint("segments are of whole lists")
+                    .into());
+            }
             lists
                 .entry(values[rows.start].clone())
                 .or_default()
@@ -491,9 +538,16 @@ impl<'a> Arms<'a> {
     }
 }
 
+/// The name of a metric with what was known before taken out.
+fn less(metric: &str, column: &str) -> String {
+    let what = metric.split(" per ").next().unwrap_or(metric);
+    format!("{what} per unit, less {column}")
+}
+
 /// Clicks, purchases and revenue, where the log has them.
 fn metrics(shown: &Shown, arms: &Arms<'_>) -> Result<Vec<Metric>> {
     let table = &shown.table;
+    matured(table)?;
     let page = if arms.page_of_list.is_some() {
         ("page", PerUnit::Page)
     } else {

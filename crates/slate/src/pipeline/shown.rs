@@ -235,6 +235,7 @@ pub(crate) fn join(table: &mut ScoreTable, path: &Path) -> Result<()> {
         table.whole(name)
     };
     let theirs = ids(&beside, "the columns beside the placements")?;
+    unrepeated(&beside)?;
     let at: HashMap<i64, usize> = theirs.into_iter().zip(0..).collect();
     let found: Vec<usize> = ids(table, "the placements")?
         .iter()

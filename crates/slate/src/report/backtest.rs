@@ -194,6 +194,9 @@ fn weights(value: &Value, names: &[&str]) -> String {
         "largest weight",
     ];
     let reports = list(&value["weights"]);
+    if reports.is_empty() {
+        return String::new();
+    }
     let rows: Vec<Vec<String>> = names
         .iter()
         .zip(reports)

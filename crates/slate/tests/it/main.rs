@@ -33,3 +33,4 @@ mod torch;
 mod trace;
 mod trees;
 mod update;
+mod verdicts;

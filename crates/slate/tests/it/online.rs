@@ -26,7 +26,7 @@ fn one_order_is_weighed_by_what_users_look_at() {
     let line = "backtest --log shown/labels.parquet --a logged.toml --b worst.toml --reward click \
                 --examination curve.json --json";
     let refused = line.replace("--json", "--main snips");
-    slate(folder, &refused).refused(&["divides by mean weights"]);
+    slate(folder, &refused).refused(&["`snips` cannot be weighed by examination"]);
     let raw = line.replace("worst.toml", "raw.toml");
     let json = slate(folder, &raw).json();
     let [truth, _] = truth(folder);
@@ -145,7 +145,7 @@ fn experiments_are_read_out() {
     ] {
         assert!(page.contains(words), "no `{words}`");
     }
-    let daily = online("--daily 0.02 --json").json();
+    let daily = online("--daily 0.1 --json").json();
     let width = |json: &Value| {
         let one = &json["metrics"][1];
         one["high"].as_f64().unwrap() - one["low"].as_f64().unwrap()

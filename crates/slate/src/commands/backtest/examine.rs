@@ -1,7 +1,5 @@
 //! `slate backtest examine`: how likely users look at each slot.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use serde_json::{Value, json};
 use slate_eval::Bootstrap;
@@ -13,6 +11,7 @@ use crate::artefacts::{manifest, write_file};
 use crate::cli::{CurveArg, ExamineArgs};
 use crate::console::{Align, Outcome, Refusal, Table};
 use crate::pipeline::backtest::Rewards;
+use crate::pipeline::columns::{numbers_of, renumbered};
 use crate::pipeline::shown::Shown;
 
 /// Resamples: each fits the curve again.
@@ -46,7 +45,10 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
             .filter(|&list| random[list] == (curve == CurveArg::Random))
             .collect();
         if !lists.is_empty() {
-            let part = rows.of_lists(&shown, &lists);
+            let mut part = rows.of_lists(&shown, &lists);
+            if curve == CurveArg::Random {
+                part.items = lists_lengths(&shown, &lists);
+            }
             match examine(kind(curve), &part.views(), args.top as usize, &bootstrap) {
                 Ok(found) => curves.push((curve, lists.len(), found)),
                 Err(error) => context
@@ -100,8 +102,8 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
 
 fn kind(curve: CurveArg) -> Curve {
     match curve {
-        CurveArg::Random => Curve::Random,
-        CurveArg::Harvested => Curve::Harvested,
+        // Rows are numbered by the length of their list there.
+        CurveArg::Random | CurveArg::Harvested => Curve::Harvested,
         CurveArg::Em => Curve::Em,
     }
 }
@@ -133,6 +135,14 @@ fn random_lists(shown: &Shown, condition: Option<&str>) -> Result<Vec<bool>> {
     Ok(random)
 }
 
+/// The length of each row's list.
+fn lists_lengths(shown: &Shown, lists: &[usize]) -> Vec<u32> {
+    let lengths = lists.iter().map(|&list| shown.lists().range(list).len());
+    lengths
+        .flat_map(|length| std::iter::repeat_n(length as u32, length))
+        .collect()
+}
+
 /// Columns that curves read.
 struct Rows {
     items: Vec<u32>,
@@ -148,25 +158,18 @@ impl Rows {
         same: &[String],
         clusters: Option<&[u32]>,
     ) -> Result<Self> {
-        let columns: Vec<Vec<String>> = same
-            .iter()
-            .map(|name| shown.table.text(name))
-            .collect::<Result<_>>()?;
-        let rows = shown.table.rows();
-        let mut known: BTreeMap<Vec<&str>, u32> = BTreeMap::new();
-        let mut items = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let key = columns.iter().map(|column| column[row].as_str()).collect();
-            let next = known.len() as u32;
-            items.push(*known.entry(key).or_insert(next));
-        }
-        let mut of_rows = vec![0; rows];
+        let items = numbers_of(&shown.table, same)?;
+        let mut of_rows = vec![0; items.len()];
         for (list, rows) in shown.lists().iter().enumerate() {
             of_rows[rows].fill(clusters.map_or(list as u32, |clusters| clusters[list]));
         }
         Ok(Self {
             items,
-            slots: shown.slots.clone(),
+            slots: if shown.is_single() {
+                shown.slots.clone()
+            } else {
+                shown.places.clone()
+            },
             clicks: rewards.of_rows.iter().map(|&r| u8::from(r > 0.0)).collect(),
             clusters: of_rows,
         })
@@ -178,13 +181,9 @@ impl Rows {
             .flat_map(|&list| shown.lists().range(list))
             .collect();
         let pick = |column: &[u32]| rows.iter().map(|&row| column[row]).collect::<Vec<u32>>();
-        let mut known = BTreeMap::new();
-        let clusters = rows.iter().map(|&row| {
-            let next = known.len() as u32;
-            *known.entry(self.clusters[row]).or_insert(next)
-        });
+        let clusters = renumbered(rows.iter().map(|&row| self.clusters[row]));
         Self {
-            clusters: clusters.collect(),
+            clusters,
             items: pick(&self.items),
             slots: pick(&self.slots),
             clicks: rows.iter().map(|&row| self.clicks[row]).collect(),
@@ -202,7 +201,7 @@ impl Rows {
 
     /// Share of the placements whose item stood in more than one slot.
     fn stood_in_several(&self) -> f64 {
-        let mut first = BTreeMap::new();
+        let mut first = std::collections::BTreeMap::new();
         let mut several = std::collections::BTreeSet::new();
         for (item, slot) in self.items.iter().zip(&self.slots) {
             if first.entry(item).or_insert(slot) != &slot {

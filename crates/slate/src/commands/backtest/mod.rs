@@ -9,7 +9,7 @@ mod plan;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use slate_eval::Bootstrap;
-use slate_eval::off_policy::{Choice, IntervalMethod, Intervals, Verdict};
+use slate_eval::off_policy::{Choice, Estimator, IntervalMethod, Intervals, Verdict};
 use slate_types::Split;
 
 use super::Context;
@@ -107,6 +107,11 @@ fn compare(context: &Context, args: &CompareArgs) -> Result<Outcome> {
     }
     let shown = shown(&args.shown)?;
     let settings = settings(context, args, &shown)?;
+    // Before the work, so that an output in the way is known at once.
+    let staged = match &args.out {
+        Some(out) => Some(Staged::folder(out, context.force)?),
+        None => None,
+    };
     let bar = context.console.bar();
     let compared = backtest::compare(&shown, &policies, &settings, &bar)?;
     for (estimator, why) in &compared.left_out {
@@ -115,8 +120,7 @@ fn compare(context: &Context, args: &CompareArgs) -> Result<Outcome> {
             .say(&format!("note: `{estimator}` is left out: {why}"));
     }
     let document = document::document(&compared, &shown, &policies, &settings, &context.command);
-    if let Some(out) = &args.out {
-        let staged = Staged::folder(out, context.force)?;
+    if let Some(staged) = staged {
         manifest::write_json(&staged.path().join("manifest.json"), &document)?;
         staged.commit()?;
     }
@@ -160,7 +164,7 @@ fn settings(context: &Context, args: &CompareArgs, shown: &Shown) -> Result<Sett
     let mut names: Vec<&str> = args.estimators.iter().map(String::as_str).collect();
     if names.is_empty() {
         names = if examined {
-            vec!["ips", "dm", "dr"]
+            vec!["ips", "dm"]
         } else {
             ESTIMATORS.to_vec()
         };
@@ -181,16 +185,19 @@ fn settings(context: &Context, args: &CompareArgs, shown: &Shown) -> Result<Sett
         .unwrap_or(if examined { "ips" } else { "dr" });
     let main: Choice = main.parse()?;
     if examined {
-        let self_normalised = estimators
+        // Weights are not 1 on average there, and a model's slots are not the curve's, so nothing but
+        // plain weights, or the model alone, is as sound as the curve.
+        let sound = |choice: &Choice| {
+            let name = choice.example();
+            matches!(name, Estimator::Ips { .. } | Estimator::Dm)
+        };
+        if let Some(choice) = estimators
             .iter()
             .chain([&main])
-            .find(|choice| choice.example().is_self_normalised());
-        if let Some(choice) = self_normalised {
-            let told = format!(
-                "`{}` divides by mean weights, which are not 1 under --examination",
-                choice.example()
-            );
-            return Err(Refusal::new(told).hint("take ips, ips@L, dm or dr").into());
+            .find(|choice| !sound(choice))
+        {
+            let told = format!("`{}` cannot be weighed by examination", choice.example());
+            return Err(Refusal::new(told).hint("take ips, ips@L or dm").into());
         }
     }
     Ok(Settings {
@@ -221,8 +228,11 @@ fn asked(args: &CompareArgs, shown: &Shown) -> Result<Asked> {
             )
         };
         anyhow::ensure!(manifest::kind(&value)? == "examination", told());
+        // What a resample knows nothing of is null.
         let floats = |value: &Value| -> Result<Vec<f64>> {
-            serde_json::from_value(value.clone()).with_context(told)
+            let numbers: Vec<Option<f64>> =
+                serde_json::from_value(value.clone()).with_context(told)?;
+            Ok(numbers.into_iter().map(|n| n.unwrap_or(f64::NAN)).collect())
         };
         let of_place = floats(&value["examination"])?;
         anyhow::ensure!(of_place.iter().all(|theta| *theta > 0.0), told());
@@ -232,6 +242,12 @@ fn asked(args: &CompareArgs, shown: &Shown) -> Result<Asked> {
     }
     if let Some(logger) = &args.logger {
         let loggers = pairs(&args.balanced, "--balanced")?;
+        for (at, (name, _)) in loggers.iter().enumerate() {
+            if loggers[..at].iter().any(|(before, _)| before == name) {
+                let told = format!("--balanced names `{name}` twice, expected each logger once");
+                return Err(Refusal::new(told).into());
+            }
+        }
         let values = shown.table.text(logger)?;
         let mut lists = vec![0.0; loggers.len()];
         for rows in shown.lists().iter() {

@@ -28,6 +28,21 @@ pub(super) fn run(context: &Context, args: &MonthsArgs) -> Result<Outcome> {
             .hint("they are called as their files are: rename one")
             .into());
     }
+    let alike = |recipe: &Recipe| json!(recipe.config.attribution);
+    if alike(&recipes[0]) != alike(&recipes[1]) {
+        return Err(Refusal::new(
+            "the recipes attribute events differently, so they are judged by other labels",
+        )
+        .hint("give both the same [attribution]")
+        .into());
+    }
+    if args.cache.is_some() && !std::path::Path::new(&args.logs).is_dir() {
+        return Err(Refusal::new(
+            "--cache cannot know when logs change that are not on this machine",
+        )
+        .hint("leave --cache out, or copy the logs here")
+        .into());
+    }
     let section = &context.config.file.evaluate;
     let mut measure = Measure::new(section, &args.metrics, "slate", context.seed)?;
     measure.cluster = args.cluster;
@@ -171,15 +186,17 @@ fn write_tables(
 ) -> Result<()> {
     let mut both = tables[0].clone();
     for (recipe, table) in recipes.iter().zip(tables) {
-        write_scores(
-            table,
-            &folder.join(format!("{}.parquet", recipe.name)),
-            false,
-        )?;
+        let name = &recipe.name;
+        let file = format!("scores-{name}.parquet");
+        write_scores(table, &folder.join(file), false)?;
         let scores = Arc::new(Float64Array::from(table.score.clone()));
-        both.set_other(&recipe.name, scores);
-        let policy = format!("format = 1\nranker = \"column:{}\"\n", recipe.name);
-        std::fs::write(folder.join(format!("{}.policy.toml", recipe.name)), policy)?;
+        both.set_other(&format!("score_{name}"), scores);
+        let policy = format!(
+            "format = 1\nname = {}\nranker = {}\n",
+            json!(name),
+            json!(format!("column:score_{name}"))
+        );
+        std::fs::write(folder.join(format!("{name}.policy.toml")), policy)?;
     }
     write_scores(&both, &folder.join("both.parquet"), false)
 }

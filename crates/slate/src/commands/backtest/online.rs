@@ -7,6 +7,7 @@ use super::super::Context;
 use crate::artefacts::{manifest, write_file};
 use crate::cli::OnlineArgs;
 use crate::console::{Align, ExitStatus, Outcome, Table};
+use crate::pipeline::evaluation::{decimals_of_width, signed_interval};
 use crate::pipeline::online::{self, Asked, Found, Readout};
 use crate::pipeline::shown::{From, Shown};
 
@@ -98,21 +99,13 @@ fn found_table(what: &str, found: &[Found]) -> String {
     ]);
     for one in found {
         let change = &one.change;
-        let width = change.high - change.low;
-        let d = if width > 0.0 && width.is_finite() {
-            (1.0 - width.log10().floor()).clamp(0.0, 7.0) as usize
-        } else {
-            4
-        };
+        let d = decimals_of_width(change.difference, change.low, change.high);
         table.row([
             one.name.clone(),
             one.arms.clone(),
             format!("{:.d$}", one.control),
             format!("{:.d$}", one.other),
-            format!(
-                "{:+.d$} [{:+.d$}, {:+.d$}]",
-                change.difference, change.low, change.high
-            ),
+            signed_interval(change.difference, change.low, change.high),
             if change.relative.is_nan() {
                 String::new()
             } else {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use slate_eval::experiment::{Arms, smallest_difference, units_needed};
+use slate_eval::experiment::{Arms, power_reached, smallest_difference, units_needed};
 
 use crate::cli::PlanArgs;
 use crate::console::{Outcome, Refusal};
@@ -24,6 +24,14 @@ pub(super) fn run(args: &PlanArgs) -> Result<Outcome> {
             args.explained
         );
         return Err(Refusal::new(told).into());
+    }
+    for (flag, value) in [("days", args.days), ("per-day", args.per_day)] {
+        if let Some(value) = value
+            && !(value > 0.0 && value.is_finite())
+        {
+            let told = format!("--{flag} is {value}, expected a number above 0");
+            return Err(Refusal::new(told).into());
+        }
     }
     let (mean, of_a) = match (args.rate, args.deviation, args.mean) {
         (Some(rate), _, _) => {
@@ -83,6 +91,15 @@ pub(super) fn run(args: &PlanArgs) -> Result<Outcome> {
                 ".\n"
             });
             json["days"] = json!(days);
+        }
+        if let (Some(days), Some(per_day)) = (args.days, args.per_day) {
+            let units = days * per_day * (1.0 - args.share);
+            let reached = power_reached(&arms(change), mean * change, units)?;
+            text.push_str(&format!(
+                "{days:.0} days find it in {:.0} % of all experiments.\n",
+                100.0 * reached
+            ));
+            json["power_reached"] = json!(reached);
         }
     }
     if let (Some(days), Some(per_day), None) = (args.days, args.per_day, args.change) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use rayon::prelude::*;
 use serde::Serialize;
 use slate_eval::experiment::{Arms, units_needed};
 use slate_eval::holm;
@@ -14,6 +15,7 @@ use slate_types::Seed;
 use super::rewards::Rewards;
 use super::targets::Columns;
 use crate::console::Refusal;
+use crate::pipeline::columns::{numbers_of, renumbered};
 use crate::pipeline::policy::Values;
 use crate::pipeline::shown::Shown;
 
@@ -43,8 +45,7 @@ pub(super) fn by_slot(log: &Log<'_>, targets: &[Target<'_>]) -> Result<Vec<OfSlo
         ..Intervals::default()
     };
     let clip = f64::INFINITY;
-    let mut slots = Vec::new();
-    for slot in 0..counted.min(MOST_SLOTS) {
+    let one = |slot: u32| -> Result<OfSlot> {
         let of_slot = log.rewards.iter().zip(log.slots);
         let rewards: Vec<f64> = of_slot
             .map(|(r, s)| if *s == slot { *r } else { 0.0 })
@@ -52,12 +53,13 @@ pub(super) fn by_slot(log: &Log<'_>, targets: &[Target<'_>]) -> Result<Vec<OfSlo
         let mut log = *log;
         log.rewards = &rewards;
         let estimates = estimate(&log, targets, Estimator::Ips { clip }, &plain)?;
-        slots.push(OfSlot {
+        Ok(OfSlot {
             slot,
             values: estimates.policies,
-        });
-    }
-    Ok(slots)
+        })
+    };
+    let slots: Vec<u32> = (0..counted.min(MOST_SLOTS)).collect();
+    slots.into_par_iter().map(one).collect()
 }
 
 /// One value of a column.
@@ -180,12 +182,7 @@ impl Lists {
 
     /// Numbers of these lists, counted anew.
     fn renumber(&self, numbers: &[u32]) -> Vec<u32> {
-        let mut known: BTreeMap<u32, u32> = BTreeMap::new();
-        let new = self.0.iter().map(|&list| {
-            let next = known.len() as u32;
-            *known.entry(numbers[list]).or_insert(next)
-        });
-        new.collect()
+        renumbered(self.0.iter().map(|&list| numbers[list]))
     }
 }
 
@@ -284,22 +281,23 @@ pub(super) fn random_lists(
     difference: f64,
     level: f64,
 ) -> Result<Option<f64>> {
-    if log.per != Per::List || difference == 0.0 {
+    if log.per != Per::List || difference == 0.0 || !difference.is_finite() {
         return Ok(None);
     }
     let squares: f64 = log.rewards.iter().map(|r| r * r).sum();
     let mean_square = squares / log.rewards.len() as f64;
     let mut variance = 0.0;
     for rows in shown.lists().iter() {
-        let chances = [
-            values[0]
-                .explore
-                .marginals(&values[0].of_rows[rows.clone()])?,
-            values[1]
-                .explore
-                .marginals(&values[1].of_rows[rows.clone()])?,
-        ];
         let count = rows.len();
+        let of = |values: &Values| {
+            if values.foreseen {
+                values.explore.marginals(&values.of_rows[rows.clone()])
+            } else {
+                // What the logger might have shown there instead is not known: anything.
+                values.explore.marginals(&vec![0.0; count])
+            }
+        };
+        let chances = [of(values[0])?, of(values[1])?];
         let counted = log.top.map_or(count, |top| count.min(top as usize));
         for row in 0..count {
             for place in 0..counted {
@@ -324,21 +322,17 @@ pub(super) fn cells(shown: &Shown, columns: &[String]) -> Result<Option<Vec<u32>
     if columns.is_empty() {
         return Ok(None);
     }
-    let texts: Vec<Vec<String>> = columns
-        .iter()
-        .map(|name| shown.table.text(name))
-        .collect::<Result<_>>()?;
+    let values = numbers_of(&shown.table, columns)?;
     let slots = if shown.is_single() {
         &shown.slots
     } else {
         &shown.places
     };
-    let mut known: BTreeMap<(u32, Vec<&str>), u32> = BTreeMap::new();
-    let mut numbers = Vec::with_capacity(slots.len());
-    for (row, &slot) in slots.iter().enumerate() {
-        let values = texts.iter().map(|text| text[row].as_str()).collect();
+    let pairs = values.into_iter().zip(slots);
+    let mut known: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+    let numbers = pairs.map(|(value, &slot)| {
         let next = known.len() as u32;
-        numbers.push(*known.entry((slot, values)).or_insert(next));
-    }
-    Ok(Some(numbers))
+        *known.entry((value, slot)).or_insert(next)
+    });
+    Ok(Some(numbers.collect()))
 }

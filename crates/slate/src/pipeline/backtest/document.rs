@@ -1,4 +1,4 @@
-//! `backtest.json`: everything a report shows.
+//! The manifest of a backtest: everything a report shows.
 
 use serde_json::{Value, json};
 
@@ -77,8 +77,8 @@ pub(crate) fn summary(compared: &Compared, settings: &Settings) -> Value {
                     "low": estimate.low,
                     "high": estimate.high,
                     "error": estimate.error,
-                    "ess": compared.weights[at].effective,
-                    "max_weight": compared.weights[at].largest,
+                    "ess": compared.weights.get(at).map(|report| report.effective),
+                    "max_weight": compared.weights.get(at).map(|report| report.largest),
                 })
             })
         })

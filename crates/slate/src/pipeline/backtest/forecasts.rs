@@ -8,6 +8,7 @@ use slate_types::Seed;
 
 use super::rewards::Rewards;
 use super::targets::{OfItems, items};
+use crate::console::Refusal;
 use crate::pipeline::policy::Values;
 use crate::pipeline::shown::Shown;
 
@@ -70,11 +71,25 @@ impl Forecasts {
         clusters: Option<&[u32]>,
         seed: Seed,
     ) -> Result<Self> {
-        let folds = Folds { count: FOLDS, seed };
+        let count = match clusters {
+            Some(clusters) => clusters.iter().max().map_or(0, |most| *most as usize + 1),
+            None => shown.lists().len(),
+        };
+        if count < 2 {
+            let told = "the log is one cluster, so nothing is known of how it varies";
+            return Err(Refusal::new(told)
+                .hint("take a longer log, or a smaller --cluster")
+                .into());
+        }
+        let folds = Folds {
+            count: FOLDS.min(count as u32),
+            seed,
+        };
+        let of_cluster = folds.assign(count);
         let mut fold_of_row = vec![0; shown.table.rows()];
         for (list, rows) in shown.lists().iter().enumerate() {
-            let cluster = clusters.map_or(list as u32, |clusters| clusters[list]);
-            fold_of_row[rows].fill(folds.of(cluster));
+            let cluster = clusters.map_or(list, |clusters| clusters[list] as usize);
+            fold_of_row[rows].fill(of_cluster[cluster]);
         }
         let slots = if shown.is_single() {
             &shown.slots
@@ -90,7 +105,9 @@ impl Forecasts {
                     slots,
                     rewards: &rewards.outcomes,
                 };
-                let fitted = rewards.model.cross_fit(&outcomes, &fold_of_row, FOLDS)?;
+                let fitted = rewards
+                    .model
+                    .cross_fit(&outcomes, &fold_of_row, folds.count)?;
                 Models::Regression {
                     fitted,
                     features,
@@ -99,7 +116,8 @@ impl Forecasts {
             }
             OutcomeKind::Cells => {
                 let items = items(shown)?.to_vec();
-                let (rates, means) = rates(&items, slots, &rewards.outcomes, &fold_of_row);
+                let (rates, means) =
+                    rates(&items, slots, &rewards.outcomes, &fold_of_row, folds.count);
                 Models::Cells {
                     rates,
                     means,
@@ -107,7 +125,8 @@ impl Forecasts {
                 }
             }
             OutcomeKind::Positions => {
-                let (models, items) = positions(items(shown)?, slots, rewards, &fold_of_row)?;
+                let (models, items) =
+                    positions(items(shown)?, slots, rewards, &fold_of_row, folds.count)?;
                 Models::Positions { models, items }
             }
         };
@@ -208,10 +227,11 @@ fn rates(
     slots: &[u32],
     outcomes: &[f64],
     folds: &[u32],
+    count: u32,
 ) -> (Vec<OfItems>, Vec<f64>) {
     let mut of_folds = Vec::new();
     let mut means = Vec::new();
-    for fold in 0..FOLDS {
+    for fold in 0..count {
         let mut counts: HashMap<(i64, u32), [f64; 2]> = HashMap::new();
         let mut all = [0.0; 2];
         for row in (0..items.len()).filter(|&row| folds[row] != fold) {
@@ -240,6 +260,7 @@ fn positions(
     slots: &[u32],
     rewards: &Rewards,
     folds: &[u32],
+    count: u32,
 ) -> Result<(Vec<PositionModel>, Vec<u32>)> {
     let mut known: Vec<i64> = items.to_vec();
     known.sort_unstable();
@@ -247,32 +268,11 @@ fn positions(
     let number = |item: &i64| known.partition_point(|other| other < item) as u32;
     let numbers: Vec<u32> = items.iter().map(number).collect();
     let mut models = Vec::new();
-    for fold in 0..FOLDS {
+    for fold in 0..count {
         let rows = (0..items.len()).filter(|&row| folds[row] != fold);
-        let cells = cells(rows, &numbers, slots, &rewards.outcomes);
+        let cells =
+            Cell::count(rows.map(|row| (numbers[row], slots[row], 1.0, rewards.outcomes[row])));
         models.push(PositionModel::fit(&cells, CLICK_PRIOR, CLICK_STEPS)?);
     }
     Ok((models, numbers))
-}
-
-/// Views and rewards of each item in each slot.
-fn cells(
-    rows: impl Iterator<Item = usize>,
-    items: &[u32],
-    slots: &[u32],
-    outcomes: &[f64],
-) -> Vec<Cell> {
-    let mut counts: BTreeMap<(u32, u32), [f64; 2]> = BTreeMap::new();
-    for row in rows {
-        let cell = counts.entry((items[row], slots[row])).or_default();
-        cell[0] += 1.0;
-        cell[1] += outcomes[row];
-    }
-    let cell = |((item, slot), [shown, clicks]): ((u32, u32), [f64; 2])| Cell {
-        item,
-        slot,
-        shown,
-        clicks,
-    };
-    counts.into_iter().map(cell).collect()
 }

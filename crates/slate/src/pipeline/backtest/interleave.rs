@@ -9,7 +9,6 @@ use slate_eval::experiment::{Arms, Interleaving, Preference, prefer, units_neede
 use slate_model::DeviceSpec;
 use slate_types::{Progress, Seed};
 
-use super::details::places;
 use super::forecasts::{Forecasts, OutcomeKind};
 use super::rewards::Rewards;
 use crate::console::Refusal;
@@ -99,20 +98,28 @@ pub(crate) fn simulate(
                 of_row
             })
             .collect();
-        let orders = [0, 1].map(|at: usize| order(&values[at], range.clone()));
-        for (at, order) in orders.iter().enumerate() {
+        for (at, values) in values.iter().enumerate() {
+            let placed = values.explore.marginals(&values.of_rows[range.clone()])?;
             let (mut sum, mut variance) = (0.0, 0.0);
-            for (place, &row) in order.iter().take(asked.depth).enumerate() {
-                let p = chances[row as usize][place];
-                sum += p;
-                variance += p * (1.0 - p);
+            for (row, chances) in chances.iter().enumerate() {
+                for (place, p) in chances.iter().enumerate().take(asked.depth) {
+                    sum += placed.at(row, place) * p;
+                    variance += placed.at(row, place) * p * (1.0 - p);
+                }
             }
             expected[at] += sum;
             squares[at] += variance + sum * sum;
         }
         for round in 0..ROUNDS {
+            let round_seed = list_seed.index(round);
+            let draw = |values: &Values, which: &str| -> Result<Vec<u32>> {
+                let of_list = &values.of_rows[range.clone()];
+                let order = values.explore.draw(of_list, round_seed.derive(which))?;
+                Ok(order.into_iter().map(|row| row as u32).collect())
+            };
+            let orders = [draw(&values[0], "first")?, draw(&values[1], "second")?];
             for (kind, tally) in KINDS.iter().zip(&mut tallies) {
-                let seed = list_seed.derive(kind.1).index(round);
+                let seed = round_seed.derive(kind.1);
                 let merged =
                     kind.0
                         .merge(&orders[0], &orders[1], asked.depth, seed.derive("merge"));
@@ -180,13 +187,3 @@ const KINDS: [(Interleaving, &str); 2] = [
     (Interleaving::TeamDraft, "team draft"),
     (Interleaving::Balanced, "balanced"),
 ];
-
-/// Rows of a list, by their place in it, in a policy's order.
-fn order(values: &Values, range: std::ops::Range<usize>) -> Vec<u32> {
-    let places = places(&values.of_rows[range]);
-    let mut order = vec![0; places.len()];
-    for (row, place) in (0..).zip(places) {
-        order[place as usize] = row;
-    }
-    order
-}

@@ -93,7 +93,10 @@ impl Rewards {
 }
 
 /// Refuses labels that can still change.
-fn matured(table: &ScoreTable) -> Result<()> {
+///
+/// # Errors
+/// A row whose `matured` is false.
+pub(crate) fn matured(table: &ScoreTable) -> Result<()> {
     if !table.has("matured") {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use slate_eval::off_policy::Target;
 
 use super::forecasts::Forecasts;
 use crate::console::Refusal;
+use crate::pipeline::columns::renumbered;
 use crate::pipeline::policy::Values;
 use crate::pipeline::shown::Shown;
 
@@ -17,13 +18,17 @@ pub(crate) type OfItems = HashMap<(i64, u32), f64>;
 
 /// Lists worked on at a time.
 const CHUNK: usize = 1024;
+/// Slots whose probability together is still a number.
+const MOST_PREFIX: usize = 100;
 /// Probabilities this near to 1 are certain.
 const CERTAIN: f64 = 1.0 - 1e-9;
 
 /// How likely the logger was to show what it showed.
 pub(crate) enum Propensities {
-    /// Of each placement.
-    Known(Vec<f64>),
+    /// Of each placement, from this column.
+    Known { name: String, values: Vec<f64> },
+    /// Nobody knows, and nobody asked: weights are 0.
+    Unknown,
     /// Lists in any order, all equally likely.
     Uniform,
     /// One order, but users look at each place with these probabilities: a click counts for the place it
@@ -66,14 +71,7 @@ impl Columns {
             forecast: self.forecast.as_ref().map(pick),
             expected: self.expected.as_ref().map(pick),
             matched: matched.map(|matched| lists.iter().map(|&list| matched[list]).collect()),
-            cells: cells.map(|cells| {
-                let mut known: HashMap<u32, u32> = HashMap::new();
-                let new = rows.iter().map(|&row| {
-                    let next = known.len() as u32;
-                    *known.entry(cells[row]).or_insert(next)
-                });
-                new.collect()
-            }),
+            cells: cells.map(|cells| renumbered(rows.iter().map(|&row| cells[row]))),
             unseen: self.unseen,
         }
     }
@@ -85,6 +83,8 @@ pub(crate) struct Making<'a> {
     pub(crate) propensities: &'a Propensities,
     /// Probability of each placement given those above it, where it was logged.
     pub(crate) given_prefix: Option<&'a [f64]>,
+    /// Whether any estimator reads probabilities of several slots together.
+    pub(crate) prefixes: bool,
     /// Places that count.
     pub(crate) top: usize,
     pub(crate) forecasts: Option<&'a Forecasts>,
@@ -102,11 +102,19 @@ struct OfList {
 }
 
 impl Making<'_> {
-    /// Columns of a policy that orders the rows of each list.
+    /// Columns of a policy that orders the rows of each list, or of the logger.
     ///
     /// # Errors
     /// A propensity that is missing or 0.
-    pub(crate) fn of_order(&self, values: &Values) -> Result<Columns> {
+    pub(crate) fn of_values(&self, values: &Values) -> Result<Columns> {
+        if values.foreseen {
+            self.of_order(values)
+        } else {
+            Ok(self.of_logger())
+        }
+    }
+
+    fn of_order(&self, values: &Values) -> Result<Columns> {
         let lists = self.shown.lists();
         let all: Vec<usize> = (0..lists.len()).collect();
         let parts: Vec<OfList> = all
@@ -199,7 +207,7 @@ impl Making<'_> {
                 part.expected.push(expected);
             }
         }
-        if let Some(logged) = self.prefixes(&range) {
+        if let Some(logged) = self.prefixes(list, &range)? {
             let mut order: Vec<usize> = (0..count).collect();
             order.sort_by_key(|&row| place(row));
             let policy = values.explore.prefixes(of_list, &order)?;
@@ -216,39 +224,60 @@ impl Making<'_> {
         let own = chances.at(of_list, place);
         match self.propensities {
             Propensities::Uniform => Ok(own * chances.rows() as f64),
-            Propensities::Known(known) => Ok(own / sound(known[row], row)?),
+            Propensities::Unknown => Ok(0.0),
+            Propensities::Known { name, values } => Ok(own / sound(name, values[row], row)?),
             Propensities::Examination(examination) => {
-                let of = |place: usize| examination[place.min(examination.len() - 1)];
                 let counted = chances.rows().min(self.top);
-                let wanted = (0..counted).map(|k| chances.at(of_list, k) * of(k));
-                Ok(wanted.sum::<f64>() / of(place))
+                if place >= counted {
+                    return Ok(0.0);
+                }
+                let wanted = (0..counted).map(|k| chances.at(of_list, k) * examination[k]);
+                Ok(wanted.sum::<f64>() / examination[place])
             }
         }
     }
 
-    /// Probability that the logger showed the first 1, 2, … places of a list as they were.
-    fn prefixes(&self, range: &std::ops::Range<usize>) -> Option<Vec<f64>> {
+    /// Probability that the logger showed the first 1, 2, … places of a list as they were; 1 for those
+    /// that do not count.
+    fn prefixes(&self, list: usize, range: &std::ops::Range<usize>) -> Result<Option<Vec<f64>>> {
+        if !self.prefixes {
+            return Ok(None);
+        }
         let count = range.len();
-        let mut given = vec![0.0; count];
+        let counted = count.min(self.top);
+        if counted > MOST_PREFIX {
+            let told = format!(
+                "list {} counts {counted} slots, whose probability together is too small to be told",
+                self.shown.table.list_name(list)
+            );
+            return Err(Refusal::new(told)
+                .hint("pass --top, or leave rips, snrips, list_ips and list_snips out")
+                .into());
+        }
+        let mut given = vec![1.0; count];
         match (self.propensities, self.given_prefix) {
             (Propensities::Uniform, _) => {
-                for (place, given) in given.iter_mut().enumerate() {
+                for (place, given) in given.iter_mut().enumerate().take(counted) {
                     *given = 1.0 / (count - place) as f64;
                 }
             }
-            (Propensities::Known(_), Some(logged)) => {
+            (Propensities::Known { .. }, Some(logged)) => {
                 for row in range.clone() {
-                    given[self.shown.places[row] as usize] = logged[row];
+                    let place = self.shown.places[row] as usize;
+                    if place < counted {
+                        given[place] =
+                            sound("the probability given the slots above", logged[row], row)?;
+                    }
                 }
             }
-            _ => return None,
+            _ => return Ok(None),
         }
         let mut product = 1.0;
         let prefixes = given.into_iter().map(|chance| {
             product *= chance;
             product
         });
-        Some(prefixes.collect())
+        Ok(Some(prefixes.collect()))
     }
 
     /// Columns of a policy over the items a slot could hold, where each list is one placement.
@@ -267,7 +296,8 @@ impl Making<'_> {
         for row in 0..rows {
             let own = table.get(&(items[row], shown.slots[row])).copied();
             let propensity = match self.propensities {
-                Propensities::Known(known) => sound(known[row], row)?,
+                Propensities::Known { name, values } => sound(name, values[row], row)?,
+                Propensities::Unknown => f64::INFINITY,
                 _ => {
                     return Err(Refusal::new(
                         "lists of one row have no order, so their propensities must be logged",
@@ -330,13 +360,12 @@ pub(crate) fn items(shown: &Shown) -> Result<&[i64]> {
     })
 }
 
-fn sound(propensity: f64, row: usize) -> Result<f64> {
+fn sound(name: &str, propensity: f64, row: usize) -> Result<f64> {
     if propensity > 0.0 {
         return Ok(propensity);
     }
     let what = if propensity.is_nan() { "missing" } else { "0" };
-    let told =
-        format!("`propensity` at row {row} is {what}, expected a number above 0 and up to 1");
+    let told = format!("`{name}` at row {row} is {what}, expected a number above 0 and up to 1");
     Err(Refusal::new(told)
         .hint(
             "only placements that were logged with their probability can be weighed: choose them with \

@@ -5,7 +5,7 @@ use slate_eval::off_policy::{Change, Doubt, Estimate, Judgement, Verdict, Weight
 use super::details::Segment;
 use super::{Compared, Row, Settings};
 use crate::console::{Align, Table};
-use crate::pipeline::evaluation::decimals;
+use crate::pipeline::evaluation::{decimals, decimals_of_width, signed_interval};
 
 impl Compared {
     /// The answer in one sentence or two, for the policy `at` (from 1) against the first.
@@ -19,6 +19,11 @@ impl Compared {
             settings.unit.name()
         );
         let level = settings.intervals.bootstrap.level * 100.0;
+        let together = if self.names.len() > 2 {
+            " for all together"
+        } else {
+            ""
+        };
         let by = self.main.estimator;
         let clusters = self.main.estimates.clusters;
         let unit = settings.cluster.name();
@@ -31,11 +36,11 @@ impl Compared {
         };
         match judgement.verdict {
             Verdict::BBetter => format!(
-                "`{b}` would have earned more than `{a}`: {size:+.d$} {what} ({relative}{level:.0} % interval \
+                "`{b}` would have earned more than `{a}`: {size:+.d$} {what} ({relative}{level:.0} % interval{together} \
                  {low:+.d$} to {high:+.d$}), by `{by}` over {clusters} {unit}s."
             ),
             Verdict::ABetter => format!(
-                "`{b}` would have earned less than `{a}`: {size:+.d$} {what} ({relative}{level:.0} % interval \
+                "`{b}` would have earned less than `{a}`: {size:+.d$} {what} ({relative}{level:.0} % interval{together} \
                  {low:+.d$} to {high:+.d$}), by `{by}` over {clusters} {unit}s."
             ),
             Verdict::CannotTell => {
@@ -128,6 +133,10 @@ fn told(doubt: &Doubt, names: [&str; 2], change: &Change) -> String {
             100.0 * share,
             name(policy)
         ),
+        Doubt::Bias { difference } => format!(
+            "without the bias this estimator takes the difference is {difference:+.d$}, which its interval \
+             does not hold"
+        ),
         Doubt::Clipping { difference } => format!(
             "with its largest weights clipped the difference is {difference:+.d$}, so it hangs on a few \
              placements"
@@ -135,18 +144,8 @@ fn told(doubt: &Doubt, names: [&str; 2], change: &Change) -> String {
     }
 }
 
-/// Decimals that show the width of an interval.
 fn digits(change: &Change) -> usize {
-    let width = if change.high > change.low {
-        change.high - change.low
-    } else {
-        change.difference.abs()
-    };
-    if width > 0.0 && width.is_finite() {
-        (1.0 - width.log10().floor()).clamp(0.0, 7.0) as usize
-    } else {
-        4
-    }
+    decimals_of_width(change.difference, change.low, change.high)
 }
 
 fn plural(reward: &str) -> String {
@@ -178,25 +177,17 @@ pub(crate) fn estimate_table(names: &[String], rows: &[Row]) -> String {
         .collect();
     let mut header = vec![("estimator", Align::Left)];
     header.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
+    let several = differences.len() > 1;
     for difference in &differences {
         header.push((difference, Align::Right));
-        header.push(("p", Align::Right));
-    }
-    let several = differences.len() > 1;
-    if several {
-        header.pop();
-        header.push(("p, Holm", Align::Right));
+        header.push((if several { "p, Holm" } else { "p" }, Align::Right));
     }
     let mut table = Table::new(&header);
     for row in rows {
         let mut cells = vec![row.estimator.to_string()];
         cells.extend(row.estimates.policies.iter().map(value_cell));
         for (change, p) in row.estimates.changes.iter().zip(&row.p_holm) {
-            let d = digits(change);
-            cells.push(format!(
-                "{:+.d$} [{:+.d$}, {:+.d$}]",
-                change.difference, change.low, change.high
-            ));
+            cells.push(signed_interval(change.difference, change.low, change.high));
             cells.push(format!("{:.4}", if several { *p } else { change.p }));
         }
         table.row(cells);
@@ -212,8 +203,11 @@ fn value_cell(estimate: &Estimate) -> String {
     )
 }
 
-/// What each policy's estimate rests on.
+/// What each policy's estimate rests on; empty where nothing is weighed.
 pub(crate) fn weight_table(names: &[String], weights: &[WeightReport]) -> String {
+    if weights.is_empty() {
+        return String::new();
+    }
     let mut table = Table::new(&[
         ("policy", Align::Left),
         ("lists matched", Align::Right),
@@ -248,22 +242,13 @@ pub(crate) fn segment_table(column: &str, segments: &[Segment]) -> String {
         ("p, Holm", Align::Right),
     ]);
     for segment in segments {
-        let width = segment.high - segment.low;
-        let d = if width > 0.0 {
-            (1.0 - width.log10().floor()).clamp(0.0, 7.0) as usize
-        } else {
-            4
-        };
         table.row([
             segment.value.clone(),
             segment.lists.to_string(),
             if segment.difference.is_nan() {
                 "–".to_owned()
             } else {
-                format!(
-                    "{:+.d$} [{:+.d$}, {:+.d$}]",
-                    segment.difference, segment.low, segment.high
-                )
+                signed_interval(segment.difference, segment.low, segment.high)
             },
             format!("{:.4}", segment.p),
             format!("{:.4}", segment.p_holm),

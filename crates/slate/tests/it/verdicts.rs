@@ -1,0 +1,199 @@
+//! Verdicts that must not be given, and one that must.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+use slate_types::Seed;
+
+use super::backtest::write;
+use super::program::slate;
+
+/// A log of lists in random order: `x` says nothing of who buys.
+fn noise(lists: u64, lengths: std::ops::RangeInclusive<u64>) -> String {
+    let mut text = "list_id,item_id,slot,x,purchase\n".to_owned();
+    let seed = Seed(6);
+    for list in 0..lists {
+        let seed = seed.index(list);
+        let spread = lengths.end() - lengths.start() + 1;
+        let length = lengths.start() + (seed.derive("length").unit() * spread as f64) as u64;
+        for slot in 0..length {
+            let row = seed.index(slot);
+            let bought = u8::from(row.derive("buy").unit() < 0.1);
+            let x = row.derive("x").unit();
+            let _ = writeln!(text, "{list},{},{slot},{x},{bought}", slot % 5);
+        }
+    }
+    text
+}
+
+fn verdict(folder: &Path, more: &str) -> (String, Value) {
+    let line = format!("backtest --log log.csv --a logged.toml --b x.toml --json {more}");
+    let ran = slate(folder, &line);
+    assert!(
+        matches!(ran.code, Some(0 | 1)),
+        "{} {}",
+        ran.stdout,
+        ran.stderr
+    );
+    let json = ran.json();
+    (json["verdict"].as_str().unwrap().to_owned(), json)
+}
+
+fn policies(folder: &Path) {
+    write(folder, "logged.toml", "format = 1\nranker = \"logged\"\n");
+    write(folder, "random.toml", "format = 1\nranker = \"random\"\n");
+    write(folder, "x.toml", "format = 1\nranker = \"column:x\"\n");
+}
+
+/// Whatever estimator is asked for: an order that knows nothing is not told from the logged one.
+#[test]
+fn an_order_that_knows_nothing_is_never_better_or_worse() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    for lengths in [8..=8, 1..=6] {
+        write(path, "log.csv", &noise(1500, lengths.clone()));
+        for main in [
+            "list_ips",
+            "list_snips",
+            "rips",
+            "replay",
+            "sg_ips@0.5",
+            "dr_os@0",
+            "switch_dr@0",
+            "dm",
+            "mips",
+            "dr",
+            "ips@1",
+            "snips",
+        ] {
+            let more = format!(
+                "--propensity uniform --cells item_id --main {main} --estimators ips --set evaluate.draws=200"
+            );
+            let line = format!("backtest --log log.csv --a logged.toml --b x.toml --json {more}");
+            let ran = slate(path, &line);
+            // Long lists are never matched as a whole: that is a refusal.
+            if ran.code == Some(2) {
+                assert!(
+                    ran.stderr.contains("nothing was ever shown"),
+                    "{main} {}",
+                    ran.stderr
+                );
+                continue;
+            }
+            let json = ran.json();
+            assert_eq!(
+                json["verdict"], "cannot_tell",
+                "{main} {lengths:?} {}",
+                json["sentences"]
+            );
+        }
+    }
+}
+
+#[test]
+fn rounding_is_no_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    let text = noise(300, 4..=4).replace("x,purchase", "x,purchase,same");
+    let same: String = text
+        .lines()
+        .enumerate()
+        .fold(String::new(), |mut all, (at, line)| {
+            let _ = writeln!(all, "{line}{}", if at == 0 { "" } else { ",1" });
+            all
+        });
+    write(path, "log.csv", &same);
+    write(
+        path,
+        "x.toml",
+        "format = 1\nranker = \"column:same\"\n[explore]\nkind = \"softmax\"\ntemperature = 1\n",
+    );
+    let more = "--propensity uniform --main ips --estimators ips";
+    let line = format!("backtest --log log.csv --a random.toml --b x.toml --json {more}");
+    let json = slate(path, &line).json();
+    assert_eq!(
+        json["doubts"][0][0]["kind"], "same",
+        "{}",
+        json["sentences"]
+    );
+}
+
+/// A logger that explores a little, and an order that is plainly worse than its own: large weights decide,
+/// rightly.
+#[test]
+fn a_plain_difference_under_little_exploration_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    let mut text = "list_id,item_id,slot,x,click,propensity\n".to_owned();
+    let (share, seed) = (0.1, Seed(12));
+    for list in 0..20_000 {
+        let seed = seed.index(list);
+        let explored = seed.derive("explore").unit() < share;
+        let swapped = explored && seed.derive("swap").unit() < 0.5;
+        for slot in 0..2_u64 {
+            // Item 0 is liked, item 1 is not; the logger shows 0 on top, `x` wants 1 there.
+            let item = if swapped { 1 - slot } else { slot };
+            let own = if item == slot {
+                1.0 - share / 2.0
+            } else {
+                share / 2.0
+            };
+            let p = [0.5, 0.1][item as usize] * [1.0, 0.4][slot as usize];
+            let click = u8::from(seed.derive("click").index(slot).unit() < p);
+            let _ = writeln!(text, "{list},{item},{slot},{item},{click},{own}");
+        }
+    }
+    write(path, "log.csv", &text);
+    let (told, json) = verdict(path, "--set evaluate.draws=200");
+    assert_eq!(told, "a_better", "{}", json["sentences"]);
+    // 0.5 + 0.04 against 0.1 + 0.2, but for what is explored.
+    let difference = json["difference"]["value"].as_f64().unwrap();
+    assert!((difference + 0.228).abs() < 0.04, "{difference}");
+}
+
+/// Slots with gaps: a curve by places is applied by places, and places past it are refused.
+#[test]
+fn examination_goes_by_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    let theta = [1.0, 0.5, 0.25];
+    let mut text = "list_id,item_id,slot,x,click\n".to_owned();
+    for list in 0..6000_u64 {
+        let seed = Seed(8).index(list);
+        let first = (seed.derive("order").unit() * 3.0) as u64;
+        for place in 0..3_u64 {
+            let item = (first + place) % 3;
+            let p = theta[place as usize] * (0.1 + 0.2 * item as f64);
+            let click = u8::from(seed.index(place).unit() < p);
+            let _ = writeln!(text, "{list},{item},{},{item},{click}", 2 * place);
+        }
+    }
+    write(path, "log.csv", &text);
+    slate(
+        path,
+        "backtest examine --log log.csv --top 3 --out curve.json",
+    )
+    .done();
+    let (_, json) = verdict(path, "--examination curve.json --reward click");
+    // Items by rising appeal get 1, .5 and .25; on average each place has each.
+    let best = 0.5 + 0.3 * 0.5 + 0.1 * 0.25;
+    let average = 0.3 * 1.75;
+    let difference = json["difference"]["value"].as_f64().unwrap();
+    assert!((difference - (best - average)).abs() < 0.03, "{difference}");
+    assert_eq!(json["verdict"], "b_better", "{}", json["sentences"]);
+    slate(
+        path,
+        "backtest examine --log log.csv --top 2 --out short.json",
+    )
+    .done();
+    slate(
+        path,
+        "backtest --log log.csv --a logged.toml --b x.toml --examination short.json --reward click",
+    )
+    .refused(&["examination is known of 2 places, and 3 count", "--top 2"]);
+}
