@@ -70,14 +70,7 @@ impl Exploration {
         let rows = values.len();
         let mut placements = Placements::empty(rows);
         if let Self::Softmax { temperature } = self {
-            let law = law(values, temperature);
-            for place in 0..rows {
-                let wanted: Vec<(usize, usize)> = (0..rows).map(|row| (row, place)).collect();
-                for (row, chance) in law.marginals(&wanted).into_iter().enumerate() {
-                    placements.set(row, place, chance);
-                }
-            }
-            return Ok(placements);
+            return Ok(Placements::of_table(rows, law(values, temperature).table()));
         }
         let mut first = 0;
         for group in tied(values) {

@@ -16,6 +16,12 @@ impl Placements {
         }
     }
 
+    /// Takes `[rows × places]` probabilities.
+    pub(crate) fn of_table(rows: usize, chances: Vec<f64>) -> Self {
+        debug_assert_eq!(chances.len(), rows * rows);
+        Self { rows, chances }
+    }
+
     /// Number of rows, and of places.
     pub fn rows(&self) -> usize {
         self.rows

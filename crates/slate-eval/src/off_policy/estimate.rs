@@ -10,6 +10,10 @@ use super::resample;
 use super::sums::Sums;
 use crate::{EvalError, check};
 
+/// Clusters that are resampled one by one. Of more, neighbours are resampled together: sums of independent
+/// clusters are independent, and so many of them leave nothing to gain.
+const MOST_RESAMPLED: usize = 1 << 15;
+
 /// The value of one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
@@ -257,11 +261,15 @@ fn resampled(intervals: &Intervals, units: &[f64], each: &[(Sums, Vec<f64>)]) ->
         return Vec::new();
     }
     let width = 1 + each.iter().map(|(sums, _)| sums.width()).sum::<usize>();
-    let mut columns = Vec::with_capacity(units.len() * width);
+    let groups = units.len().min(MOST_RESAMPLED);
+    let mut columns = vec![0.0; groups * width];
     for (cluster, &own) in units.iter().enumerate() {
-        columns.push(own);
-        for (sums, _) in each {
-            columns.extend_from_slice(sums.row(cluster));
+        let group = cluster * groups / units.len();
+        let sums = &mut columns[group * width..(group + 1) * width];
+        sums[0] += own;
+        let own = each.iter().flat_map(|(sums, _)| sums.row(cluster));
+        for (sum, value) in sums[1..].iter_mut().zip(own) {
+            *sum += value;
         }
     }
     let totals = resample::totals(&intervals.bootstrap, &columns, width);

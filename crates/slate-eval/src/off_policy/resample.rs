@@ -40,19 +40,22 @@ pub(crate) fn totals(bootstrap: &Bootstrap, columns: &[f64], width: usize) -> Ve
         .par_chunks_mut(TOGETHER * width)
         .enumerate()
         .for_each(|(batch, totals)| {
-            let mut counts = [0.0; TILE];
+            let mut bits = [0_u32; TILE];
+            let mut counts = [0_u32; TILE];
             for (tile, clusters) in columns.chunks(TILE * width).enumerate() {
                 for (draw, totals) in totals.chunks_exact_mut(width).enumerate() {
                     let draw = seed.index((batch * TOGETHER + draw) as u64);
                     // Two clusters share one random number.
                     let first = (tile * TILE / 2) as u64;
-                    for (pair, counts) in (first..).zip(counts.chunks_exact_mut(2)) {
-                        let bits = draw.index(pair).0;
-                        counts[0] = poisson(bits as u32);
-                        counts[1] = poisson((bits >> 32) as u32);
+                    for (pair, bits) in (first..).zip(bits.chunks_exact_mut(2)) {
+                        let number = draw.index(pair).0;
+                        bits[0] = number as u32;
+                        bits[1] = (number >> 32) as u32;
                     }
+                    poisson(&bits, &mut counts);
                     for (cluster, count) in clusters.chunks_exact(width).zip(&counts) {
-                        if *count > 0.0 {
+                        if *count > 0 {
+                            let count = f64::from(*count);
                             for (total, value) in totals.iter_mut().zip(cluster) {
                                 *total += count * value;
                             }
@@ -64,13 +67,15 @@ pub(crate) fn totals(bootstrap: &Bootstrap, columns: &[f64], width: usize) -> Ve
     totals
 }
 
-/// A Poisson variable of mean 1 from 32 even bits.
-fn poisson(bits: u32) -> f64 {
-    let mut count = 0_u32;
+/// A Poisson variable of mean 1 from 32 even bits each. One limit after the other over all of them, which
+/// the compiler makes wide operations of.
+fn poisson(bits: &[u32; TILE], counts: &mut [u32; TILE]) {
+    counts.fill(0);
     for limit in CUMULATIVE {
-        count += u32::from(bits > limit);
+        for (count, bits) in counts.iter_mut().zip(bits) {
+            *count += u32::from(*bits > limit);
+        }
     }
-    f64::from(count)
 }
 
 #[cfg(test)]
@@ -122,7 +127,9 @@ mod tests {
         let mut plain = vec![0.0; 3];
         for cluster in 0..1300 {
             let bits = seed.index(33).index(cluster / 2).0 >> (32 * (cluster % 2));
-            let count = poisson(bits as u32);
+            let mut counts = [0; TILE];
+            poisson(&[bits as u32; TILE], &mut counts);
+            let count = f64::from(counts[0]);
             for (sum, value) in plain.iter_mut().zip(&columns[3 * cluster as usize..]) {
                 *sum += count * value;
             }

@@ -363,6 +363,20 @@ fn methods_agree_on_a_large_log() {
     }
 }
 
+/// Of very many clusters neighbours are resampled together, which no interval shows.
+#[test]
+fn very_many_clusters_have_the_same_intervals() {
+    let mut simulated = Simulated::new(40_000, Seed(4));
+    simulated.users = (0..40_000).collect();
+    for name in ["ips", "snips"] {
+        let bca = simulated.estimates(name, IntervalMethod::Bca).changes[0];
+        let delta = simulated.estimates(name, IntervalMethod::Delta).changes[0];
+        let ratio = (bca.high - bca.low) / (delta.high - delta.low);
+        // Ends of 400 resamples are known to about 7 %.
+        assert!((0.86..1.14).contains(&ratio), "{name} {ratio}");
+    }
+}
+
 /// Values per list, placement and user are the same sum over other units.
 #[test]
 fn units_divide_one_sum() {

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::{Context, backtest, score};
 use crate::artefacts::scores::ScoreTable;
 use crate::cli::RerankArgs;
-use crate::console::Outcome;
+use crate::config::Source;
+use crate::console::{Outcome, Refusal};
 use crate::pipeline::backtest::Rewards;
 use crate::pipeline::policy::{Policy, Values};
 use crate::pipeline::shown::Shown;
@@ -29,6 +30,13 @@ const OBSERVED: [&str; 9] = [
 
 pub(super) fn run(context: &Context, args: &RerankArgs) -> Result<Outcome> {
     let policy = Policy::read(&args.policy)?;
+    if matches!(policy.source, Source::Table(_) | Source::Chances(_)) {
+        let told = format!(
+            "`{}` says how likely placements are, and orders none",
+            policy.name
+        );
+        return Err(Refusal::new(told).into());
+    }
     let shown = backtest::shown(&args.shown)?;
     // Only popularity reads rewards, and a log without any can be ordered by everything else.
     let rewards = Rewards::of(&shown.table, None).ok();

@@ -23,7 +23,8 @@ pub(crate) struct PolicyFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
     /// What scores the rows: `logged`, `random`, `popularity`, `score`, `column:NAME`, `scores:FILE`,
-    /// `run:DIR`, or `table:FILE` of probabilities by item and slot.
+    /// `run:DIR`, `table:FILE` of probabilities by item and slot, or `chances:NAME`, a column with the
+    /// probability of each placement under the policy.
     pub(crate) ranker: String,
     /// Makes the score a probability, which `[order]` reads.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +54,8 @@ pub(crate) enum Source {
     Run(PathBuf),
     /// Probabilities by item and slot.
     Table(PathBuf),
+    /// A column with the probability of each placement under the policy.
+    Chances(String),
 }
 
 impl PolicyFile {
@@ -72,7 +75,10 @@ impl PolicyFile {
             }
             let folder = path.parent().unwrap_or(Path::new(""));
             let source = source(&file.ranker, folder)?;
-            let fixed = matches!(source, Source::Logged | Source::Random | Source::Table(_));
+            let fixed = matches!(
+                source,
+                Source::Logged | Source::Random | Source::Table(_) | Source::Chances(_)
+            );
             let idle = file.order.is_some() || file.explore != Exploration::None;
             if fixed && idle {
                 let told = format!("`{}` takes neither [order] nor [explore]", file.ranker);
@@ -114,6 +120,7 @@ fn source(ranker: &str, folder: &Path) -> Result<Source> {
         Some(("column", name)) => Source::Column(name.to_owned()),
         Some(("scores", file)) => Source::Scores(folder.join(file)),
         Some(("run", run)) => Source::Run(folder.join(run)),
+        Some(("chances", name)) => Source::Chances(name.to_owned()),
         Some(("table", file)) => Source::Table(folder.join(file)),
         Some(_) => return Err(unknown(ranker)),
     })
@@ -122,7 +129,7 @@ fn source(ranker: &str, folder: &Path) -> Result<Source> {
 fn unknown(ranker: &str) -> anyhow::Error {
     Refusal::new(format!(
         "unknown ranker `{ranker}`, expected `logged`, `random`, `popularity`, `score`, `column:NAME`, \
-         `scores:FILE`, `run:DIR` or `table:FILE`"
+         `scores:FILE`, `run:DIR`, `table:FILE` or `chances:NAME`"
     ))
     .into()
 }

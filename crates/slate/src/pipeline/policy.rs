@@ -142,6 +142,11 @@ impl Policy {
                 let scored = scoring::by_runs(&runs, dataset, *split, device, progress)?;
                 Ok(shown.of_kept(scored.score))
             }
+            // Nothing is ordered: what is weighed is read off the column.
+            Source::Chances(name) => {
+                table.numeric(name)?;
+                Ok(vec![0.0; table.rows()])
+            }
             Source::Table(_) => Err(Refusal::new(
                 "a table of probabilities by item and slot orders no lists of several rows",
             )

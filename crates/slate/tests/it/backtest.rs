@@ -545,6 +545,21 @@ fn single_placements_are_judged_by_tables() {
     assert!((of("random", "snips") - 0.25).abs() < 1e-12);
     assert!((of("table", "dr") - 0.45).abs() < 0.02);
     assert_eq!(json["verdict"], "b_better");
+    // The same policy by its probability of each placement.
+    let with: String = log
+        .lines()
+        .map(|line| match line.split(',').nth(1) {
+            Some("1") => format!("{line},0.9\n"),
+            Some("2") => format!("{line},0.1\n"),
+            _ => format!("{line},own\n"),
+        })
+        .collect();
+    write(path, "with.csv", &with);
+    write(path, "own.toml", "format = 1\nranker = \"chances:own\"\n");
+    let own = "backtest --log with.csv --a random.toml --b own.toml --main snips --json";
+    let json = slate(path, own).done().json();
+    assert!((estimate(&json, "own", "ips")["value"].as_f64().unwrap() - 0.45).abs() < 1e-12);
+    slate(path, "rerank --policy own.toml --log with.csv --out x.csv").refused(&["orders none"]);
     write(
         path,
         "table.csv",

@@ -14,6 +14,8 @@ use crate::pipeline::backtest::Rewards;
 use crate::pipeline::columns::{numbers_of, renumbered};
 use crate::pipeline::shown::Shown;
 
+/// A slot looked at more rarely than this is unknown: clicks of others would be weighed by hundreds.
+const LEAST: f64 = 0.005;
 /// Resamples: each fits the curve again.
 const DRAWS: usize = 200;
 
@@ -83,7 +85,7 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
             .2
             .of_slot
             .iter()
-            .take_while(|theta| **theta > 0.0)
+            .take_while(|theta| **theta > LEAST)
             .count();
         let head = |curve: &Vec<f64>| curve[..known.min(curve.len())].to_vec();
         document["format"] = json!(manifest::FORMAT);

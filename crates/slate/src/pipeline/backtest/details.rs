@@ -286,8 +286,8 @@ pub(super) fn random_lists(
     }
     let squares: f64 = log.rewards.iter().map(|r| r * r).sum();
     let mean_square = squares / log.rewards.len() as f64;
-    let mut variance = 0.0;
-    for rows in shown.lists().iter() {
+    let of_list = |list: usize| -> Result<f64> {
+        let rows = shown.lists().range(list);
         let count = rows.len();
         let of = |values: &Values| {
             if values.foreseen {
@@ -299,6 +299,7 @@ pub(super) fn random_lists(
         };
         let chances = [of(values[0])?, of(values[1])?];
         let counted = log.top.map_or(count, |top| count.min(top as usize));
+        let mut variance = 0.0;
         for row in 0..count {
             for place in 0..counted {
                 let moved = chances[1].at(row, place) - chances[0].at(row, place);
@@ -306,7 +307,13 @@ pub(super) fn random_lists(
                 variance += moved * moved * count as f64 * mean_square;
             }
         }
-    }
+        Ok(variance)
+    };
+    let each: Vec<f64> = (0..shown.lists().len())
+        .into_par_iter()
+        .map(of_list)
+        .collect::<Result<_>>()?;
+    let mut variance: f64 = each.iter().sum();
     variance /= shown.lists().len() as f64;
     let arms = Arms {
         deviation_a: variance.sqrt(),

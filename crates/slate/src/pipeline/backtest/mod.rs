@@ -83,6 +83,7 @@ pub(crate) struct Settings {
 }
 
 /// One estimator on all policies.
+#[derive(Clone)]
 pub(crate) struct Row {
     pub(crate) estimator: Estimator,
     pub(crate) estimates: Estimates,
@@ -200,7 +201,9 @@ pub(crate) fn compare(
     progress.begin("weigh placements", Some(policies.len() as u64), "policies");
     let mut columns: Vec<Columns> = Vec::with_capacity(policies.len());
     for (at, policy) in policies.iter().enumerate() {
-        let made = if !single {
+        let made = if let Source::Chances(name) = &policy.source {
+            making.of_chances(name)
+        } else if !single {
             making.of_values(&values[at])
         } else if policy.source == Source::Logged {
             Ok(making.of_logger())
@@ -237,7 +240,11 @@ pub(crate) fn compare(
             Err(error) => left_out.push((choice.example().to_string(), error.to_string())),
         }
     }
-    let mut main = one(&settings.main)?;
+    let named = settings.main.of(&log, &targets)?;
+    let mut main = match rows.iter().find(|row| row.estimator == named) {
+        Some(row) => row.clone(),
+        None => one(&Choice::Fixed(named))?,
+    };
     progress.end();
     if let Asked::Examination { of_place, draws } = &settings.propensities {
         let widen = Widen {
@@ -264,10 +271,12 @@ pub(crate) fn compare(
         centred: !matches!(propensities, Propensities::Examination(_)),
     }
     .judge()?;
-    // Where lists were in random order already, more of them are more of these.
-    let random_lists = if single || matches!(propensities, Propensities::Uniform) {
-        vec![None; changes]
-    } else {
+    // Where lists were in random order already, more of them are more of these; and of chances alone
+    // nobody knows what else would be shown.
+    let orders_all = !policies
+        .iter()
+        .any(|policy| matches!(policy.source, Source::Chances(_)));
+    let random_lists = if !single && orders_all && !matches!(propensities, Propensities::Uniform) {
         (1..policies.len())
             .map(|at| {
                 let pair = [&values[0], &values[at]];
@@ -276,6 +285,8 @@ pub(crate) fn compare(
                 details::random_lists(shown, pair, &log, difference, level)
             })
             .collect::<Result<_>>()?
+    } else {
+        vec![None; changes]
     };
     let slots = if weighed {
         details::by_slot(&log, &targets)?
@@ -295,7 +306,8 @@ pub(crate) fn compare(
         None => Vec::new(),
     };
     // Any order is as good as another under `random`, so there is none to differ from.
-    let ordered = |at: usize| !single && policies[at].source != Source::Random;
+    let unordered = |source: &Source| matches!(source, Source::Random | Source::Chances(_));
+    let ordered = |at: usize| !single && !unordered(&policies[at].source);
     let differ = (1..policies.len())
         .map(|at| {
             let both = ordered(0) && ordered(at);

@@ -110,6 +110,7 @@ pub(crate) fn matured(table: &ScoreTable) -> Result<()> {
         "{count} placements have labels that can still change (`matured` is false), the first at row {row}"
     );
     Err(Refusal::new(told)
-        .hint("pass --where matured=true, or label again when their window has closed")
+        .hint("pass --where matured=true, or label again when their window has closed (`slate label --as-of`, \
+             where the log is complete to that day)")
         .into())
 }

@@ -173,6 +173,44 @@ impl Making<'_> {
         columns
     }
 
+    /// Columns of a policy whose probability of each placement is known, and of nothing else.
+    ///
+    /// # Errors
+    /// No such column, values that are no probabilities, a propensity that is missing or 0.
+    pub(crate) fn of_chances(&self, name: &str) -> Result<Columns> {
+        let chances = self.shown.table.numeric(name)?;
+        if let Some(row) = chances.iter().position(|p| !(0.0..=1.0).contains(p)) {
+            let told = format!(
+                "`{name}` at row {row} is {}, expected a probability",
+                chances[row]
+            );
+            return Err(Refusal::new(told).into());
+        }
+        let lists = self.shown.lists();
+        let mut weights = Vec::with_capacity(chances.len());
+        for rows in lists.iter() {
+            let count = rows.len() as f64;
+            for row in rows {
+                weights.push(match self.propensities {
+                    Propensities::Known { name, values } => {
+                        chances[row] / sound(name, values[row], row)?
+                    }
+                    Propensities::Uniform => chances[row] * count,
+                    Propensities::Unknown => 0.0,
+                    Propensities::Examination(_) => {
+                        let told = "chances of single places say nothing under examination";
+                        return Err(Refusal::new(told).into());
+                    }
+                });
+            }
+        }
+        Ok(Columns {
+            weights,
+            cells: self.cells.map(<[u32]>::to_vec),
+            ..Columns::default()
+        })
+    }
+
     fn list(&self, list: usize, values: &Values) -> Result<OfList> {
         let range = self.shown.lists().range(list);
         let count = range.len();
