@@ -91,7 +91,7 @@ def main():
         for ours, value in zip((told["ips"], told["snips"]), theirs["values"]):
             assert abs(ours - value) < 1e-9, (ours, value)
     ratios = {name: [b / a for a, b in zip(seconds, times["obp"])] for name, seconds in times.items() if name != "obp"}
-    results("rounds.py", {"rows": args.rows, "times": times, "ratios": ratios, "values": told})
+    results("rounds", {"rows": args.rows, "times": times, "ratios": ratios, "values": told})
     print(f"| {args.rows:,} rounds | median s | obp / slate |\n|---|---|---|")
     for name, seconds in times.items():
         of = ratios.get(name)
