@@ -10,3 +10,4 @@ mod golden;
 mod laws;
 mod market;
 mod off_policy;
+mod open_bandit;

@@ -35,14 +35,17 @@ impl Compared {
             format!("{:+.1} %, ", 100.0 * change.relative)
         };
         match judgement.verdict {
-            Verdict::BBetter => format!(
-                "`{b}` would have earned more than `{a}`: {size:+.d$} {what} ({relative}{level:.0} % interval{together} \
-                 {low:+.d$} to {high:+.d$}), by `{by}` over {clusters} {unit}s."
-            ),
-            Verdict::ABetter => format!(
-                "`{b}` would have earned less than `{a}`: {size:+.d$} {what} ({relative}{level:.0} % interval{together} \
-                 {low:+.d$} to {high:+.d$}), by `{by}` over {clusters} {unit}s."
-            ),
+            Verdict::BBetter | Verdict::ABetter => {
+                let way = if judgement.verdict == Verdict::BBetter {
+                    "more"
+                } else {
+                    "less"
+                };
+                format!(
+                    "`{b}` would have earned {way} than `{a}`: {size:+.d$} {what} ({relative}{level:.0} % \
+                     interval{together} {low:+.d$} to {high:+.d$}), by `{by}` over {clusters} {unit}s."
+                )
+            }
             Verdict::CannotTell => {
                 let doubts: Vec<String> = judgement
                     .doubts
