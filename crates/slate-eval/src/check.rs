@@ -126,3 +126,10 @@ pub(crate) fn level(level: f64) -> Result<(), EvalError> {
         Err(EvalError::Level(level))
     }
 }
+
+/// How many clusters or other units the numbers of lists name; each list is one where there are none.
+pub(crate) fn count(numbers: Option<&[u32]>, lists: usize) -> usize {
+    numbers.map_or(lists, |numbers| {
+        numbers.iter().max().map_or(0, |most| *most as usize + 1)
+    })
+}

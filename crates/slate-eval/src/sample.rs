@@ -106,10 +106,7 @@ impl<'a> Sample<'a> {
 
     /// Number of units that are resampled.
     pub(crate) fn cluster_count(&self) -> usize {
-        match self.clusters {
-            Some(clusters) => clusters.iter().max().map_or(0, |most| *most as usize + 1),
-            None => self.lists.len(),
-        }
+        check::count(self.clusters, self.lists.len())
     }
 
     /// The resampled unit of each row.

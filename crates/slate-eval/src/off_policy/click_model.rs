@@ -184,13 +184,9 @@ impl CascadeModel {
 
 #[cfg(test)]
 mod tests {
+    use super::super::golden;
     use super::*;
     use serde_json::Value;
-
-    fn golden(name: &str) -> Value {
-        let text = include_str!("../../tests/data/backtest.json");
-        serde_json::from_str::<Value>(text).unwrap()[name].clone()
-    }
 
     /// From `tests/data/gold_backtest.py`: the same steps in NumPy, the end held to a search.
     #[test]

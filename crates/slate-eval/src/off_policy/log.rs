@@ -80,10 +80,7 @@ impl<'a> Log<'a> {
 
     /// Number of clusters.
     pub(crate) fn cluster_count(&self) -> usize {
-        match self.clusters {
-            Some(clusters) => clusters.iter().max().map_or(0, |most| *most as usize + 1),
-            None => self.lists.len(),
-        }
+        check::count(self.clusters, self.lists.len())
     }
 
     /// Groups of rows whose weights average 1 by themselves: the slots, and all rows together where

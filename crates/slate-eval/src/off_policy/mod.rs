@@ -71,3 +71,10 @@ pub use slope::{Choice, Family, slope};
 pub use sums::used_weights;
 pub use verdict::{Doubt, Evidence, Judgement, Verdict, judge};
 pub use weights::{WeightReport, deciding_rewards, report_weights};
+
+/// A case of `tests/data/backtest.json`.
+#[cfg(test)]
+fn golden(name: &str) -> serde_json::Value {
+    let text = include_str!("../../tests/data/backtest.json");
+    serde_json::from_str::<serde_json::Value>(text).unwrap()[name].clone()
+}

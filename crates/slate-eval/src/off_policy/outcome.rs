@@ -364,13 +364,8 @@ pub(super) fn cholesky_solve(matrix: &[f64], right: &[f64]) -> Option<Vec<f64>> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::golden;
     use super::*;
-    use serde_json::Value;
-
-    fn golden(name: &str) -> Value {
-        let text = include_str!("../../tests/data/backtest.json");
-        serde_json::from_str::<Value>(text).unwrap()[name].clone()
-    }
 
     /// Rewards of a market whose law is known come back, also in a slot never seen.
     #[test]

@@ -14,12 +14,7 @@ use crate::pipeline::scoring::{self, Baseline};
 use crate::pipeline::shown;
 
 pub(super) fn run(context: &Context, args: &ScoreArgs) -> Result<Outcome> {
-    let split = Split::from_name(&args.split).ok_or_else(|| {
-        Refusal::new(format!(
-            "unknown split `{}`, expected train, valid, calibrate or test",
-            args.split
-        ))
-    })?;
+    let split = split(&args.split)?;
     let device: slate_model::DeviceSpec = args.device.parse()?;
     let dataset = Dataset::open(&args.data)
         .with_context(|| format!("cannot open the dataset `{}`", args.data.display()))?;
@@ -44,6 +39,17 @@ pub(super) fn run(context: &Context, args: &ScoreArgs) -> Result<Outcome> {
         args.out.display()
     );
     Ok(Outcome::done(json, text))
+}
+
+/// The part of a dataset of this name.
+///
+/// # Errors
+/// Any other name.
+pub(super) fn split(name: &str) -> Result<Split> {
+    Split::from_name(name).ok_or_else(|| {
+        let told = format!("unknown split `{name}`, expected train, valid, calibrate or test");
+        Refusal::new(told).into()
+    })
 }
 
 /// Writes a score file, whole or not at all.

@@ -1,6 +1,7 @@
 //! What metrics read of a score table beside scores and labels.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use anyhow::Result;
 use slate_eval::{MetricName, Per, Sample, Ties};
@@ -178,12 +179,36 @@ fn tie_order(table: &ScoreTable, names: &[String]) -> Vec<u32> {
     places
 }
 
-/// The same numbers, counted from 0 in order of appearance.
-pub(crate) fn renumbered(numbers: impl IntoIterator<Item = u32>) -> Vec<u32> {
-    let mut known: HashMap<u32, u32> = HashMap::new();
-    let new = numbers.into_iter().map(|number| {
+/// The value of a column in each list, whose rows share it.
+///
+/// # Errors
+/// A column the table does not have, a list with two values of it.
+pub(crate) fn values_of_lists(table: &ScoreTable, column: &str) -> Result<Vec<String>> {
+    let values = table.text(column)?;
+    let of_list = |rows: std::ops::Range<usize>| {
+        let value = &values[rows.start];
+        match rows.clone().find(|&row| values[row] != *value) {
+            None => Ok(value.clone()),
+            Some(row) => {
+                let told = format!(
+                    "`{column}` is `{value}` at row {} and `{}` at row {row} of one list",
+                    rows.start, values[row]
+                );
+                Err(Refusal::new(told)
+                    .hint("here whole lists are chosen by it")
+                    .into())
+            }
+        }
+    };
+    table.lists.iter().map(of_list).collect()
+}
+
+/// Numbers for values, from 0 in order of appearance.
+pub(crate) fn renumbered<T: Eq + Hash>(values: impl IntoIterator<Item = T>) -> Vec<u32> {
+    let mut known: HashMap<T, u32> = HashMap::new();
+    let new = values.into_iter().map(|value| {
         let next = known.len() as u32;
-        *known.entry(number).or_insert(next)
+        *known.entry(value).or_insert(next)
     });
     new.collect()
 }
@@ -195,12 +220,7 @@ pub(crate) fn renumbered(numbers: impl IntoIterator<Item = u32>) -> Vec<u32> {
 pub(crate) fn numbers_of(table: &ScoreTable, columns: &[String]) -> Result<Vec<u32>> {
     let mut numbers = vec![0; table.rows()];
     for column in columns {
-        let values = table.text(column)?;
-        let mut known: HashMap<(u32, &str), u32> = HashMap::new();
-        for (number, value) in numbers.iter_mut().zip(&values) {
-            let next = known.len() as u32;
-            *number = *known.entry((*number, value)).or_insert(next);
-        }
+        numbers = renumbered(numbers.into_iter().zip(&table.text(column)?));
     }
     Ok(numbers)
 }

@@ -185,6 +185,16 @@ impl Shown {
         self.table.lists.len() == self.table.rows()
     }
 
+    /// Where rows stand, as estimates and models see it: places within lists, and logged slots where each
+    /// list has one row.
+    pub(crate) fn positions(&self) -> &[u32] {
+        if self.is_single() {
+            &self.slots
+        } else {
+            &self.places
+        }
+    }
+
     /// Where lists begin and end.
     pub(crate) fn lists(&self) -> &ListOffsets {
         &self.table.lists

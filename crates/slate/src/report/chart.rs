@@ -70,21 +70,7 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
     let py = |v: f64| height - BOTTOM - (v - y.0) / (y.1 - y.0) * (height - TOP - BOTTOM);
 
     let mut svg = open(axes.title, height);
-    for &tick in &ys {
-        line(
-            &mut svg,
-            "grid",
-            (LEFT, py(tick)),
-            (WIDTH - RIGHT, py(tick)),
-        );
-        text(
-            &mut svg,
-            "end",
-            LEFT - 6.0,
-            py(tick) + 3.5,
-            &number(tick, &ys),
-        );
-    }
+    rules(&mut svg, &ys, py);
     for &tick in &xs {
         line(
             &mut svg,
@@ -164,6 +150,15 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
     );
     svg.push_str("</svg>");
     figure(axes, &svg, series.iter().map(|s| s.name.as_str()))
+}
+
+/// Horizontal rules at the ticks of the y axis, with their numbers.
+fn rules(svg: &mut String, ticks: &[f64], py: impl Fn(f64) -> f64) {
+    for &tick in ticks {
+        let at = py(tick);
+        line(svg, "grid", (LEFT, at), (WIDTH - RIGHT, at));
+        text(svg, "end", LEFT - 6.0, at + 3.5, &number(tick, ticks));
+    }
 }
 
 /// One row of an interval chart.
@@ -258,21 +253,7 @@ pub(crate) fn bars(title: &str, x: &str, y: &str, bars: &[Bar]) -> String {
     let py = |v: f64| height - BOTTOM - v / top * (height - BOTTOM - TOP);
     let step = (WIDTH - LEFT - RIGHT) / bars.len() as f64;
     let mut svg = open(title, height);
-    for &tick in &ys {
-        line(
-            &mut svg,
-            "grid",
-            (LEFT, py(tick)),
-            (WIDTH - RIGHT, py(tick)),
-        );
-        text(
-            &mut svg,
-            "end",
-            LEFT - 6.0,
-            py(tick) + 3.5,
-            &number(tick, &ys),
-        );
-    }
+    rules(&mut svg, &ys, py);
     // Names stand below as many bars as there is room for.
     let every = bars.len().div_ceil(8);
     for (at, bar) in bars.iter().enumerate() {

@@ -167,11 +167,7 @@ impl Rows {
         }
         Ok(Self {
             items,
-            slots: if shown.is_single() {
-                shown.slots.clone()
-            } else {
-                shown.places.clone()
-            },
+            slots: shown.positions().to_vec(),
             clicks: rewards.of_rows.iter().map(|&r| u8::from(r > 0.0)).collect(),
             clusters: of_rows,
         })

@@ -10,9 +10,8 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use slate_eval::Bootstrap;
 use slate_eval::off_policy::{Choice, Estimator, IntervalMethod, Intervals, Verdict};
-use slate_types::Split;
 
-use super::Context;
+use super::{Context, score};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::{BacktestArgs, BacktestCommand, CompareArgs, IntervalArg, ShownArgs};
 use crate::console::{ExitStatus, Outcome, Refusal};
@@ -38,12 +37,7 @@ pub(super) fn run(context: &Context, args: &BacktestArgs) -> Result<Outcome> {
 
 /// Reads the placements asked for.
 pub(super) fn shown(args: &ShownArgs) -> Result<Shown> {
-    let split = Split::from_name(&args.split).ok_or_else(|| {
-        Refusal::new(format!(
-            "unknown split `{}`, expected train, valid, calibrate or test",
-            args.split
-        ))
-    })?;
+    let split = score::split(&args.split)?;
     let from = match (&args.log, &args.data) {
         (Some(log), _) => From::File(log.clone()),
         (None, Some(data)) => From::Dataset(data.clone(), split),
@@ -119,15 +113,20 @@ fn compare(context: &Context, args: &CompareArgs) -> Result<Outcome> {
             .console
             .say(&format!("note: `{estimator}` is left out: {why}"));
     }
-    let document = document::document(&compared, &shown, &policies, &settings, &context.command);
+    let summary = document::summary(&compared, &settings);
     if let Some(staged) = staged {
+        let document = document::document(
+            &summary,
+            &compared,
+            &shown,
+            &policies,
+            &settings,
+            &context.command,
+        );
         manifest::write_json(&staged.path().join("manifest.json"), &document)?;
         staged.commit()?;
     }
-    let mut outcome = Outcome::done(
-        document::summary(&compared, &settings),
-        text(&compared, &settings, args),
-    );
+    let mut outcome = Outcome::done(summary, text(&compared, &settings, args));
     if compared
         .judgements
         .iter()

@@ -15,7 +15,7 @@ use slate_types::Seed;
 use super::rewards::Rewards;
 use super::targets::Columns;
 use crate::console::Refusal;
-use crate::pipeline::columns::{numbers_of, renumbered};
+use crate::pipeline::columns::{numbers_of, renumbered, values_of_lists};
 use crate::pipeline::policy::Values;
 use crate::pipeline::shown::Shown;
 
@@ -87,19 +87,9 @@ pub(super) struct Segments<'a> {
 impl Segments<'_> {
     /// The change of the second policy in the lists of each value of a column.
     pub(super) fn by(&self, shown: &Shown, column: &str) -> Result<Vec<Segment>> {
-        let values = shown.table.text(column)?;
+        let values = values_of_lists(&shown.table, column)?;
         let mut rows_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for rows in shown.lists().iter() {
-            let value = values[rows.start].as_str();
-            if let Some(row) = rows.clone().find(|&row| values[row] != value) {
-                let told = format!(
-                    "`{column}` is `{value}` at row {} and `{}` at row {row} of one list",
-                    rows.start, values[row]
-                );
-                return Err(Refusal::new(told)
-                    .hint("segments are of whole lists")
-                    .into());
-            }
+        for (rows, value) in shown.lists().iter().zip(&values) {
             rows_of.entry(value).or_default().extend(rows);
         }
         if rows_of.len() > MOST_SEGMENTS {
@@ -330,16 +320,6 @@ pub(super) fn cells(shown: &Shown, columns: &[String]) -> Result<Option<Vec<u32>
         return Ok(None);
     }
     let values = numbers_of(&shown.table, columns)?;
-    let slots = if shown.is_single() {
-        &shown.slots
-    } else {
-        &shown.places
-    };
-    let pairs = values.into_iter().zip(slots);
-    let mut known: BTreeMap<(u32, u32), u32> = BTreeMap::new();
-    let numbers = pairs.map(|(value, &slot)| {
-        let next = known.len() as u32;
-        *known.entry((value, slot)).or_insert(next)
-    });
-    Ok(Some(numbers.collect()))
+    let pairs = values.into_iter().zip(shown.positions());
+    Ok(Some(renumbered(pairs)))
 }

@@ -7,15 +7,16 @@ use crate::artefacts::manifest;
 use crate::pipeline::policy::Policy;
 use crate::pipeline::shown::Shown;
 
-/// The document, and the object of `--json`, which is a part of it.
+/// The document, of which the `summary` is a part.
 pub(crate) fn document(
+    summary: &Value,
     compared: &Compared,
     shown: &Shown,
     policies: &[Policy],
     settings: &Settings,
     command: &str,
 ) -> Value {
-    let mut document = summary(compared, settings);
+    let mut document = summary.clone();
     let described: Vec<Value> = policies
         .iter()
         .map(|policy| json!({ "name": policy.name, "policy": policy.file }))

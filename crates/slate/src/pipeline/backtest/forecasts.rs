@@ -9,6 +9,7 @@ use slate_types::Seed;
 use super::rewards::Rewards;
 use super::targets::{OfItems, items};
 use crate::console::Refusal;
+use crate::pipeline::columns::renumbered;
 use crate::pipeline::policy::Values;
 use crate::pipeline::shown::Shown;
 
@@ -91,11 +92,7 @@ impl Forecasts {
             let cluster = clusters.map_or(list, |clusters| clusters[list] as usize);
             fold_of_row[rows].fill(of_cluster[cluster]);
         }
-        let slots = if shown.is_single() {
-            &shown.slots
-        } else {
-            &shown.places
-        };
+        let slots = shown.positions();
         let models = match kind {
             OutcomeKind::Regression => {
                 let (features, width) = features(shown, values);
@@ -262,11 +259,7 @@ fn positions(
     folds: &[u32],
     count: u32,
 ) -> Result<(Vec<PositionModel>, Vec<u32>)> {
-    let mut known: Vec<i64> = items.to_vec();
-    known.sort_unstable();
-    known.dedup();
-    let number = |item: &i64| known.partition_point(|other| other < item) as u32;
-    let numbers: Vec<u32> = items.iter().map(number).collect();
+    let numbers = renumbered(items);
     let mut models = Vec::new();
     for fold in 0..count {
         let rows = (0..items.len()).filter(|&row| folds[row] != fold);

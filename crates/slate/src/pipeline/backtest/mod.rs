@@ -132,11 +132,7 @@ pub(crate) fn compare(
         Unit::User => Cluster::User.of_lists(&shown.table)?,
     };
     let single = shown.is_single();
-    let mut log = Log::new(
-        shown.lists(),
-        &rewards.of_rows,
-        if single { &shown.slots } else { &shown.places },
-    );
+    let mut log = Log::new(shown.lists(), &rewards.of_rows, shown.positions());
     log.clusters = clusters.as_deref();
     log.top = settings.top.map(|top| top as u32);
     log.per = match (settings.unit, &units) {

@@ -158,12 +158,10 @@ impl Making<'_> {
             ..Columns::default()
         };
         if let Some(forecasts) = self.forecasts {
-            let single = self.shown.is_single();
             let here = |row: usize| {
                 let place = self.shown.places[row];
-                let slot = if single { self.shown.slots[row] } else { place };
                 let mut q = 0.0;
-                forecasts.of(row, [slot], |forecast| q = forecast);
+                forecasts.of(row, [self.shown.positions()[row]], |forecast| q = forecast);
                 if (place as usize) < self.top { q } else { 0.0 }
             };
             let forecast: Vec<f64> = (0..rows).map(here).collect();

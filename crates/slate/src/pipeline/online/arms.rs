@@ -11,7 +11,7 @@ use slate_types::ListOffsets;
 
 use super::{Asked, Found, Metric, PerUnit, less};
 use crate::console::Refusal;
-use crate::pipeline::columns::{Cluster, renumbered};
+use crate::pipeline::columns::{Cluster, renumbered, values_of_lists};
 use crate::pipeline::shown::Shown;
 
 /// Values of a column that are looked at by themselves.
@@ -33,22 +33,14 @@ pub(super) struct Arms<'a> {
 impl<'a> Arms<'a> {
     /// Also returns how many units were in several arms, and how many lists in none.
     pub(super) fn of(shown: &'a Shown, asked: &Asked<'_>) -> Result<(Self, usize, usize)> {
-        let values = shown.table.text(asked.arm)?;
+        let values = values_of_lists(&shown.table, asked.arm)?;
         let lists = shown.lists();
         let cluster_of_list = match asked.cluster.of_lists(&shown.table)? {
             Some(clusters) => clusters,
             None => (0..lists.len() as u32).collect(),
         };
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
-        for rows in lists.iter() {
-            let value = values[rows.start].as_str();
-            if let Some(row) = rows.clone().find(|&row| values[row] != value) {
-                let told = format!(
-                    "`{}` is `{value}` at row {} and `{}` at row {row} of one list",
-                    asked.arm, rows.start, values[row]
-                );
-                return Err(Refusal::new(told).into());
-            }
+        for value in &values {
             *sizes.entry(value).or_default() += 1;
         }
         let without = sizes.remove("").unwrap_or(0);
@@ -72,9 +64,9 @@ impl<'a> Arms<'a> {
             let control = names.remove(at);
             names.insert(0, control);
         }
-        let mut of_list: Vec<Option<usize>> = lists
+        let mut of_list: Vec<Option<usize>> = values
             .iter()
-            .map(|rows| names.iter().position(|name| *name == values[rows.start]))
+            .map(|value| names.iter().position(|name| name == value))
             .collect();
         // A unit in several arms has seen all of them.
         let clusters = cluster_of_list
@@ -271,22 +263,10 @@ impl<'a> Arms<'a> {
 
     /// Lists by the value of a column, which those of a list share.
     pub(super) fn by(&self, column: &str) -> Result<Vec<(String, Vec<usize>)>> {
-        let values = self.shown.table.text(column)?;
+        let values = values_of_lists(&self.shown.table, column)?;
         let mut lists: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (list, rows) in self.shown.lists().iter().enumerate() {
-            if let Some(row) = rows.clone().find(|&row| values[row] != values[rows.start]) {
-                let told = format!(
-                    "`{column}` is `{}` at row {} and `{}` at row {row} of one list",
-                    values[rows.start], rows.start, values[row]
-                );
-                return Err(Refusal::new(told)
-                    .hint("segments are of whole lists")
-                    .into());
-            }
-            lists
-                .entry(values[rows.start].clone())
-                .or_default()
-                .push(list);
+        for (list, value) in values.into_iter().enumerate() {
+            lists.entry(value).or_default().push(list);
         }
         if lists.len() > MOST_SEGMENTS && column != "day" {
             let told = format!(
