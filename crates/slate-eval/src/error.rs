@@ -139,6 +139,26 @@ pub enum EvalError {
         /// What was asked for.
         given: String,
     },
+    /// A column to be compared has no rows.
+    #[error("the {what} has no rows, expected at least one")]
+    EmptyColumn {
+        /// `reference` or `column now`.
+        what: &'static str,
+    },
+    /// Numbers were compared with a reference of ids, or the other way round.
+    #[error("the column now holds {given}, expected {expected} as in the reference")]
+    ColumnKind {
+        /// What was given.
+        given: &'static str,
+        /// What the reference is of.
+        expected: &'static str,
+    },
+    /// A reference that no column can have, such as one from a damaged file.
+    #[error("the reference is not sound: {problem}")]
+    Reference {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// An interval's level is not a probability strictly inside (0, 1).
     #[error("interval level is {0}, expected a number between 0 and 1")]
     Level(f64),

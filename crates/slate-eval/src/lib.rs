@@ -1,6 +1,6 @@
 //! Numbers that judge a ranker: how well it orders, how well its probabilities are kept, and how
-//! far either could be off by chance; what another order would have earned ([`off_policy`]), and
-//! experiments that find out ([`experiment`]).
+//! far either could be off by chance; what another order would have earned ([`off_policy`]),
+//! experiments that find out ([`experiment`]), and whether columns are still what they were ([`drift`]).
 //!
 //! Input: lists of rows ([`slate_types::ListOffsets`]), one finite score per row (larger is
 //! shown earlier) and, as the metric needs, grades (0, 1, 2, …), labels (0 or 1), probabilities
@@ -51,6 +51,7 @@ mod check;
 mod compare;
 mod convention;
 mod corp;
+pub mod drift;
 mod earned;
 mod err;
 mod error;
@@ -67,6 +68,7 @@ mod sample;
 mod sign_flip;
 mod statistic;
 mod student;
+mod tails;
 mod top;
 
 pub use auc::{auc, list_auc};

@@ -53,9 +53,23 @@ pub fn batches<'a>(
     shape: &FeatureShape,
     options: BatchOptions,
 ) -> impl Iterator<Item = (Vec<u32>, Batch)> + Send + use<'a> {
+    let all = (0..data.lists.len() as u32).collect();
+    batches_of(data, shape, all, options)
+}
+
+/// The batches of some lists of `data`, each once, as [`batches`] has those of all.
+///
+/// # Shapes
+/// - lists: indices below the number of lists.
+pub fn batches_of<'a>(
+    data: &'a SplitData,
+    shape: &FeatureShape,
+    lists: Vec<u32>,
+    options: BatchOptions,
+) -> impl Iterator<Item = (Vec<u32>, Batch)> + Send + use<'a> {
     let vectors = data.vector_width();
     let (dense, categorical) = SplitData::widths(shape, vectors);
-    let plan = plan(data, options).into_iter().skip(options.skip);
+    let plan = plan(data, lists, options).into_iter().skip(options.skip);
     plan.map(move |lists| {
         let batch = pad(data, dense, categorical, &lists);
         (lists, batch)
@@ -68,8 +82,7 @@ pub fn batch_count(lists: usize, options: BatchOptions) -> usize {
 }
 
 /// The lists of each batch.
-fn plan(data: &SplitData, options: BatchOptions) -> Vec<Vec<u32>> {
-    let mut lists: Vec<u32> = (0..data.lists.len() as u32).collect();
+fn plan(data: &SplitData, mut lists: Vec<u32>, options: BatchOptions) -> Vec<Vec<u32>> {
     let seed = options
         .shuffle
         .map(|(seed, epoch)| seed.derive("batches").index(epoch.into()));
@@ -298,12 +311,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn some_lists_alone_come_in_order_with_their_numbers_in_the_data() {
+        let (data, shape) = data(&[1, 2, 3, 1, 2]);
+        let options = BatchOptions {
+            lists_per_batch: 2,
+            shuffle: None,
+            bucket_by_length: false,
+            skip: 0,
+        };
+        let given = vec![4, 1, 3];
+        let found: Vec<_> = batches_of(&data, &shape, given.clone(), options).collect();
+        let numbers: Vec<u32> = found.iter().flat_map(|(lists, _)| lists.clone()).collect();
+        assert_eq!(numbers, given);
+        for (lists, batch) in &found {
+            assert_eq!(&batch.list_numbers, lists);
+        }
+        // List 4 is rows 7 and 8.
+        assert_eq!(found[0].1.categorical, [8, 9, 2, 3]);
+    }
+
     fn order(seed: u64, epoch: u32, bucket_by_length: bool) -> Vec<Vec<u32>> {
         let lengths: Vec<u64> = (0..64).map(|i| 1 + i % 8).collect();
         let (data, _) = data(&lengths);
         let shuffle = Some((Seed(seed), epoch));
         plan(
             &data,
+            (0..64).collect(),
             BatchOptions {
                 lists_per_batch: 8,
                 shuffle,

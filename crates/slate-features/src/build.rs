@@ -137,6 +137,7 @@ pub(crate) fn prepare(
         MapSource::Fit | MapSource::Extended { .. } => None,
     };
     let (source, tables) = open(inputs, spec, given)?;
+    let source = source.within(split.window()?);
     let Inputs {
         examples,
         sequences,
@@ -299,7 +300,7 @@ pub fn build(
             manifest.files.insert(name, file);
         }
         let sequences = match (&map.history, sequences) {
-            (Some(_), Some(path)) => Some(Sequences::open(path)?),
+            (Some(_), Some(path)) => Some(Sequences::open(path, source.is_windowed())?),
             _ => None,
         };
         let mut mapping = Mapping {
@@ -437,6 +438,7 @@ fn scan(source: &Examples, progress: &dyn Progress) -> Result<Scan, FeatureError
         }
         progress.advance(block.rows() as u64);
     }
+    left_out.outside_rows = blocks.outside;
     let limited = blocks.limited;
     if limited.rows_cut > 0 {
         left_out.cut_lists = limited.lists;

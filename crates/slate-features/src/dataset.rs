@@ -107,6 +107,10 @@ impl Dataset {
         Ok(())
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What the folder says about itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

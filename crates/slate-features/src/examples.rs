@@ -25,6 +25,7 @@ use crate::{
     ahead::Ahead,
     long_lists::{Limited, limit},
     spec::ListLimit,
+    split::Window,
 };
 
 /// Newest layout of `examples.parquet` this crate reads.
@@ -46,6 +47,8 @@ pub(crate) struct Examples {
     pub(crate) rows: u64,
     /// What becomes of long lists, in every reading alike.
     limit: Option<ListLimit>,
+    /// Lists outside are not read.
+    window: Option<Window>,
 }
 
 impl Examples {
@@ -71,12 +74,24 @@ impl Examples {
             rows: file.num_rows().max(0) as u64,
             schema: builder.schema().clone(),
             limit: None,
+            window: None,
         })
     }
 
     /// The same file with a rule about long lists.
     pub(crate) fn limited(self, limit: Option<ListLimit>) -> Self {
         Self { limit, ..self }
+    }
+
+    /// The same file without the lists outside of a window.
+    pub(crate) fn within(self, window: Window) -> Self {
+        let window = (!window.is_all()).then_some(window);
+        Self { window, ..self }
+    }
+
+    /// Whether the first list that is read may not be the first of the file.
+    pub(crate) fn is_windowed(&self) -> bool {
+        self.window.is_some()
     }
 
     pub(crate) fn has(&self, column: &str) -> bool {
@@ -128,6 +143,8 @@ impl Examples {
             last_key: None,
             limit: self.limit,
             limited: Limited::default(),
+            window: self.window,
+            outside: 0,
         })
     }
 }
@@ -151,6 +168,9 @@ pub(crate) struct Blocks {
     limit: Option<ListLimit>,
     /// What the rule about long lists has done so far.
     pub(crate) limited: Limited,
+    window: Option<Window>,
+    /// Rows outside of the window so far.
+    pub(crate) outside: u64,
 }
 
 impl Iterator for Blocks {
@@ -166,11 +186,7 @@ impl Blocks {
         loop {
             let next = match self.kept.take() {
                 Some(batch) => Some(batch),
-                None => self
-                    .batches
-                    .next()
-                    .transpose()
-                    .map_err(FeatureError::arrow(&self.path))?,
+                None => self.read()?,
             };
             let Some(batch) = next else {
                 let rest = self.rest.take();
@@ -204,6 +220,25 @@ impl Blocks {
                 return self.give(&batch.slice(0, end)).map(Some);
             }
         }
+    }
+
+    /// The next rows of the file, those outside of the window left out; perhaps none of a batch.
+    fn read(&mut self) -> Result<Option<RecordBatch>, FeatureError> {
+        let batch = self.batches.next().transpose();
+        let Some(batch) = batch.map_err(FeatureError::arrow(&self.path))? else {
+            return Ok(None);
+        };
+        let Some(window) = self.window else {
+            return Ok(Some(batch));
+        };
+        // Sorted by time, so what is inside lies together.
+        let keys = keys(&batch, &self.path, self.first_row)?;
+        let before = keys.iter().take_while(|key| key[0] < window.from).count();
+        let inside = keys[before..].iter().take_while(|key| window.has(key[0]));
+        let inside = inside.count();
+        self.outside += (batch.num_rows() - inside) as u64;
+        self.first_row += before as u64;
+        Ok(Some(batch.slice(before, inside)))
     }
 
     /// Rows of whole lists as a block, their order checked.

@@ -238,7 +238,7 @@ fn fit_history(
     advance: &dyn Fn(u64),
 ) -> Result<HistoryFeature, FeatureError> {
     let mut counts = Counts::default();
-    let mut sequences = Sequences::open(path)?;
+    let mut sequences = Sequences::open(path, examples.is_windowed())?;
     training_rows(examples, &["matured"], until, |block, used| {
         let lists = block.integers("list_id")?;
         for rows in block.lists().iter() {

@@ -127,6 +127,9 @@ pub struct LeftOut {
     /// Rows cut off them.
     #[serde(default)]
     pub cut_rows: u64,
+    /// Rows of lists before `split.from`, or not before `split.until`.
+    #[serde(default)]
+    pub outside_rows: u64,
 }
 
 /// What was made, for a person and for `--json`.

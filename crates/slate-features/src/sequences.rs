@@ -30,12 +30,16 @@ pub(crate) struct Sequences {
     row: u64,
     /// The list given last, and its events.
     last: Option<(i64, Vec<Step>)>,
+    /// Whether lists may stand before the first that is asked for.
+    skips: bool,
 }
 
 impl Sequences {
+    /// With `skips` the first list that is asked for may stand anywhere.
+    ///
     /// # Errors
     /// A file that is no Parquet or lacks a column.
-    pub(crate) fn open(path: &Path) -> Result<Self, FeatureError> {
+    pub(crate) fn open(path: &Path, skips: bool) -> Result<Self, FeatureError> {
         let file = File::open(path).map_err(FeatureError::io("open", path))?;
         let builder =
             ParquetRecordBatchReaderBuilder::try_new(file).map_err(FeatureError::parquet(path))?;
@@ -60,6 +64,7 @@ impl Sequences {
             at: 0,
             row: 0,
             last: None,
+            skips,
         })
     }
 
@@ -85,6 +90,11 @@ impl Sequences {
             {
                 let column = |name: &str| batch.column_by_name(name).expect("checked when opened");
                 let found = column("list_id").as_primitive::<Int64Type>().value(self.at);
+                if found != list && self.skips && self.last.is_none() {
+                    self.at += 1;
+                    self.row += 1;
+                    continue;
+                }
                 if found != list {
                     let problem = format!("list {found} stands here, expected list {list}");
                     return Err(order(problem, self.row));

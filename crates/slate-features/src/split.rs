@@ -27,6 +27,12 @@ pub const DEFAULT_FRACTIONS: [f64; 3] = [0.1, 0.15, 0.2];
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitSpec {
+    /// First moment of training: earlier lists are in no part, though histories still count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// End of the last part: lists of this moment and later ones are in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// Share of the lists for validation, in (0, 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid: Option<f64>,
@@ -89,7 +95,24 @@ impl SplitSpec {
     /// # Errors
     /// [`FeatureError::Option`] with the key.
     pub fn check(&self) -> Result<(), FeatureError> {
+        self.window()?;
         self.rule().map(|_| ())
+    }
+
+    /// The moments that lists of any part lie between: the first is in, the second is not.
+    pub(crate) fn window(&self) -> Result<Window, FeatureError> {
+        let of = |key, date: &Option<String>| {
+            let date = date.as_ref();
+            date.map(|text| moment_of(key, text)).transpose()
+        };
+        let from = of("split.from", &self.from)?.unwrap_or(i64::MIN);
+        let until = of("split.until", &self.until)?.unwrap_or(i64::MAX);
+        if from >= until {
+            let given = format!("`{}`", self.until.as_deref().unwrap_or_default());
+            let expected = "a date after `split.from`";
+            return Err(FeatureError::option("split.until", given, expected));
+        }
+        Ok(Window { from, until })
     }
 
     pub(crate) fn rule(&self) -> Result<Rule, FeatureError> {
@@ -116,12 +139,10 @@ impl SplitSpec {
         let mut moments = [0; 3];
         for (moment, (name, date)) in moments.iter_mut().zip(dates) {
             let key = format!("split.{name}");
-            let expected = "a date like 2026-03-01 or 2026-03-01T06:30:00Z";
             let Some(text) = date else {
-                return Err(FeatureError::option(key, "missing", expected));
+                return Err(FeatureError::option(key, "missing", DATE));
             };
-            *moment = parse_micros(text)
-                .ok_or_else(|| FeatureError::option(key, format!("`{text}`"), expected))?;
+            *moment = moment_of(&key, text)?;
         }
         for i in 1..3 {
             if moments[i] <= moments[i - 1] {
@@ -139,6 +160,32 @@ impl SplitSpec {
             test_from,
         }))
     }
+}
+
+/// Moments that lists lie between, UTC microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) from: i64,
+    /// Not in it.
+    pub(crate) until: i64,
+}
+
+impl Window {
+    pub(crate) fn has(self, ts: i64) -> bool {
+        (self.from..self.until).contains(&ts)
+    }
+
+    /// Whether it leaves nothing out.
+    pub(crate) fn is_all(self) -> bool {
+        (self.from, self.until) == (i64::MIN, i64::MAX)
+    }
+}
+
+/// What a moment is to be written like.
+const DATE: &str = "a date like 2026-03-01 or 2026-03-01T06:30:00Z";
+
+fn moment_of(key: &str, text: &str) -> Result<i64, FeatureError> {
+    parse_micros(text).ok_or_else(|| FeatureError::option(key, format!("`{text}`"), DATE))
 }
 
 fn fractions(shares: [(&'static str, Option<f64>); 3]) -> Result<Rule, FeatureError> {
@@ -340,5 +387,8 @@ mod tests {
         let unordered = "valid_from = '2026-02-01'\ncalibrate_from = '2026-01-01'\n\
                          test_from = '2026-03-01'";
         assert!(check(unordered).contains("a date after `split.valid_from`"));
+        let backwards = "from = '2026-02-01'\nuntil = '2026-02-01'";
+        assert!(check(backwards).contains("`split.until` is `2026-02-01`, expected a date after"));
+        assert!(check("from = 'May'").contains("`split.from` is `May`"));
     }
 }

@@ -361,6 +361,15 @@ impl LogError {
         self
     }
 
+    /// Whether the same call may succeed a little later with nothing changed: a store that could not be
+    /// reached, after its own retries.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store { source, .. } => matches!(**source, object_store::Error::Generic { .. }),
+            _ => false,
+        }
+    }
+
     /// The file or folder the error is about, where there is one.
     pub fn path(&self) -> Option<&std::path::Path> {
         match self {

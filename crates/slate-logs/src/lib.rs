@@ -3,8 +3,9 @@
 //! A log is a folder with the tables of [`slate_types::log`]. [`LogSource::open`] checks their
 //! columns, [`examples`] checks their rows, credits each event to at most one placement, counts what
 //! was known of items and users before each page, and writes one row for each placement.
-//! [`validate`] only looks, and lists every problem; [`dry_run`] says what a job would take;
-//! [`trace`] follows one page through the job and says why each event went where it went.
+//! [`validate`] only looks, and lists every problem; [`daily`] counts the rows of each day;
+//! [`dry_run`] says what a job would take; [`trace`] follows one page through the job and says why
+//! each event went where it went.
 //!
 //! What is decided here, once, for everything downstream:
 //!
@@ -36,6 +37,7 @@ mod check;
 mod cluster;
 mod cluster_options;
 mod codes;
+mod daily;
 mod date;
 mod dry_run;
 mod engine;
@@ -70,6 +72,7 @@ mod writer;
 #[cfg(feature = "cluster")]
 pub use cluster::{run_executor, run_scheduler};
 pub use cluster_options::{ClusterOptions, ClusterReport, DiscardedShard};
+pub use daily::{Day, daily};
 pub use dry_run::{DryRun, PlannedStage, dry_run};
 pub use error::LogError;
 pub use examples::{EXAMPLES_FORMAT, examples, labels};

@@ -1,6 +1,6 @@
 //! What training says while it runs: lines for `metrics.jsonl` and progress bars.
 //!
-//! As JSON an event is one object with `event` = `step`, `epoch` or `stopped`. Seconds and lists
+//! As JSON an event is one object with `event` = `ahead`, `step`, `epoch` or `stopped`. Seconds and lists
 //! per second are wall-clock; everything else is the same for the same seed and data.
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "event", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum TrainEvent {
+    /// The lists of an epoch were judged before they are learned.
+    Ahead {
+        /// Epoch, counted from 1.
+        epoch: u32,
+        /// What was found.
+        #[serde(flatten)]
+        found: Ahead,
+    },
     /// An optimiser step was made.
     Step {
         /// Epoch, counted from 1.
@@ -52,6 +60,19 @@ pub enum TrainEvent {
         /// Why.
         reason: StopReason,
     },
+}
+
+/// What the lists of an epoch come to under the weights from before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// The day, as in `2026-03-01`.
+    pub day: String,
+    /// Lists of the day.
+    pub lists: usize,
+    /// Name of the metric.
+    pub metric: String,
+    /// The metric, larger is better; none where no list of the day has an outcome.
+    pub value: Option<f64>,
 }
 
 /// Why training ended.

@@ -2,8 +2,9 @@
 //!
 //! Old rows of every embedding table stay as they are, to the byte; a new id begins as the mean of those
 //! that are known, the unknown id left out, so that it says what an average item would until it has been
-//! trained. All other weights are the old ones.
+//! trained, or as the mean of a few of them that it is told to be [like](NewRows). All other weights are the old ones.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use slate_types::{FeatureShape, Seed};
@@ -12,7 +13,71 @@ use crate::network_config::NetworkConfig;
 use crate::ranker::{Description, Ranker};
 use crate::tables::TableSizes;
 use crate::weights::{Weight, replace};
-use crate::{ModelError, TrainConfig};
+use crate::{ModelError, OptimizerState, TrainConfig};
+
+/// What an update begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning<'a> {
+    /// The ranker to go on from.
+    pub ranker: &'a Ranker,
+    /// What new ids are like; means of all that are known where it is none.
+    pub new_rows: Option<&'a NewRows>,
+    /// The optimiser's state to go on from; a fresh one where it is none.
+    pub optimizer: Option<&'a OptimizerState>,
+}
+
+impl<'a> From<&'a Ranker> for Beginning<'a> {
+    fn from(ranker: &'a Ranker) -> Self {
+        Self {
+            ranker,
+            new_rows: None,
+            optimizer: None,
+        }
+    }
+}
+
+/// Known ids that new ids are like: the row of a new id begins as the mean of theirs. A new id without
+/// any begins as the mean of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewRows {
+    /// For each categorical input, known ids by new id; inputs past the end have none.
+    pub categorical: Vec<BTreeMap<u32, Vec<u32>>>,
+    /// Of the items of histories.
+    pub history: BTreeMap<u32, Vec<u32>>,
+}
+
+impl NewRows {
+    /// What new rows of the table of this name are like.
+    fn of(&self, name: &str, shape: &FeatureShape) -> BTreeMap<u32, Vec<u32>> {
+        if name == "history.item.weight" {
+            return self.history.clone();
+        }
+        let Some((tower, at)) = name
+            .strip_suffix(".weight")
+            .and_then(|name| name.rsplit_once("embeddings."))
+        else {
+            return BTreeMap::new();
+        };
+        let Ok(at) = at.parse::<usize>() else {
+            return BTreeMap::new();
+        };
+        let own = |column: Option<&usize>| {
+            let own = column.and_then(|&column| self.categorical.get(column));
+            own.cloned().unwrap_or_default()
+        };
+        match (&shape.pair, tower) {
+            (Some(pair), "pair.seed.") => {
+                // A shared tower has the ids of both sides in one table; they are made alike.
+                let mut rows = own(pair.candidate.categorical.get(at));
+                rows.extend(own(pair.seed.categorical.get(at)));
+                rows
+            }
+            (Some(pair), "pair.candidate.") => own(pair.candidate.categorical.get(at)),
+            (Some(pair), _) => own(pair.context.categorical.get(at)),
+            (None, _) => own(Some(&at)),
+        }
+    }
+}
 
 impl Ranker {
     /// A ranker of this configuration that begins with the weights of this one; its inputs have the same
@@ -22,6 +87,19 @@ impl Ranker {
     /// [`ModelError::Update`] where the configuration's network is another one, or the shape has other
     /// inputs, or fewer ids.
     pub fn updated(&self, config: &TrainConfig, shape: &FeatureShape) -> Result<Self, ModelError> {
+        self.updated_like(config, shape, &NewRows::default())
+    }
+
+    /// As [`updated`](Self::updated), with new ids that begin as they are told.
+    ///
+    /// # Errors
+    /// As [`updated`](Self::updated).
+    pub fn updated_like(
+        &self,
+        config: &TrainConfig,
+        shape: &FeatureShape,
+        new_rows: &NewRows,
+    ) -> Result<Self, ModelError> {
         let mut description = Description::of(config, shape);
         same(self.description(), &description)?;
         let (old, own) = (self.shape(), shape);
@@ -56,7 +134,7 @@ impl Ranker {
         let wanted = new.weights();
         let mut weights = self.weights();
         for (name, weight) in &mut weights {
-            grow(weight, &wanted[name]);
+            grow(weight, &wanted[name], &new_rows.of(name, shape));
         }
         let network = replace(new.network().clone(), weights);
         Ok(new.with_network(network))
@@ -125,8 +203,9 @@ fn grown(what: &str, old: &[u32], new: &[u32]) -> Result<(), ModelError> {
     }
 }
 
-/// Adds rows to a table that has fewer than wanted: the mean of those that are known.
-fn grow(weight: &mut Weight, wanted: &Weight) {
+/// Adds rows to a table that has fewer than wanted: the mean of those that are known, or of those that the new
+/// id is like.
+fn grow(weight: &mut Weight, wanted: &Weight, like: &BTreeMap<u32, Vec<u32>>) {
     let ([rows, width], [more, _]) = (&weight.shape[..], &wanted.shape[..]) else {
         return;
     };
@@ -134,18 +213,80 @@ fn grow(weight: &mut Weight, wanted: &Weight) {
     if more <= rows {
         return;
     }
-    let known = weight.values[width..].chunks_exact(width);
-    let count = known.len().max(1) as f64;
-    let mut sums = vec![0.0_f64; width];
-    for row in known {
-        sums.iter_mut()
-            .zip(row)
-            .for_each(|(sum, value)| *sum += f64::from(*value));
-    }
-    for _ in rows..more {
-        weight
-            .values
-            .extend(sums.iter().map(|sum| (sum / count) as f32));
+    let known = weight.values.clone();
+    let mean = |ids: &mut dyn Iterator<Item = usize>| -> Vec<f32> {
+        let (mut sums, mut count) = (vec![0.0_f64; width], 0_u32);
+        for id in ids {
+            count += 1;
+            let row = &known[id * width..(id + 1) * width];
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        let count = f64::from(count.max(1));
+        sums.iter().map(|sum| (sum / count) as f32).collect()
+    };
+    let of_all = mean(&mut (1..rows));
+    for id in rows..more {
+        let like = like.get(&(id as u32)).into_iter().flatten();
+        let mut like = like
+            .map(|id| *id as usize)
+            .filter(|id| *id < rows)
+            .peekable();
+        let row = match like.peek() {
+            None => of_all.clone(),
+            Some(_) => mean(&mut like),
+        };
+        weight.values.extend(row);
     }
     weight.shape[0] = more;
+}
+
+#[cfg(test)]
+mod tests {
+    use slate_types::{InputPlaces, PairInputs};
+
+    use super::*;
+    use crate::{DeviceSpec, TrainOptions};
+
+    #[test]
+    fn each_table_of_a_pair_finds_what_its_own_column_is_told() {
+        let options: TrainOptions = toml::from_str(
+            "[network]\nkind = \"similar\"\nhidden = 4\n\
+             [network.towers]\nseed = [\"a\"]\ncandidate = [\"b\"]\nwidth = 3\nshared = false",
+        )
+        .unwrap();
+        let config = options.check().unwrap();
+        let side = |id: usize| InputPlaces {
+            categorical: vec![id],
+            ..InputPlaces::default()
+        };
+        // Column c has 5 + c ids.
+        let shape = FeatureShape {
+            categorical: vec![5, 6, 7],
+            pair: Some(PairInputs {
+                seed: side(2),
+                candidate: side(0),
+                context: side(1),
+            }),
+            ..FeatureShape::default()
+        };
+        let told = |column: u32| BTreeMap::from([(9, vec![column])]);
+        let rows = NewRows {
+            categorical: (0..3).map(told).collect(),
+            ..NewRows::default()
+        };
+        let ranker = Ranker::untrained(&config, &shape, Seed(1), DeviceSpec::Cpu).unwrap();
+        let mut tables = 0;
+        for (name, weight) in ranker.weights() {
+            let like = rows.of(&name, &shape);
+            if name.contains("embeddings") {
+                tables += 1;
+                assert_eq!(like, told(weight.shape[0] as u32 - 5), "{name}");
+            } else {
+                assert!(like.is_empty(), "{name}");
+            }
+        }
+        assert_eq!(tables, 3);
+    }
 }

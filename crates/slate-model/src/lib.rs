@@ -70,6 +70,7 @@
 mod batch_check;
 mod bundle;
 mod device;
+mod distil;
 mod error;
 mod events;
 mod extend;
@@ -83,15 +84,18 @@ mod input;
 pub mod loss;
 mod loss_check;
 mod loss_options;
+mod masked_ids;
 mod mlp;
 mod network;
 mod network_config;
 mod noise;
 mod objective;
 mod optimizer;
+mod optimizer_state;
 mod options;
 mod outputs;
 mod pair;
+mod parts;
 mod ranker;
 mod replicas;
 mod schedule;
@@ -100,13 +104,15 @@ mod state_dict;
 mod tables;
 mod train;
 mod transformer;
+mod update_options;
 mod weights;
 mod workers;
 
 pub use bundle::{MODEL_FILE, MODEL_FORMAT, WEIGHTS_FILE};
 pub use device::{DeviceSpec, FoundDevice};
 pub use error::{BoxError, Culprit, ModelError};
-pub use events::{StopReason, TrainEvent};
+pub use events::{Ahead, StopReason, TrainEvent};
+pub use extend::{Beginning, NewRows};
 pub use head::Head;
 pub use loss_check::{CASES, LARGEST_ERROR, LossCheck, check_losses};
 pub use loss_options::{Label, LossKind, LossOptions};
@@ -114,10 +120,11 @@ pub use network_config::{
     Activation, HistoryChoice, HistoryConfig, HistoryEncoder, HistoryOptions, NetworkConfig,
     NetworkKind, NetworkOptions, NormPlace,
 };
-pub use options::{
-    OptimizerKind, PositionKind, PositionOptions, Schedule, TrainConfig, TrainOptions,
-};
+pub use optimizer::OptimizerKind;
+pub use optimizer_state::{OPTIMIZER_FILE, OptimizerState};
+pub use options::{PositionKind, PositionOptions, Schedule, TrainConfig, TrainOptions};
 pub use pair::{InBatchOptions, TowersConfig, TowersOptions};
 pub use ranker::{BatchScores, BatchVectors, Ranker};
 pub use tables::EmbeddingWidths;
 pub use train::{Batches, Checkpoint, CheckpointPlan, Every, Trained, Training, Validation, train};
+pub use update_options::{NewIdRule, UpdateOptimizer, UpdateOptions, UpdateRates};

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::gradients::Gradients;
 use crate::network::Network;
-use crate::options::{OptimizerKind, TrainOptions};
+use crate::options::TrainOptions;
 use crate::weights::{self, Weight};
 
 const BETA_1: f32 = 0.9;
@@ -18,12 +20,43 @@ const ADAM_EPSILON: f32 = 1e-8;
 const ADAGRAD_EPSILON: f32 = 1e-10;
 const LION_BETA_2: f32 = 0.99;
 
+/// How weights follow gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum OptimizerKind {
+    /// Adam with decoupled weight decay; β 0.9 and 0.999, ε 1e-8.
+    AdamW,
+    /// Gradient descent, with momentum where it is set.
+    Sgd,
+    /// Steps divided by the root of all squared gradients so far; ε 1e-10.
+    Adagrad,
+    /// Steps of one size, by the sign of the mean gradient; β 0.9 and 0.99.
+    Lion,
+}
+
+impl OptimizerKind {
+    pub(crate) const ALL: [Self; 4] = [Self::AdamW, Self::Sgd, Self::Adagrad, Self::Lion];
+
+    /// As a config has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AdamW => "adamw",
+            Self::Sgd => "sgd",
+            Self::Adagrad => "adagrad",
+            Self::Lion => "lion",
+        }
+    }
+}
+
 /// An optimiser with its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Optimizer {
     kind: OptimizerKind,
     momentum: f32,
     weight_decay: f64,
+    /// Factors of the rate by parameter; 1 where there are none.
+    factors: Vec<f64>,
     /// By parameter, in the order the network visits them; empty until its first gradient.
     slots: Vec<Slot>,
 }
@@ -45,8 +78,18 @@ impl Optimizer {
             kind: options.optimizer,
             momentum: options.momentum.unwrap_or(0.0) as f32,
             weight_decay: options.weight_decay,
+            factors: Vec::new(),
             slots: Vec::new(),
         }
+    }
+
+    /// The same with a factor of the rate for each parameter, in the order the network visits them.
+    pub(crate) fn with_factors(self, factors: Vec<f64>) -> Self {
+        Self { factors, ..self }
+    }
+
+    pub(crate) fn kind(&self) -> OptimizerKind {
+        self.kind
     }
 
     /// Moves the weights by one step. Parameters without a gradient stay.
@@ -57,7 +100,7 @@ impl Optimizer {
             let slot = &mut self.slots[place];
             if let Some(gradient) = &gradients.0[place] {
                 let rule = Rule {
-                    rate,
+                    rate: rate * self.factors.get(place).copied().unwrap_or(1.0),
                     weight_decay: self.weight_decay,
                     momentum: self.momentum,
                 };

@@ -32,8 +32,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::loss_options::{Loss, LossKind, LossOptions};
 use crate::network_config::{NetworkConfig, NetworkOptions};
+use crate::optimizer::OptimizerKind;
 use crate::outputs::Outputs;
 use crate::pair::{InBatch, InBatchOptions};
+use crate::update_options::{UpdateOptimizer, UpdateOptions};
 use crate::{Head, ModelError};
 
 /// `[train]` in a config.
@@ -90,6 +92,22 @@ pub struct TrainOptions {
     /// A loss over the other items of a batch, for `kind = "similar"` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_batch: Option<InBatchOptions>,
+    /// Chance, in `[0, 1)`, that a categorical id is read as the unknown one in training, the same for all
+    /// slots of a list that show it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mask_ids: f64,
+    /// How an update is trained, and what is kept for the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateOptions>,
+}
+
+/// Left out of files where it says nothing, as in those from before there was such a key.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Default for TrainOptions {
@@ -116,6 +134,8 @@ impl Default for TrainOptions {
             score_head: Head::Purchase,
             position: PositionOptions::default(),
             in_batch: None,
+            mask_ids: 0.0,
+            update: None,
         }
     }
 }
@@ -217,21 +237,6 @@ pub enum Schedule {
     Plateau,
 }
 
-/// How weights follow gradients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum OptimizerKind {
-    /// Adam with decoupled weight decay; β 0.9 and 0.999, ε 1e-8.
-    AdamW,
-    /// Gradient descent, with momentum where it is set.
-    Sgd,
-    /// Steps divided by the root of all squared gradients so far; ε 1e-10.
-    Adagrad,
-    /// Steps of one size, by the sign of the mean gradient; β 0.9 and 0.99.
-    Lion,
-}
-
 /// Checked `[train]` options; only these can be trained.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -247,6 +252,9 @@ pub struct TrainConfig {
     outputs: Outputs,
     #[serde(skip)]
     grade_weights: BTreeMap<u8, f64>,
+    /// Whether it is that of an update.
+    #[serde(skip)]
+    updates: bool,
 }
 
 impl TrainConfig {
@@ -258,6 +266,37 @@ impl TrainConfig {
     /// The network, every choice made.
     pub fn network(&self) -> &NetworkConfig {
         &self.network
+    }
+
+    /// The configuration of an update by these options: with the epochs and the learning rate that
+    /// `[train.update]` says. Of an update's it is the same.
+    #[must_use]
+    pub fn of_update(&self) -> Self {
+        let mut config = self.clone();
+        if let Some(update) = self.options.update.as_ref().filter(|_| !self.updates) {
+            config.options.epochs = update.epochs.unwrap_or(self.options.epochs);
+            config.options.learning_rate *= update.learning_rate;
+        }
+        config.updates = true;
+        config
+    }
+
+    /// The same with so many epochs, of which none ends training early.
+    pub(crate) fn with_epochs(mut self, epochs: u32) -> Self {
+        self.options.epochs = epochs;
+        self.options.patience = 0;
+        self
+    }
+
+    /// What `[train.update]` says, in an update.
+    pub fn update(&self) -> Option<&UpdateOptions> {
+        self.options.update.as_ref().filter(|_| self.updates)
+    }
+
+    /// Whether the optimiser's state is kept for the next update.
+    pub(crate) fn keeps_optimizer(&self) -> bool {
+        let update = self.options.update.as_ref();
+        update.is_some_and(|update| update.optimizer == UpdateOptimizer::Kept)
     }
 
     /// Lists per batch: the size [`Batches`](crate::Batches) should cut.
@@ -310,6 +349,8 @@ impl TrainOptions {
         not_negative("weight_decay", self.weight_decay)?;
         not_negative("gradient_clip", self.gradient_clip)?;
         below_one("ema", self.ema)?;
+        below_one("mask_ids", self.mask_ids)?;
+        self.update.as_ref().map_or(Ok(()), UpdateOptions::check)?;
         self.check_optimizer()?;
         self.check_schedule()?;
         if self.losses.is_empty() {
@@ -351,6 +392,7 @@ impl TrainOptions {
             in_batch,
             outputs,
             grade_weights,
+            updates: false,
         })
     }
 
@@ -434,7 +476,7 @@ pub(crate) fn positive(key: &str, value: f64) -> Result<(), ModelError> {
     }
 }
 
-fn not_negative(key: &str, value: f64) -> Result<(), ModelError> {
+pub(crate) fn not_negative(key: &str, value: f64) -> Result<(), ModelError> {
     if value.is_finite() && value >= 0.0 {
         Ok(())
     } else {

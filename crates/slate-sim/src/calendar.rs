@@ -2,6 +2,8 @@
 //!
 //! Only what a simulated log needs: whole days, the proleptic Gregorian calendar, no time zones.
 
+use std::fmt;
+
 /// Microseconds in a second.
 pub(crate) const SECOND: i64 = 1_000_000;
 /// Microseconds in a minute.
@@ -10,6 +12,37 @@ pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 /// Microseconds in a day.
 pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// A calendar month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Month {
+    year: i64,
+    /// 1 to 12.
+    month: i64,
+}
+
+impl Month {
+    /// The month (UTC) of a time in microseconds since 1970.
+    pub(crate) fn of(micros: i64) -> Self {
+        // Civil from days (Hinnant), the inverse of `Date::micros`.
+        let days = micros.div_euclid(DAY) + 719_468;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month = (5 * day_of_year + 2) / 153 + 3;
+        Self {
+            year: era * 400 + year_of_era + i64::from(month > 12),
+            month: if month > 12 { month - 12 } else { month },
+        }
+    }
+}
+
+/// As in `2026-03`.
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.year, self.month)
+    }
+}
 
 /// A calendar date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +120,24 @@ mod tests {
             Date::parse("2028-03-01").unwrap().micros(),
             1_835_481_600 * SECOND
         );
+    }
+
+    #[test]
+    fn times_have_the_month_they_are_in() {
+        for year in [2001, 2024, 2026, 2090] {
+            for month in 1..=12 {
+                let first = Date {
+                    year,
+                    month,
+                    day: 1,
+                };
+                let (from, to) = (first.micros(), first.plus_months(1).micros());
+                let name = format!("{year}-{month:02}");
+                assert_eq!(Month::of(from).to_string(), name);
+                assert_eq!(Month::of(to - 1).to_string(), name);
+                assert!(Month::of(from - 1) < Month::of(from));
+            }
+        }
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! A chunk depends on the seed, the month and its visits only; chunks can be made in any order and
 //! on any number of threads.
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 use slate_types::Seed;
 
 use crate::behaviour::{Behaviour, Leaning};
+use crate::calendar::Month;
 use crate::catalogue::Catalogue;
 use crate::config::Market;
 use crate::error::SimError;
@@ -29,21 +32,31 @@ pub(crate) struct World<'a> {
     pub(crate) seed: Seed,
 }
 
+/// Rows of one table by partition; none is the whole table.
+pub(crate) type Parted = Vec<(Option<Month>, RecordBatch)>;
+
 /// The rows of a chunk, ready to be written.
 pub(crate) struct Chunk {
-    pub(crate) pages: RecordBatch,
-    pub(crate) slots: RecordBatch,
-    pub(crate) events: RecordBatch,
-    pub(crate) truth: RecordBatch,
+    /// No row of this chunk or a later one is in an earlier partition.
+    pub(crate) first: Option<Month>,
+    pub(crate) pages: Parted,
+    pub(crate) slots: Parted,
+    pub(crate) events: Parted,
+    pub(crate) truth: Parted,
     pub(crate) tally: Tally,
 }
 
-/// Rows under construction.
+/// Rows of one partition under construction.
 #[derive(Default)]
 struct Rows {
     pages: PageRows,
     slots: SlotRows,
     truth: TruthRows,
+}
+
+/// What pages leave behind: rows of any partition.
+#[derive(Default)]
+struct Trail {
     events: Vec<Event>,
     tally: Tally,
 }
@@ -67,24 +80,53 @@ impl World<'_> {
             season,
             seed,
         };
-        let mut rows = Rows::default();
+        let mut parts: BTreeMap<Option<Month>, Rows> = BTreeMap::new();
+        let mut trail = Trail::default();
         for &visits in visits {
             for page in maker.pages(visits)? {
                 let ranking = ranking::rank(market, catalogue, season, seed, &page);
-                self.show(&page, &ranking, &mut rows);
+                let rows = parts.entry(market.partition(page.ts)).or_default();
+                self.show(&page, &ranking, rows, &mut trail);
             }
         }
-        Ok(Chunk {
-            pages: rows.pages.batch(),
-            slots: rows.slots.batch(),
-            events: tables::event_batch(&rows.events),
-            truth: rows.truth.batch(),
-            tally: rows.tally,
-        })
+        let first = market.partition(season.from);
+        let mut chunk = Chunk {
+            first,
+            pages: Vec::new(),
+            slots: Vec::new(),
+            events: self.log(&mut trail, first),
+            truth: Vec::new(),
+            tally: trail.tally,
+        };
+        for (part, rows) in parts {
+            chunk.pages.push((part, rows.pages.batch()));
+            chunk.slots.push((part, rows.slots.batch()));
+            chunk.truth.push((part, rows.truth.batch()));
+        }
+        Ok(chunk)
+    }
+
+    /// The events that reach the log. The partition `first` is there even without one, so that the
+    /// table is.
+    fn log(&self, trail: &mut Trail, first: Option<Month>) -> Parted {
+        let mut parts: BTreeMap<Option<Month>, Vec<Event>> = BTreeMap::from([(first, Vec::new())]);
+        for event in std::mem::take(&mut trail.events) {
+            if self.market.loses(self.seed, &event) {
+                trail.tally.lost += 1;
+                trail.tally.events -= 1;
+            } else {
+                let part = self.market.partition(event.ts);
+                parts.entry(part).or_default().push(event);
+            }
+        }
+        parts
+            .into_iter()
+            .map(|(part, events)| (part, tables::event_batch(&events)))
+            .collect()
     }
 
     /// Shows a page to its user and writes down what happens.
-    fn show(&self, page: &Page, ranking: &Ranking, rows: &mut Rows) {
+    fn show(&self, page: &Page, ranking: &Ranking, rows: &mut Rows, trail: &mut Trail) {
         let Self {
             market,
             catalogue,
@@ -93,7 +135,7 @@ impl World<'_> {
             seed,
         } = *self;
         rows.pages.push(page, ranking);
-        rows.tally.page(page.ts, ranking.placed.len());
+        trail.tally.page(page.ts, ranking.placed.len());
         let shown: Vec<Placement> = ranking
             .placed
             .iter()
@@ -115,10 +157,9 @@ impl World<'_> {
         let Rows {
             slots,
             truth: truths,
-            events,
-            tally,
             ..
         } = rows;
+        let Trail { events, tally } = trail;
         let mut diary = Diary::new(config, catalogue, page, &mut noise, events, tally);
         for (slot, placed) in ranking.placed.iter().enumerate() {
             let leaning = Leaning::new(catalogue, season, page, &page.pool[placed.candidate]);

@@ -16,9 +16,31 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::Date;
+use crate::calendar::{Date, Month};
 use crate::curve::Curve;
 use crate::error::SimError;
+use crate::shock::Shock;
+
+/// How the tables of the log are laid out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Files {
+    /// A file for each table: `event.parquet`.
+    #[default]
+    Table,
+    /// A folder for each table, with a partition for each calendar month (UTC):
+    /// `event/month=2026-03/part-0.parquet`. Placements and truth are in the month of their page,
+    /// events in that of their own time, which may be up to two months after their page's. Files have
+    /// no column `month`. `item` stays one file.
+    Month,
+}
+
+impl Files {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// How the logged pages were ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +122,13 @@ pub struct MarketConfig {
     pub pictures: bool,
     /// Side of the pictures in pixels. Default 32.
     pub picture_size: u32,
+    /// How the tables are laid out. Default `table`.
+    // Left out of manifests where it is the default: they stay what they were before it was.
+    #[serde(skip_serializing_if = "Files::is_default")]
+    pub files: Files,
+    /// A month in which the market or its log breaks. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shock: Option<Shock>,
 }
 
 impl Default for MarketConfig {
@@ -136,6 +165,8 @@ impl Default for MarketConfig {
             drift: 0.5,
             pictures: true,
             picture_size: 32,
+            files: Files::Table,
+            shock: None,
         }
     }
 }
@@ -143,7 +174,7 @@ impl Default for MarketConfig {
 /// A market whose settings have been checked.
 #[derive(Debug, Clone)]
 pub struct Market {
-    config: MarketConfig,
+    pub(crate) config: MarketConfig,
     start: Date,
     examination: Vec<f64>,
 }
@@ -188,6 +219,9 @@ impl MarketConfig {
         between("orphan_rate", self.orphan_rate, 0.0, 1.0)?;
         between("impression_id_rate", self.impression_id_rate, 0.0, 1.0)?;
         between("drift", self.drift, 0.0, 1.0)?;
+        if let Some(shock) = &self.shock {
+            shock.check(self.months)?;
+        }
         if self.purchase_rate >= self.click_rate {
             return Err(SimError::Conflict {
                 low_key: "purchase_rate",
@@ -247,9 +281,21 @@ impl Market {
     pub(crate) fn month_start(&self, month: u32) -> i64 {
         self.start.plus_months(month).micros()
     }
+
+    /// The partition of a row of this time, in microseconds; none where tables are not parted.
+    pub(crate) fn partition(&self, ts: i64) -> Option<Month> {
+        match self.config.files {
+            Files::Table => None,
+            Files::Month => Some(Month::of(ts)),
+        }
+    }
 }
 
-fn whole(key: &'static str, given: u64, allowed: RangeInclusive<u64>) -> Result<(), SimError> {
+pub(crate) fn whole(
+    key: &'static str,
+    given: u64,
+    allowed: RangeInclusive<u64>,
+) -> Result<(), SimError> {
     if allowed.contains(&given) {
         return Ok(());
     }
@@ -261,7 +307,7 @@ fn whole(key: &'static str, given: u64, allowed: RangeInclusive<u64>) -> Result<
     })
 }
 
-fn between(key: &'static str, given: f64, low: f64, high: f64) -> Result<(), SimError> {
+pub(crate) fn between(key: &'static str, given: f64, low: f64, high: f64) -> Result<(), SimError> {
     // Not `given < low || given > high`: NaN must be refused too.
     if (low..=high).contains(&given) {
         return Ok(());
@@ -361,6 +407,8 @@ mod tests {
             toml::from_str("pages = 7\npolicy = \"popularity\"\ncurve = \"log-linear\"").unwrap();
         assert_eq!((config.pages, config.policy), (7, Policy::Popularity));
         assert_eq!(config.users, MarketConfig::default().users);
+        let config: MarketConfig = toml::from_str("files = \"month\"").unwrap();
+        assert_eq!(config.files, Files::Month);
         let error = toml::from_str::<MarketConfig>("page = 7")
             .unwrap_err()
             .to_string();

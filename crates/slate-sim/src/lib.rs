@@ -15,6 +15,8 @@
 //!   late and orphan events never match an open window.
 //! - An outcome depends on its own placement and slot only, not on its neighbours.
 //!
+//! A [`Shock`] breaks one month on purpose: where events get lost, attribution finds less than the truth.
+//!
 //! Refused: values out of range, rates that cannot be met, a catalogue too small for its users.
 //!
 //! ```
@@ -44,13 +46,16 @@ mod plan;
 mod random;
 mod ranking;
 mod season;
+mod shock;
 mod simulate;
 mod table_file;
+mod table_files;
 mod tables;
 mod tuning;
 mod words;
 
-pub use config::{Market, MarketConfig, Policy};
+pub use config::{Files, Market, MarketConfig, Policy};
 pub use curve::Curve;
 pub use error::SimError;
+pub use shock::Shock;
 pub use simulate::{Summary, simulate};

@@ -90,7 +90,10 @@ impl PageMaker<'_> {
     /// [`SimError::CatalogueTooSmall`] where no candidate is left.
     pub(crate) fn pages(&self, visits: Visits) -> Result<Vec<Page>, SimError> {
         let drift = self.market.config().drift;
-        let user = User::new(self.seed, visits.user, self.season.month, drift);
+        let mut user = User::new(self.seed, visits.user, self.season.month, drift);
+        if let Some(turn) = self.season.turn {
+            user = user.turned(self.seed, visits.user, turn);
+        }
         let seed = self
             .seed
             .derive("pages")

@@ -7,6 +7,7 @@ use slate_types::Seed;
 
 use crate::catalogue::{DIMS, Style};
 use crate::random::Stream;
+use crate::shock::Turn;
 
 /// Country sites, with the share of users at or before each.
 const SITES: [(&str, f64); 4] = [("us", 0.5), ("uk", 0.75), ("de", 0.92), ("au", 1.0)];
@@ -41,6 +42,17 @@ impl User {
             homes: [seed.index(0).0, seed.index(1).0],
             site: choose(&SITES, stream.unit()),
         }
+    }
+
+    /// The same user with a taste that was turned.
+    pub(crate) fn turned(mut self, seed: Seed, user: u64, turn: Turn) -> Self {
+        let seed = seed.derive("shock").derive("tastes").index(user);
+        let fresh: Style = Stream::new(seed).normals();
+        let scale = 1.0 / (DIMS as f64).sqrt();
+        self.taste = std::array::from_fn(|dim| {
+            turn.of(self.taste[dim].into(), scale * f64::from(fresh[dim])) as f32
+        });
+        self
     }
 }
 
@@ -78,6 +90,18 @@ pub(crate) fn trend(seed: Seed, month: u32, drift: f64) -> Style {
         .sum::<f64>()
         .sqrt();
     direction.map(|value| (drift * value / length) as f32)
+}
+
+/// Fashion after a turn, as long as before.
+pub(crate) fn turned_trend(seed: Seed, trend: &Style, turn: Turn) -> Style {
+    let fresh: Style = Stream::new(seed.derive("shock").derive("trend")).normals();
+    let length = |style: &Style| dot(style, style).sqrt();
+    let long = length(trend);
+    let scale = long / length(&fresh).max(1e-6);
+    let turned: Style =
+        std::array::from_fn(|dim| turn.of(trend[dim].into(), scale * f64::from(fresh[dim])) as f32);
+    let scale = long / length(&turned).max(1e-6);
+    turned.map(|value| (scale * f64::from(value)) as f32)
 }
 
 /// Scalar product.

@@ -5,6 +5,8 @@ use slate_types::Seed;
 use crate::catalogue::{Catalogue, Style, pick};
 use crate::config::Market;
 use crate::people;
+use crate::random::Stream;
+use crate::shock::Turn;
 
 /// Items of one category that can be shown in a month.
 struct Shelf {
@@ -23,6 +25,8 @@ pub(crate) struct Season {
     pub(crate) to: i64,
     /// Direction of fashion: styles along it sell better.
     pub(crate) trend: Style,
+    /// How tastes are turned in this month alone.
+    pub(crate) turn: Option<Turn>,
     /// Log popularity by item, drift included; items of later months hold what they will have.
     popularity: Vec<f32>,
     shelves: Vec<Shelf>,
@@ -36,7 +40,8 @@ impl Season {
     pub(crate) fn new(market: &Market, catalogue: &Catalogue, seed: Seed, month: u32) -> Self {
         let drift = market.config().drift;
         let angle = f64::from(month) * std::f64::consts::TAU / 12.0;
-        let popularity: Vec<f32> = catalogue
+        let turn = market.turn(month);
+        let mut popularity: Vec<f32> = catalogue
             .items
             .iter()
             .map(|item| {
@@ -45,6 +50,11 @@ impl Season {
                 item.popularity + moved as f32
             })
             .collect();
+        let mut trend = people::trend(seed, month, drift);
+        if let Some(turn) = turn {
+            turn_popularity(&mut popularity, seed, drift, turn);
+            trend = people::turned_trend(seed, &trend, turn);
+        }
         let mut shelves: Vec<Shelf> = (0..catalogue.categories.len())
             .map(|_| Shelf {
                 items: Vec::new(),
@@ -79,7 +89,8 @@ impl Season {
             month,
             from: market.month_start(month),
             to: market.month_start(month + 1),
-            trend: people::trend(seed, month, drift),
+            trend,
+            turn,
             popularity,
             shelves,
             open,
@@ -123,10 +134,63 @@ impl Season {
     }
 }
 
+/// Turns the log popularity of every item.
+fn turn_popularity(popularity: &mut [f32], seed: Seed, drift: f64, turn: Turn) {
+    let seed = seed.derive("shock").derive("popularity");
+    // That of the catalogue and its swing.
+    let deviation = (0.25_f64.powi(2) + 0.75_f64.powi(2) + drift * drift).sqrt();
+    for (index, value) in popularity.iter_mut().enumerate() {
+        let fresh = deviation * Stream::new(seed.index(index as u64)).normal();
+        *value = turn.of((*value).into(), fresh) as f32;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::MarketConfig;
+    use crate::shock::Shock;
+
+    /// Correlation of popularity, and the cosine of fashion, between months 2 and 3, counted from 0.
+    fn alike(shock: Option<Shock>) -> (f64, f64) {
+        let config = MarketConfig {
+            shock,
+            ..MarketConfig::default()
+        };
+        let market = config.check().unwrap();
+        let catalogue = Catalogue::new(&market, Seed(2));
+        let [before, now] = [2, 3].map(|month| Season::new(&market, &catalogue, Seed(2), month));
+        let n = catalogue.items.len() as f64;
+        let items = 0..catalogue.items.len() as u32;
+        let mean = |of: &dyn Fn(u32) -> f64| items.clone().map(of).sum::<f64>() / n;
+        let (a, b) = (|i| before.popularity(i), |i| now.popularity(i));
+        let (mean_a, mean_b) = (mean(&a), mean(&b));
+        let together = mean(&|i| (a(i) - mean_a) * (b(i) - mean_b));
+        let size =
+            mean(&|i| (a(i) - mean_a).powi(2)).sqrt() * mean(&|i| (b(i) - mean_b).powi(2)).sqrt();
+        let [from, to] = [before.trend, now.trend];
+        let lengths = (people::dot(&from, &from) * people::dot(&to, &to)).sqrt();
+        (together / size, people::dot(&from, &to) / lengths)
+    }
+
+    #[test]
+    fn a_shock_turns_popularity_and_fashion_round() {
+        let shock = |tastes| {
+            Some(Shock {
+                month: 4,
+                tastes,
+                lost_events: 0.0,
+            })
+        };
+        let (popularity, fashion) = alike(None);
+        assert!(popularity > 0.8 && fashion > 0.5, "{popularity} {fashion}");
+        assert_eq!(alike(shock(0.0)), (popularity, fashion));
+        let (half, _) = alike(shock(0.5));
+        assert!(half.abs() < 0.1, "{half}");
+        let (opposite, turned) = alike(shock(1.0));
+        assert!((opposite + popularity).abs() < 1e-6, "{opposite}");
+        assert!((turned + fashion).abs() < 1e-5, "{turned}");
+    }
 
     #[test]
     fn shelves_fill_over_the_months() {

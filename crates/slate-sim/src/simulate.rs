@@ -24,6 +24,7 @@ use crate::error::SimError;
 use crate::plan;
 use crate::season::Season;
 use crate::table_file::TableFile;
+use crate::table_files::TableFiles;
 use crate::tables;
 use crate::tuning;
 
@@ -53,6 +54,9 @@ pub struct Summary {
     pub late: u64,
     /// Events on items their user was never shown.
     pub orphans: u64,
+    /// Events that never reached the log, by a [`crate::Shock`]. All counts but `events` include them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost: u64,
     /// Items, those that start later included.
     pub items: u64,
     /// Users of the market, whether they came or not.
@@ -61,6 +65,11 @@ pub struct Summary {
     pub first_ts: i64,
     /// Time of the last page, in microseconds.
     pub last_ts: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Counts while the log grows.
@@ -75,6 +84,7 @@ pub(crate) struct Tally {
     pub(crate) duplicates: u64,
     pub(crate) late: u64,
     pub(crate) orphans: u64,
+    pub(crate) lost: u64,
     first_ts: i64,
     last_ts: i64,
 }
@@ -91,6 +101,7 @@ impl Default for Tally {
             duplicates: 0,
             late: 0,
             orphans: 0,
+            lost: 0,
             first_ts: i64::MAX,
             last_ts: i64::MIN,
         }
@@ -116,14 +127,15 @@ impl Tally {
         self.duplicates += other.duplicates;
         self.late += other.late;
         self.orphans += other.orphans;
+        self.lost += other.lost;
         self.first_ts = self.first_ts.min(other.first_ts);
         self.last_ts = self.last_ts.max(other.last_ts);
     }
 }
 
 /// Simulates a market and writes its log to `out`, a folder that exists and is empty:
-/// `page_impression`, `slot_impression`, `event`, `item` and `truth` as Parquet, and
-/// `manifest.json`.
+/// `page_impression`, `slot_impression`, `event`, `item` and `truth` as Parquet, each one file or, but
+/// for `item`, parted by month ([`crate::Files`]), and `manifest.json`.
 ///
 /// The same market and seed give the same bytes at any number of threads. Rows are grouped by month
 /// and user, not sorted by time.
@@ -138,7 +150,8 @@ pub fn simulate(
     progress: &dyn Progress,
 ) -> Result<Summary, SimError> {
     let catalogue = Catalogue::new(market, seed);
-    let behaviour = tuning::tune(market, &catalogue, seed)?;
+    // A shock must not move the intercepts, and with them every other month.
+    let behaviour = tuning::tune(&market.calm(), &catalogue, seed)?;
     let mut tables = BTreeMap::new();
     tables.insert("item", write_items(market, &catalogue, out, progress)?);
 
@@ -172,6 +185,7 @@ pub fn simulate(
         duplicates: tally.duplicates,
         late: tally.late,
         orphans: tally.orphans,
+        lost: tally.lost,
         items: catalogue.items.len() as u64,
         users: market.config().users,
         first_ts: tally.first_ts,
@@ -189,7 +203,7 @@ fn write_items(
 ) -> Result<u64, SimError> {
     let count = catalogue.items.len();
     progress.begin("items", Some(count as u64), "items");
-    let mut file = TableFile::new(out, "item");
+    let mut file = TableFile::new(out.join("item.parquet"));
     let starts: Vec<usize> = (0..count).step_by(ITEM_BATCH).collect();
     for window in starts.chunks(rayon::current_num_threads()) {
         let batches: Vec<_> = window
@@ -247,25 +261,24 @@ fn write_chunks(
     out: &Path,
     progress: &dyn Progress,
 ) -> Result<Written, SimError> {
-    let mut pages = TableFile::new(out, "page_impression");
-    let mut slots = TableFile::new(out, "slot_impression");
-    let mut events = TableFile::new(out, "event");
-    let mut truth = TableFile::new(out, "truth");
+    let names = ["page_impression", "slot_impression", "event", "truth"];
+    let mut tables = names.map(|name| TableFiles::new(out, name));
     let mut tally = Tally::default();
     for chunk in receiver.into_iter().flatten() {
-        pages.write(&chunk.pages)?;
-        slots.write(&chunk.slots)?;
-        events.write(&chunk.events)?;
-        truth.write(&chunk.truth)?;
+        let parted = [&chunk.pages, &chunk.slots, &chunk.events, &chunk.truth];
+        for (table, batches) in tables.iter_mut().zip(parted) {
+            table.finish_before(chunk.first)?;
+            for (part, batch) in batches {
+                table.write(*part, batch)?;
+            }
+        }
         tally.add(&chunk.tally);
         progress.advance(chunk.tally.pages);
     }
-    let rows = [
-        ("page_impression", pages.finish()?),
-        ("slot_impression", slots.finish()?),
-        ("event", events.finish()?),
-        ("truth", truth.finish()?),
-    ];
+    let mut rows = names.map(|name| (name, 0));
+    for (table, row) in tables.into_iter().zip(&mut rows) {
+        row.1 = table.finish()?;
+    }
     Ok((tally, rows))
 }
 

@@ -4,7 +4,7 @@
 //! same batches give the same bytes.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
@@ -27,10 +27,10 @@ pub(crate) struct TableFile {
 }
 
 impl TableFile {
-    /// A file `name`.parquet in a folder.
-    pub(crate) fn new(folder: &Path, name: &str) -> Self {
+    /// The file of this path, in a folder that exists by then.
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self {
-            path: folder.join(format!("{name}.parquet")),
+            path,
             writer: None,
             rows: 0,
         }
@@ -69,7 +69,7 @@ impl TableFile {
 }
 
 /// Errors that name the file.
-trait Named {
+pub(crate) trait Named {
     fn io(&self, source: std::io::Error) -> SimError;
     fn encoding(&self, source: ParquetError) -> SimError;
 }

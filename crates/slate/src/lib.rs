@@ -51,7 +51,11 @@ pub fn run_with(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>
         Ok(status) => status,
         Err(error) => {
             console::print_failure(&error);
-            if pipeline::training::was_interrupted(&error) {
+            if pipeline::training::was_interrupted(&error)
+                || error
+                    .downcast_ref::<pipeline::stages::Interrupted>()
+                    .is_some()
+            {
                 ExitStatus::Interrupted
             } else {
                 ExitStatus::BadInput

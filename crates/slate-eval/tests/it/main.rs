@@ -5,6 +5,7 @@
 mod backtest;
 mod columns;
 mod compare;
+mod drift;
 mod evaluate;
 mod golden;
 mod laws;

@@ -151,9 +151,12 @@ pub fn trace(
         }
         (Err(error), _) => return Err(error),
     };
-    let map = &map;
+    let (map, skips) = (&map, source.is_windowed());
     let (read, beside) = match (&map.history, inputs.sequences) {
-        (Some(_), Some(path)) => (Some(Sequences::open(path)?), Some(Sequences::open(path)?)),
+        (Some(_), Some(path)) => (
+            Some(Sequences::open(path, skips)?),
+            Some(Sequences::open(path, skips)?),
+        ),
         _ => (None, None),
     };
     let mut tracer = Tracer {

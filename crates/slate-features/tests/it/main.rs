@@ -11,5 +11,6 @@ mod golden;
 mod kinds;
 mod letor;
 mod long_lists;
+mod part_folder;
 mod properties;
 mod trace;

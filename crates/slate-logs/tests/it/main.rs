@@ -11,6 +11,7 @@
 
 mod attribution;
 mod bad_input;
+mod daily;
 mod determinism;
 mod import;
 mod log;

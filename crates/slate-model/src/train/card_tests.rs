@@ -142,7 +142,7 @@ fn losses_and_scores_are_those_of_the_processor() {
 fn gradients(kind: NetworkKind, device: DeviceSpec) -> Gradients {
     let config = options(kind).check().expect("a sound config");
     let ranker = Ranker::untrained(&config, &shape(kind), Seed(3), device).expect("it is built");
-    let trainer = Trainer::new(&config, Seed(3), ranker);
+    let trainer = Trainer::new(&config, Seed(3), ranker, None).expect("it begins");
     trainer.backward(&batch(), Seed(5)).expect("it computes").1
 }
 
@@ -201,7 +201,7 @@ fn two_cards_share_out_what_one_computes() {
         }
         assert!(scores(&one).iter().any(|score| score.is_finite()));
         let gradients = |ranker: Ranker| {
-            let trainer = Trainer::new(&config, Seed(3), ranker);
+            let trainer = Trainer::new(&config, Seed(3), ranker, None).expect("it begins");
             trainer.backward(&batch, Seed(5)).expect("it computes")
         };
         let ((found_loss, found), (loss, expected)) = (gradients(two), gradients(one));

@@ -15,6 +15,7 @@ use slate_types::FormatVersion;
 
 use super::step::Trainer;
 use crate::bundle;
+use crate::events::Ahead;
 use crate::ranker::Ranker;
 use crate::schedule::Plateau;
 use crate::weights::{self, Weight};
@@ -101,6 +102,9 @@ pub(super) struct Progress {
     /// The validation metric of what an update began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) metric_before: Option<f64>,
+    /// What the epoch that runs came to before it began, where that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ahead: Option<Ahead>,
 }
 
 impl Progress {
@@ -109,6 +113,7 @@ impl Progress {
         self.batches = 0;
         self.lists = 0;
         self.loss_sum = 0.0;
+        self.ahead = None;
     }
 }
 

@@ -20,9 +20,14 @@ use checkpoint::{Best, Clock, Progress};
 pub use checkpoint::{Checkpoint, CheckpointPlan, Every};
 use step::Trainer;
 
+use crate::events::Ahead;
+use crate::extend::{Beginning, NewRows};
 use crate::ranker::Ranker;
 use crate::schedule::{Plateau, learning_rate};
-use crate::{BoxError, DeviceSpec, ModelError, StopReason, TrainConfig, TrainEvent, batch_check};
+use crate::{
+    BoxError, DeviceSpec, ModelError, OptimizerState, StopReason, TrainConfig, TrainEvent,
+    batch_check, weights,
+};
 
 /// Training lists, cut into batches.
 pub trait Batches: Send {
@@ -32,6 +37,27 @@ pub trait Batches: Send {
 
     /// Lists in each epoch: what progress and the learning rate schedule count on.
     fn lists_per_epoch(&self) -> usize;
+
+    /// Epochs there are, where the data say it and not the config; all of them are trained on then, and
+    /// each is judged [ahead](Self::ahead).
+    fn epochs(&self) -> Option<u32> {
+        None
+    }
+
+    /// Lists in an epoch, counted from 1, where epochs are not alike.
+    fn lists_in(&self, epoch: u32) -> usize {
+        let _ = epoch;
+        self.lists_per_epoch()
+    }
+
+    /// What the lists of an epoch come to under the weights from before it.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being judged.
+    fn ahead(&mut self, epoch: u32, ranker: &Ranker) -> Result<Option<Ahead>, BoxError> {
+        let _ = (epoch, ranker);
+        Ok(None)
+    }
 }
 
 /// What the caller found after an epoch.
@@ -63,6 +89,8 @@ pub struct Trained {
     pub steps: u64,
     /// Why training ended.
     pub stopped: StopReason,
+    /// The optimiser's state at the end, where the config asks for it and training did not diverge.
+    pub optimizer: Option<OptimizerState>,
 }
 
 /// Batches made ahead of the step that uses them.
@@ -85,8 +113,8 @@ pub struct Training<'a> {
     /// Where checkpoints go; none are written without.
     pub checkpoints: Option<&'a CheckpointPlan>,
     /// The ranker whose weights it begins with; seeded ones where it is none. Its own validation counts as
-    /// that of an epoch 0, so that an update is never worse by it.
-    pub update: Option<&'a Ranker>,
+    /// that of an epoch 0, so that an update is never worse by it. It is trained as `[train.update]` says.
+    pub update: Option<Beginning<'a>>,
     /// Where to go on from; none for the beginning.
     pub resume: Option<Checkpoint>,
     /// Set by anyone to end training after the step that runs.
@@ -141,23 +169,53 @@ impl Training<'_> {
         validate: &mut dyn FnMut(&Ranker) -> Result<Validation, BoxError>,
         observe: &mut dyn FnMut(&TrainEvent),
     ) -> Result<Trained, ModelError> {
+        let mut config = match self.update {
+            None => self.config.clone(),
+            Some(_) => self.config.of_update(),
+        };
+        if let Some(epochs) = data.epochs() {
+            config = config.with_epochs(epochs);
+        }
+        Training {
+            config: &config,
+            ..self
+        }
+        .run_checked(data, validate, observe)
+    }
+
+    /// [`run`](Self::run), with the configuration that counts.
+    fn run_checked(
+        self,
+        data: &mut dyn Batches,
+        validate: &mut dyn FnMut(&Ranker) -> Result<Validation, BoxError>,
+        observe: &mut dyn FnMut(&TrainEvent),
+    ) -> Result<Trained, ModelError> {
         let options = self.config.options();
         let mut start = match self.update {
             None => Ranker::untrained(self.config, self.shape, self.seed, self.device)?,
-            Some(old) => old.updated(self.config, self.shape)?,
+            Some(Beginning {
+                ranker, new_rows, ..
+            }) => {
+                let like = new_rows.cloned().unwrap_or_else(NewRows::default);
+                ranker.updated_like(self.config, self.shape, &like)?
+            }
         };
         if let Some(count) = self.replicas {
             start = start.with_replicas(self.device, count)?;
         }
-        let batches = data.lists_per_epoch().div_ceil(options.batch_lists) as u64;
-        let steps_per_epoch = batches.div_ceil(u64::from(options.accumulate));
-        let trainer = Trainer::new(self.config, self.seed, start);
+        let steps = |epoch: u32| {
+            let batches = data.lists_in(epoch).div_ceil(options.batch_lists) as u64;
+            batches.div_ceil(u64::from(options.accumulate))
+        };
+        let total = (1..=options.epochs).map(steps).sum();
+        let kept = self.update.and_then(|update| update.optimizer);
+        let trainer = Trainer::new(self.config, self.seed, start, kept)?;
         let mut run = Run {
             progress: Progress {
                 positives: vec![false; self.config.losses().len()],
                 ..Progress::default()
             },
-            total: steps_per_epoch * u64::from(options.epochs),
+            total,
             clock: Clock::new(),
             best: None,
             training: self,
@@ -211,6 +269,29 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Judges the lists of the epoch before it is learned; in a resumed one, tells what was found.
+    fn ahead(
+        &mut self,
+        data: &mut dyn Batches,
+        observe: &mut dyn FnMut(&TrainEvent),
+    ) -> Result<(), ModelError> {
+        if data.epochs().is_none() {
+            return Ok(());
+        }
+        let epoch = self.progress.epoch;
+        if self.progress.ahead.is_none() {
+            let ranker = self.trainer.ranker(self.progress.step);
+            let ranker = ranker.map_err(|error| self.rescue(error))?;
+            let found = data.ahead(epoch, &ranker);
+            self.progress.ahead =
+                found.map_err(|source| ModelError::Validation { epoch, source })?;
+        }
+        if let Some(found) = self.progress.ahead.clone() {
+            observe(&TrainEvent::Ahead { epoch, found });
+        }
+        Ok(())
+    }
+
     fn epochs(
         &mut self,
         data: &mut dyn Batches,
@@ -222,6 +303,7 @@ impl Run<'_> {
         while self.progress.epoch <= options.epochs {
             let epoch = self.progress.epoch;
             let began = Instant::now();
+            self.ahead(data, observe)?;
             let train_loss = self
                 .epoch(data, observe)
                 .map_err(|error| self.rescue(error))?;
@@ -288,7 +370,15 @@ impl Run<'_> {
             epochs: self.progress.epoch - 1,
             steps: self.progress.step,
             stopped,
+            optimizer: self.optimizer(stopped),
         })
+    }
+
+    /// The optimiser's state, where the next update wants it and it is one to go on from.
+    fn optimizer(&self, stopped: StopReason) -> Option<OptimizerState> {
+        let wanted = self.training.config.keeps_optimizer() && stopped != StopReason::Diverged;
+        let names = || weights::names(&self.trainer.network);
+        wanted.then(|| OptimizerState::of(&self.trainer.optimizer, &names()))
     }
 
     /// Gives a divergence the best weights from before it.
@@ -306,6 +396,7 @@ impl Run<'_> {
         observe: &mut dyn FnMut(&TrainEvent),
     ) -> Result<f64, ModelError> {
         let (epoch, skip) = (self.progress.epoch, self.progress.batches);
+        let days = data.epochs().is_some();
         std::thread::scope(|scope| {
             let (send, batches) = sync_channel(AHEAD);
             scope.spawn(move || {
@@ -317,14 +408,26 @@ impl Run<'_> {
                 }
             });
             self.steps(batches, observe)
-        })
+        })?;
+        // Of days, the first may well have no purchase.
+        let last = if days {
+            self.training.config.options().epochs
+        } else {
+            1
+        };
+        if epoch == last {
+            self.trainer
+                .objective()
+                .require_positives(&self.progress.positives)?;
+        }
+        Ok(self.progress.loss_sum / self.progress.lists as f64)
     }
 
     fn steps(
         &mut self,
         batches: Receiver<Batch>,
         observe: &mut dyn FnMut(&TrainEvent),
-    ) -> Result<f64, ModelError> {
+    ) -> Result<(), ModelError> {
         let accumulate = self.training.config.options().accumulate as usize;
         let (began, lists_before) = (Instant::now(), self.progress.lists);
         let mut batches = batches.into_iter();
@@ -340,12 +443,7 @@ impl Run<'_> {
                 epoch: self.progress.epoch,
             });
         }
-        if self.progress.epoch == 1 {
-            self.trainer
-                .objective()
-                .require_positives(&self.progress.positives)?;
-        }
-        Ok(self.progress.loss_sum / self.progress.lists as f64)
+        Ok(())
     }
 
     /// One optimiser step over a group of batches.
@@ -358,13 +456,15 @@ impl Run<'_> {
     ) -> Result<(), ModelError> {
         let (config, shape) = (self.training.config, self.training.shape);
         self.progress.batches += group.len();
-        for batch in &mut group {
+        let step = self.progress.step + 1;
+        for (place, batch) in group.iter_mut().enumerate() {
             batch_check::features(batch, shape)?;
             batch_check::labels(batch)?;
             if config.reads_items() {
                 batch_check::items(batch)?;
             }
             step::weigh(batch, config);
+            step::mask(batch, config, self.training.seed, step, place);
         }
         group.retain(|batch| batch.rows() > 0);
         if group.is_empty() {
@@ -374,7 +474,6 @@ impl Run<'_> {
             let objective = self.trainer.objective();
             objective.find_positives(batch, &mut self.progress.positives);
         }
-        let step = self.progress.step + 1;
         let rate = self.rate(step);
         let (losses, gradient_norm) = self.trainer.step(step, &group, rate)?;
         self.progress.step = step;
@@ -450,6 +549,7 @@ impl Default for Progress {
             positives: Vec::new(),
             plateau: Plateau::default(),
             metric_before: None,
+            ahead: None,
         }
     }
 }

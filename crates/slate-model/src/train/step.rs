@@ -14,10 +14,11 @@ use crate::noise::Noise;
 use crate::objective::Objective;
 use crate::optimizer::Optimizer;
 use crate::pair::InBatch;
+use crate::parts::Part;
 use crate::ranker::Ranker;
 use crate::shards::Shard;
 use crate::weights::{self, Weight, fetch, host};
-use crate::{ModelError, PositionKind, TrainConfig, shards};
+use crate::{ModelError, OptimizerState, PositionKind, TrainConfig, distil, masked_ids, shards};
 
 /// What changes from step to step, and what each step needs.
 pub(super) struct Trainer<'a> {
@@ -27,20 +28,40 @@ pub(super) struct Trainer<'a> {
     pub(super) network: Network,
     /// Running mean of the weights, by name, where one is kept.
     pub(super) mean: Option<BTreeMap<String, Weight>>,
-    /// The untrained ranker: shape, device and workers.
+    /// The ranker before any step: shape, device and workers; what an update is drawn to.
     start: Ranker,
+    /// Whether each parameter stays as it was.
+    frozen: Vec<bool>,
 }
 
 impl<'a> Trainer<'a> {
-    pub(super) fn new(config: &'a TrainConfig, seed: Seed, start: Ranker) -> Self {
-        Self {
+    pub(super) fn new(
+        config: &'a TrainConfig,
+        seed: Seed,
+        start: Ranker,
+        kept: Option<&OptimizerState>,
+    ) -> Result<Self, ModelError> {
+        let names = weights::names(start.network());
+        let rate = |name: &str| {
+            config
+                .update()
+                .map_or(1.0, |own| own.rates.of(Part::of(name)))
+        };
+        let rates: Vec<f64> = names.iter().map(|(name, _)| rate(name)).collect();
+        let frozen = rates.iter().map(|&rate| rate == 0.0).collect();
+        let mut optimizer = Optimizer::new(config.options()).with_factors(rates);
+        if let Some(kept) = kept {
+            kept.begin(&mut optimizer, &names)?;
+        }
+        Ok(Self {
             config,
             seed,
-            optimizer: Optimizer::new(config.options()),
+            optimizer,
+            frozen,
             network: start.network().clone(),
             mean: (config.options().ema > 0.0).then(|| start.weights()),
             start,
-        }
+        })
     }
 
     pub(super) fn start(&self) -> &Ranker {
@@ -86,6 +107,10 @@ impl<'a> Trainer<'a> {
         if group.len() > 1 {
             total.scale(1.0 / group.len() as f32);
         }
+        // Without a gradient a parameter stays, and clipping does not count it.
+        for (gradient, _) in total.0.iter_mut().zip(&self.frozen).filter(|(_, is)| **is) {
+            *gradient = None;
+        }
         let norm = total.clip(self.config.options().gradient_clip);
         if !norm.is_finite() {
             return Err(self.diverged(step, "gradient norm", norm, group.first()));
@@ -107,22 +132,19 @@ impl<'a> Trainer<'a> {
         let replicas = self.start.replicas();
         let shards = replicas.cut(batch);
         let objective = self.objective();
-        let masses = objective.masses(batch, &shards);
         let in_batch = self.config.in_batch();
-        let in_batch = in_batch.map(|loss| (loss, loss.mass(batch)));
-        let network = &self.network;
+        let task = Task {
+            network: &self.network,
+            masses: objective.masses(batch, &shards),
+            objective,
+            in_batch: in_batch.map(|loss| (loss, loss.mass(batch))),
+            teacher: self.teacher(batch, &shards),
+            batch,
+        };
         let dropout = self.config.network().dropout;
         let parts = replicas.map(shards.len(), |place, device| {
             let mut noise = Noise::dropout(dropout, seed.index(place as u64), device);
-            backward(
-                network,
-                &objective,
-                batch,
-                &shards[place],
-                &masses,
-                in_batch,
-                &mut noise,
-            )
+            backward(&task, &shards[place], &mut noise)
         });
         let mut parts = parts.into_iter();
         let (mut loss, mut total) = parts.next().expect("a batch with rows has a shard")?;
@@ -134,6 +156,13 @@ impl<'a> Trainer<'a> {
         Ok((loss, total))
     }
 
+    /// What an update with a penalty is drawn to, and what each slot's distance counts.
+    fn teacher(&self, batch: &Batch, shards: &[Shard]) -> Option<(&Network, f64)> {
+        let weight = self.config.update().map_or(0.0, |own| own.distil);
+        let mass = (weight > 0.0).then(|| distil::mass(batch, shards))?;
+        (mass > 0.0).then(|| (self.start.network(), weight / mass))
+    }
+
     /// Moves the running mean after the weights.
     fn follow(&mut self, step: u64) {
         let Some(mean) = &mut self.mean else { return };
@@ -143,7 +172,9 @@ impl<'a> Trainer<'a> {
         for (name, weight) in weights::read(&self.network) {
             let mean = mean.get_mut(&name).expect("a network keeps its names");
             let pairs = mean.values.iter_mut().zip(&weight.values);
-            pairs.for_each(|(mean, weight)| *mean = *mean * kept + weight * (1.0 - kept));
+            // A weight that never moved is its own mean to the bit.
+            let moving = pairs.filter(|(mean, weight)| mean != weight);
+            moving.for_each(|(mean, weight)| *mean = *mean * kept + weight * (1.0 - kept));
         }
     }
 
@@ -240,21 +271,45 @@ pub(super) fn weigh(batch: &mut Batch, config: &TrainConfig) {
     }
 }
 
+/// Reads ids as unknown at random, as the config says. `place` is that of the batch in its step.
+pub(super) fn mask(batch: &mut Batch, config: &TrainConfig, seed: Seed, step: u64, place: usize) {
+    let seed = seed.derive("masked ids").index(step).index(place as u64);
+    masked_ids::mask(batch, config.options().mask_ids, seed);
+}
+
+/// What every shard of a batch is about.
+struct Task<'a> {
+    network: &'a Network,
+    objective: Objective<'a>,
+    batch: &'a Batch,
+    /// What each loss is divided by.
+    masses: Vec<f64>,
+    in_batch: Option<(&'a InBatch, f64)>,
+    /// The network that it is drawn to, and what a slot's distance from it is multiplied by.
+    teacher: Option<(&'a Network, f64)>,
+}
+
 /// A shard's share of the batch's loss, and of its gradient.
 fn backward(
-    network: &Network,
-    objective: &Objective<'_>,
-    batch: &Batch,
+    task: &Task<'_>,
     shard: &Shard,
-    masses: &[f64],
-    in_batch: Option<(&InBatch, f64)>,
     noise: &mut Noise,
 ) -> Result<(f64, Gradients), ModelError> {
+    let (batch, objective, in_batch) = (task.batch, &task.objective, task.in_batch);
     let device = noise.device().clone();
     // Leaves of its own: a graph belongs to one thread.
-    let network = network.clone().fork(&device.clone().autodiff()).train();
-    let pass = network.forward_as_shown(&network.read(shard, batch, &device), noise);
-    let (mut loss, slopes) = objective.share(batch, shard, masses, &doubles(&pass.columns)?);
+    let network = task.network.clone();
+    let network = network.fork(&device.clone().autodiff()).train();
+    let input = network.read(shard, batch, &device);
+    let pass = network.forward_as_shown(&input, noise);
+    let columns = doubles(&pass.columns)?;
+    let (mut loss, mut slopes) = objective.share(batch, shard, &task.masses, &columns);
+    if let Some((teacher, factor)) = task.teacher {
+        let teacher = teacher.clone().to_device(&device);
+        let aim = teacher.forward_as_shown(&input, &mut Noise::none(&device));
+        let aim = doubles(&aim.columns)?;
+        loss += distil::share(batch, shard, factor, [&columns, &aim], &mut slopes);
+    }
     let mut sum = sloped(pass.columns, slopes);
     if let (Some((own, mass)), Some(vectors)) = (in_batch, pass.vectors) {
         let (seed, candidate) = (doubles(&vectors.seed)?, doubles(&vectors.candidate)?);
@@ -436,18 +491,29 @@ pub(super) mod tests {
         let losses: Vec<_> = losses.iter().map(|loss| loss.check(0).unwrap()).collect();
         let outputs = Outputs::of(&losses, true).unwrap();
         let network = Network::new(&config, &shape, outputs.columns(), Seed(1), &device).unwrap();
-        let objective = Objective {
+        let teacher = Network::new(&config, &shape, outputs.columns(), Seed(2), &device).unwrap();
+        let objective = || Objective {
             losses: &losses,
             outputs: &outputs,
         };
         let shards = shards::cut(&batch, shards::PIECES);
         assert_eq!(shards.len(), 1);
-        let masses = objective.masses(&batch, &shards);
+        let factor = 0.7 / distil::mass(&batch, &shards);
+        let task = |network| Task {
+            network,
+            objective: objective(),
+            batch: &batch,
+            masses: objective().masses(&batch, &shards),
+            in_batch,
+            teacher: Some((&teacher, factor)),
+        };
         let mut noise = Noise::none(&device);
-        let (_, gradients) = backward(
-            &network, &objective, &batch, &shards[0], &masses, in_batch, &mut noise,
-        )
-        .unwrap();
+        let (_, gradients) = backward(&task(&network), &shards[0], &mut noise).unwrap();
+        let input = network.read(&shards[0], &batch, &device);
+        let columns =
+            |network: &Network| network.forward_as_shown(&input, &mut Noise::none(&device));
+        let aim = doubles(&columns(&teacher).columns).unwrap();
+        let masses = task(&network).masses;
         let weights = read(&network);
         let values = gradients.0.iter().flatten().flatten();
         let largest = values.fold(0.0_f64, |most, value| most.max(f64::from(value.abs())));
@@ -461,10 +527,19 @@ pub(super) mod tests {
                     let mut weights = weights.clone();
                     weights.get_mut(name).expect("same names").values[place] += by;
                     let network = replace(network.clone(), weights);
-                    let input = network.read(&shards[0], &batch, &device);
-                    let pass = network.forward_as_shown(&input, &mut Noise::none(&device));
+                    let pass = columns(&network);
                     let scores = doubles(&pass.columns).unwrap();
-                    let (loss, _) = objective.share(&batch, &shards[0], &masses, &scores);
+                    let (loss, _) = objective().share(&batch, &shards[0], &masses, &scores);
+                    // Written out by itself: of a batch in one piece, rows are its slots.
+                    let width = outputs.columns();
+                    let rows = scores.chunks_exact(width).zip(aim.chunks_exact(width));
+                    let rows = rows.zip(&shards[0].places);
+                    let distances = rows.map(|((scores, aim), place)| {
+                        let weight = place.map_or(0.0, |place| f64::from(batch.weight[place]));
+                        let pairs = scores.iter().zip(aim);
+                        weight * pairs.map(|(a, b)| 0.5 * (a - b).powi(2)).sum::<f64>()
+                    });
+                    let loss = loss + factor * distances.sum::<f64>();
                     let of_vectors = pass.vectors.zip(in_batch).map(|(vectors, (own, mass))| {
                         let [seed, candidate] = [&vectors.seed, &vectors.candidate].map(doubles);
                         let [seed, candidate] = [seed.unwrap(), candidate.unwrap()];

@@ -14,3 +14,4 @@ mod scoring;
 mod state_dict;
 mod training;
 mod update;
+mod update_options;

@@ -53,7 +53,7 @@ fn update(old: &Ranker, text: &str, shape: &FeatureShape) -> Result<Trained, Str
         device: DeviceSpec::Cpu,
         replicas: None,
         checkpoints: None,
-        update: Some(old),
+        update: Some(old.into()),
         resume: None,
         stop: None,
     };
@@ -66,7 +66,7 @@ fn update(old: &Ranker, text: &str, shape: &FeatureShape) -> Result<Trained, Str
 }
 
 /// The arrays of a ranker's file.
-fn arrays(ranker: &Ranker) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
+pub(crate) fn arrays(ranker: &Ranker) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
     let folder = tempfile::tempdir().unwrap();
     ranker.save(folder.path()).unwrap();
     let bytes = std::fs::read(folder.path().join("model.safetensors")).unwrap();
@@ -78,7 +78,7 @@ fn arrays(ranker: &Ranker) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
         .collect()
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
     let four = bytes.chunks_exact(4);
     four.map(|four| f32::from_le_bytes(four.try_into().unwrap()))
         .collect()

@@ -32,8 +32,7 @@ pub(crate) fn small() -> MarketConfig {
 /// Simulates and reads back.
 pub(crate) fn log(config: MarketConfig, seed: u64) -> Log {
     let folder = tempfile::tempdir().unwrap();
-    let market = config.check().unwrap();
-    let summary = simulate(&market, Seed(seed), folder.path(), &Silent).unwrap();
+    let summary = write(config, seed, folder.path());
     let names = [
         "page_impression",
         "slot_impression",
@@ -48,11 +47,28 @@ pub(crate) fn log(config: MarketConfig, seed: u64) -> Log {
     }
 }
 
-fn read(path: &Path) -> RecordBatch {
+/// Simulates into a folder.
+pub(crate) fn write(config: MarketConfig, seed: u64, folder: &Path) -> Summary {
+    let market = config.check().unwrap();
+    simulate(&market, Seed(seed), folder, &Silent).unwrap()
+}
+
+/// Reads a Parquet file as one batch.
+pub(crate) fn read(path: &Path) -> RecordBatch {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let schema = builder.schema().clone();
     let batches: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
     concat_batches(&schema, &batches).unwrap()
+}
+
+/// Whole numbers and times of a batch; 0 where null.
+pub(crate) fn whole(batch: &RecordBatch, column: &str) -> Vec<i64> {
+    let array = batch.column_by_name(column).unwrap();
+    if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() {
+        return times.values().to_vec();
+    }
+    let array = array.as_primitive::<Int64Type>();
+    array.iter().map(Option::unwrap_or_default).collect()
 }
 
 impl Log {
@@ -75,12 +91,7 @@ impl Log {
 
     /// Whole numbers and times; 0 where null.
     pub(crate) fn whole(&self, table: &str, column: &str) -> Vec<i64> {
-        let array = self.column(table, column);
-        if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() {
-            return times.values().to_vec();
-        }
-        let array = array.as_primitive::<Int64Type>();
-        array.iter().map(Option::unwrap_or_default).collect()
+        whole(self.table(table), column)
     }
 
     pub(crate) fn flags(&self, table: &str, column: &str) -> Vec<bool> {

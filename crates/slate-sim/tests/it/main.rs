@@ -8,5 +8,7 @@
 mod attribution;
 mod files;
 mod log;
+mod months;
 mod policies;
+mod shock;
 mod truth;

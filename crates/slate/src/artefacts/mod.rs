@@ -3,8 +3,10 @@
 mod guarded;
 mod interrupted;
 pub(crate) mod items;
+mod lease;
 mod lock;
 pub(crate) mod manifest;
+pub(crate) mod registry;
 pub(crate) mod scores;
 mod staged;
 pub(crate) mod tensorboard;
@@ -17,8 +19,9 @@ use crate::console::Refusal;
 
 pub(crate) use self::guarded::guarded;
 pub(crate) use interrupted::{INTERRUPTED, clean_up_when_interrupted, end_when_asked};
+pub(crate) use lease::Lease;
 pub(crate) use lock::OutputLock;
-pub(crate) use staged::{Staged, write_file};
+pub(crate) use staged::{Staged, replace_file, sync_all, write_file};
 
 /// The hidden neighbour `.NAME.SUFFIX` of an output.
 ///

@@ -146,7 +146,7 @@ impl Staged {
     /// # Errors
     /// Any failure of the file system; the output is then as it was before.
     pub(crate) fn commit(mut self) -> Result<()> {
-        sync(&self.partial)
+        sync_all(&self.partial)
             .with_context(|| format!("cannot flush `{}` to disk", self.partial.display()))?;
         let place = || -> std::io::Result<()> {
             if self.replace && self.target.symlink_metadata().is_ok() {
@@ -213,14 +213,14 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 /// Flushes a file, or a folder with all that is in it; links are not followed.
-fn sync(path: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_all(path: &Path) -> std::io::Result<()> {
     let kind = path.symlink_metadata()?;
     if !kind.is_dir() && !kind.is_file() {
         return Ok(());
     }
     if kind.is_dir() {
         for entry in fs::read_dir(path)? {
-            sync(&entry?.path())?;
+            sync_all(&entry?.path())?;
         }
     }
     fs::File::open(path)?.sync_all()
@@ -239,6 +239,27 @@ pub(crate) fn write_file(target: &Path, bytes: &[u8], force: bool) -> Result<()>
     };
     write().with_context(|| format!("cannot write `{}`", target.display()))?;
     staged.commit()
+}
+
+/// Writes a whole file over one that may be there, for files with one writer at a time: no lock is
+/// taken, so a process that is stopped in the middle keeps no one waiting.
+///
+/// # Errors
+/// Any failure of the file system; the file is then as it was before.
+pub(crate) fn replace_file(target: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = neighbour(target, &format!("{}.partial", std::process::id()))?;
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, target)
+    };
+    let written = write();
+    if written.is_err() {
+        // Nothing more can be done about a failure to clean up.
+        let _ = remove(&beside);
+    }
+    written.with_context(|| format!("cannot write `{}`", target.display()))
 }
 
 #[cfg(test)]

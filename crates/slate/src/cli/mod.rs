@@ -8,6 +8,7 @@
 mod backtest;
 mod embedding;
 mod judging;
+mod retrain;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,9 @@ pub(crate) use self::embedding::{
     EmbedArgs, ExportArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand,
 };
 pub(crate) use self::judging::{CalibrateArgs, EvaluateArgs, ScoresAre};
+pub(crate) use self::retrain::{
+    BackfillArgs, LogArgs, LogFormat, RegistryArgs, RegistryCommand, RetrainArgs, RetrainCommand,
+};
 
 /// Trains, calibrates and backtests ranking models for the pages of a marketplace.
 #[derive(Debug, Parser)]
@@ -111,6 +115,12 @@ pub(crate) enum Command {
     Rerank(RerankArgs),
     /// Compare policies on a log: what each would have earned, and whether the log can tell
     Backtest(Box<BacktestArgs>),
+    /// Retrain for a month: update, hold to the model in use, promote or keep
+    Retrain(RetrainArgs),
+    /// Retrain for one month after the other
+    Backfill(BackfillArgs),
+    /// Versions of a model, and which of them is in use
+    Registry(RegistryArgs),
     /// Put the folders of a chain into one self-contained HTML file
     Report(ReportArgs),
     /// Say what this machine has and what this build can do

@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, args: &DemoArgs) -> Result<Outcome> {
 
     context.console.say("report");
     let parts = report::collect(&[out.to_owned()])?;
-    let html = report::page("Slate demo: a simulated marketplace", &parts);
+    let html = report::page("Slate demo: a simulated marketplace", &parts, None);
     write_file(&out.join("report.html"), html.as_bytes(), false)?;
     staged.commit()?;
 

@@ -68,7 +68,7 @@ pub(super) fn run(context: &Context) -> Outcome {
 }
 
 /// Total and available bytes, where the system tells.
-fn memory() -> Option<(u64, u64)> {
+pub(super) fn memory() -> Option<(u64, u64)> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let read = |key: &str| {
         let line = text.lines().find(|line| line.starts_with(key))?;

@@ -13,8 +13,10 @@ mod import;
 mod import_torch;
 mod label;
 mod losses;
+mod registry;
 mod report;
 mod rerank;
+mod retrain;
 mod score;
 mod similar;
 mod simulate;
@@ -91,6 +93,9 @@ pub(crate) fn dispatch(cli: Cli, arguments: &[OsString]) -> Result<(Console, Out
         Command::Evaluate(args) => evaluate::run(&context, &args),
         Command::Rerank(args) => rerank::run(&context, &args),
         Command::Backtest(args) => backtest::run(&context, &args),
+        Command::Retrain(args) => retrain::run(&context, &args),
+        Command::Backfill(args) => retrain::backfill(&context, &args),
+        Command::Registry(args) => registry::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),
         Command::Doctor => Ok(doctor::run(&context)),
     }?;

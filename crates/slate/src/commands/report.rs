@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context, args: &ReportArgs) -> Result<Outcome> {
             .hint("pass folders written by slate (logs, dataset, run, calibrators) or files of `slate evaluate --out`")
             .into());
     }
-    let html = report::page(&args.title, &parts);
+    let html = report::page(&args.title, &parts, None);
     write_file(&args.out, html.as_bytes(), context.force)?;
     let shown: Vec<&str> = parts.iter().map(report::Part::kind).collect();
     let json = json!({ "out": args.out, "parts": shown, "bytes": html.len() });

@@ -6,6 +6,7 @@
 mod embed;
 mod overrides;
 mod policy;
+mod retrain;
 mod strict;
 mod sweep;
 
@@ -18,6 +19,7 @@ use slate_types::{FormatVersion, Seed};
 use crate::console::Refusal;
 pub(crate) use embed::{EmbedSection, HASHED, ImageSection, TitleSection};
 pub(crate) use policy::{PolicyFile, Source};
+pub(crate) use retrain::{GateSection, RetrainSection, Rule};
 pub(crate) use sweep::{Point, SweepSection};
 
 /// Version of the configuration file.
@@ -59,6 +61,9 @@ pub(crate) struct ConfigFile {
     /// `slate sweep`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sweep: Option<SweepSection>,
+    /// `slate retrain` and `slate backfill`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retrain: Option<RetrainSection>,
     /// `slate calibrate`.
     #[serde(default)]
     pub(crate) calibrate: CalibrateSection,

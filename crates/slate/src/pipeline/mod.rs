@@ -1,6 +1,7 @@
 //! The steps of the chain as functions over files; commands and the demo call the same ones.
 
 pub(crate) mod backtest;
+pub(crate) mod calendar;
 pub(crate) mod calibration;
 pub(crate) mod catalogue;
 pub(crate) mod columns;
@@ -10,7 +11,9 @@ pub(crate) mod featurise;
 pub(crate) mod months;
 pub(crate) mod online;
 pub(crate) mod policy;
+pub(crate) mod retrain;
 pub(crate) mod scoring;
 pub(crate) mod shown;
+pub(crate) mod stages;
 pub(crate) mod training;
 pub(crate) mod truth;

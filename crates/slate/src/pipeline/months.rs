@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use chrono::{Datelike as _, NaiveDate};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -20,6 +19,7 @@ use slate_logs::{AttributionOptions, EngineOptions};
 use slate_model::DeviceSpec;
 use slate_types::{Progress, Scores, Seed, Split};
 
+use super::calendar::Month;
 use super::evaluation::Labels;
 use super::featurise::{self, Logs};
 use super::scoring;
@@ -33,79 +33,6 @@ use crate::console::Refusal;
 const HELD_BACK: f64 = 0.02;
 /// Digits of the hash that names a stage.
 const DIGITS: usize = 16;
-
-/// A calendar month, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Month {
-    year: i32,
-    /// From 1.
-    month: u32,
-}
-
-impl Month {
-    /// Reads `2026-03`.
-    fn parse(text: &str) -> Result<Self> {
-        let date = NaiveDate::parse_from_str(&format!("{text}-01"), "%Y-%m-%d").map_err(|_| {
-            Refusal::new(format!("`{text}` is no month, expected one like 2026-03"))
-        })?;
-        Ok(Self {
-            year: date.year(),
-            month: date.month(),
-        })
-    }
-
-    /// Reads `2026-03..2026-06`, both ends in, or one month.
-    ///
-    /// # Errors
-    /// Text that is no month, an end before the beginning.
-    pub(crate) fn range(text: &str) -> Result<Vec<Self>> {
-        let (first, last) = text.split_once("..").unwrap_or((text, text));
-        let (mut month, last) = (Self::parse(first)?, Self::parse(last)?);
-        let mut months = Vec::new();
-        while month <= last {
-            months.push(month);
-            month = month.next();
-        }
-        if months.is_empty() {
-            let told = format!("--months is {text}, which ends before it begins");
-            return Err(Refusal::new(told).into());
-        }
-        Ok(months)
-    }
-
-    fn next(self) -> Self {
-        match self.month {
-            12 => Self {
-                year: self.year + 1,
-                month: 1,
-            },
-            month => Self {
-                month: month + 1,
-                ..self
-            },
-        }
-    }
-
-    /// Its first day, so many days before.
-    fn day_before(self, days: u64) -> String {
-        let first = NaiveDate::from_ymd_opt(self.year, self.month, 1);
-        let day = first.and_then(|first| first.checked_sub_days(chrono::Days::new(days)));
-        day.map_or_else(String::new, |day| day.format("%Y-%m-%d").to_string())
-    }
-
-    /// First moment, UTC microseconds.
-    fn begins(self) -> i64 {
-        let first = NaiveDate::from_ymd_opt(self.year, self.month, 1);
-        let midnight = first.and_then(|first| first.and_hms_opt(0, 0, 0));
-        midnight.map_or(0, |midnight| midnight.and_utc().timestamp_micros())
-    }
-}
-
-impl std::fmt::Display for Month {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:04}-{:02}", self.year, self.month)
-    }
-}
 
 /// A training recipe: a configuration file.
 pub(crate) struct Recipe {
@@ -387,27 +314,4 @@ fn latest(dataset: &Dataset) -> Result<i64> {
         latest = latest.max(times.iter().copied().max().unwrap_or(i64::MIN));
     }
     Ok(latest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_follow_each_other() {
-        let told = |text: &str| {
-            let months = Month::range(text).unwrap();
-            months.iter().map(Month::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            told("2026-11..2027-02"),
-            ["2026-11", "2026-12", "2027-01", "2027-02"]
-        );
-        assert_eq!(told("2026-03"), ["2026-03"]);
-        assert!(Month::range("2026-04..2026-03").is_err());
-        assert!(Month::range("2026-13").is_err() && Month::range("March").is_err());
-        let march = Month::parse("2026-03").unwrap();
-        assert_eq!(march.begins(), 1_772_323_200_000_000);
-        assert_eq!(march.day_before(1), "2026-02-28");
-    }
 }

@@ -10,6 +10,7 @@ mod chart;
 mod data;
 mod experiments;
 mod learning;
+mod monthly;
 mod neighbours;
 mod orders;
 mod search;
@@ -35,7 +36,7 @@ pub(crate) struct Part {
 
 impl Part {
     /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation`, `backtest`, `recipes`,
-    /// `experiment`, `item vectors` or `truth`.
+    /// `experiment`, `item vectors`, `month` or `truth`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -141,8 +142,8 @@ fn told(root: &Path, file: &Path) -> String {
     }
 }
 
-/// The page.
-pub(crate) fn page(title: &str, parts: &[Part]) -> String {
+/// The page. It says of what day its labels are, or else when it was made.
+pub(crate) fn page(title: &str, parts: &[Part], as_of: Option<&str>) -> String {
     let of = |kind: &str| {
         parts
             .iter()
@@ -151,6 +152,9 @@ pub(crate) fn page(title: &str, parts: &[Part]) -> String {
     };
     let truth = of("truth");
     let mut body = String::new();
+    for part in of("month") {
+        body.push_str(&monthly::section(part));
+    }
     body.push_str(&orders::section(&of("evaluation"), truth.first().copied()));
     for part in of("backtest") {
         body.push_str(&backtest::section(part));
@@ -179,14 +183,17 @@ pub(crate) fn page(title: &str, parts: &[Part]) -> String {
     for part in of("log") {
         body.push_str(&data::log(part));
     }
-    let date = today();
+    let dated = as_of.map_or_else(
+        || format!("Made on {}", today()),
+        |day| format!("Labels as of {day}"),
+    );
     let title = escape(title);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n\
-         <p class=\"soft\">Made on {date}</p>\n\
+         <p class=\"soft\">{dated}</p>\n\
          <p class=\"soft\">Slate {}. Every number stands in the file named under its section. \
          Intervals come from a bootstrap over whole lists.</p>\n{body}</body>\n</html>\n",
         env!("CARGO_PKG_VERSION")
@@ -351,7 +358,7 @@ mod tests {
             value,
             beside: None,
         };
-        let html = page("a & b", &[part]);
+        let html = page("a & b", &[part], None);
         assert!(
             !html.contains("<script>") && html.contains("&lt;script&gt;"),
             "{html}"

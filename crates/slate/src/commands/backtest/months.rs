@@ -13,8 +13,9 @@ use crate::artefacts::scores::ScoreTable;
 use crate::artefacts::{OutputLock, Staged, manifest, neighbour};
 use crate::cli::MonthsArgs;
 use crate::console::{Align, ExitStatus, Outcome, Refusal, Table};
+use crate::pipeline::calendar::Month;
 use crate::pipeline::evaluation::{self, Given, Labels, Measure};
-use crate::pipeline::months::{Month, Recipe, Rolling, Stage};
+use crate::pipeline::months::{Recipe, Rolling, Stage};
 
 pub(super) fn run(context: &Context, args: &MonthsArgs) -> Result<Outcome> {
     let months = Month::range(&args.months)?;

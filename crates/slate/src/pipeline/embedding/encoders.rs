@@ -11,7 +11,6 @@ use slate_embed::{
 use slate_types::Progress;
 
 use crate::config::{EmbedSection, HASHED};
-use crate::console::Bar;
 
 pub(super) enum Titles {
     Hashed,
@@ -49,7 +48,7 @@ impl Titles {
         }
     }
 
-    pub(super) fn encode(&self, titles: &[String], bar: &Bar) -> Result<Vec<f32>> {
+    pub(super) fn encode(&self, titles: &[String], bar: &dyn Progress) -> Result<Vec<f32>> {
         let done = |count: usize| bar.advance(count as u64);
         match self {
             Self::Hashed => {
@@ -90,7 +89,7 @@ impl Pictures {
         }
     }
 
-    pub(super) fn encode(&self, pictures: &[Picture], bar: &Bar) -> Result<Vec<f32>> {
+    pub(super) fn encode(&self, pictures: &[Picture], bar: &dyn Progress) -> Result<Vec<f32>> {
         let done = |count: usize| bar.advance(count as u64);
         match self {
             Self::Hashed => {

@@ -24,7 +24,7 @@ use crate::artefacts::items::{BadRow, Item, ItemColumns, PictureSource, read_ite
 use crate::artefacts::manifest::hex;
 use crate::artefacts::{OutputLock, Staged, write_file};
 use crate::config::{EmbedSection, ImageSection, TitleSection};
-use crate::console::{Bar, Refusal};
+use crate::console::Refusal;
 use encoders::{Pictures, Titles};
 use seen::SeenFiles;
 
@@ -164,7 +164,7 @@ struct Work<'a> {
     /// Pictures that cannot be read, and why.
     broken: BTreeMap<Key, String>,
     files: SeenFiles,
-    bar: &'a Bar,
+    bar: &'a dyn Progress,
 }
 
 /// Computes what is new and writes the tables.
@@ -172,7 +172,7 @@ struct Work<'a> {
 /// # Errors
 /// An encoder that cannot be read, items that cannot, a store of another encoder, a full disk; what
 /// was computed until then is kept.
-pub(crate) fn embed(job: &Job<'_>, bar: &Bar) -> Result<Embedded> {
+pub(crate) fn embed(job: &Job<'_>, bar: &dyn Progress) -> Result<Embedded> {
     let titles = Titles::open(job.section, job.device)?;
     let pictures = Pictures::open(job.section, job.device)?;
     if titles.is_none() && pictures.is_none() {

@@ -1,7 +1,11 @@
 //! Dataset to run: the training loop's batches, its validation and its files.
 
+mod content;
+mod files;
+mod lists;
 mod pair;
 mod parent;
+mod reservoir;
 mod state_dict;
 mod trees;
 mod unfinished;
@@ -13,16 +17,19 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use slate_features::{BatchOptions, Dataset, FeatureMap, SplitData, batches};
+use slate_features::{Dataset, FeatureMap, SplitData};
 use slate_model::{
-    Batches, BoxError, Checkpoint, CheckpointPlan, Culprit, DeviceSpec, Every, Head, MODEL_FILE,
-    ModelError, Ranker, TrainConfig, TrainEvent, TrainOptions, Trained, Training, Validation,
-    WEIGHTS_FILE,
+    Batches, Beginning, BoxError, Checkpoint, CheckpointPlan, Culprit, DeviceSpec, Every, Head,
+    ModelError, OPTIMIZER_FILE, Ranker, TrainConfig, TrainEvent, TrainOptions, Trained, Training,
+    Validation,
 };
 use slate_trees::TreesError;
-use slate_types::{Batch, FeatureShape, Progress, Seed, Split};
+use slate_types::{FeatureShape, Progress, Seed, Split};
 
+use files::{Best, More, run_manifest, write_run};
+use lists::Lists;
 pub(crate) use parent::Parent;
+use reservoir::Seen;
 pub(crate) use state_dict::import;
 pub(crate) use trees::{grow, is_grown};
 pub(crate) use unfinished::Unfinished;
@@ -31,30 +38,6 @@ use validation::Judged;
 
 use super::scoring;
 use crate::artefacts::{manifest, tensorboard};
-
-/// The training split, shuffled anew in each epoch.
-struct Shuffled<'a> {
-    data: &'a SplitData,
-    shape: &'a FeatureShape,
-    lists_per_batch: usize,
-    seed: Seed,
-}
-
-impl Batches for Shuffled<'_> {
-    fn epoch(&mut self, epoch: u32, skip: usize) -> Box<dyn Iterator<Item = Batch> + Send + '_> {
-        let options = BatchOptions {
-            lists_per_batch: self.lists_per_batch,
-            shuffle: Some((self.seed, epoch)),
-            bucket_by_length: true,
-            skip,
-        };
-        Box::new(batches(self.data, self.shape, options).map(|(_, batch)| batch))
-    }
-
-    fn lists_per_epoch(&self) -> usize {
-        self.data.lists.len()
-    }
-}
 
 /// What a finished training reports.
 pub(crate) struct Report {
@@ -109,23 +92,29 @@ pub(crate) struct Keep<'a> {
 pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -> Result<Report> {
     let dataset = Dataset::open(setting.data)
         .with_context(|| format!("cannot open the dataset `{}`", setting.data.display()))?;
-    let config = options.clone().check()?;
+    let mut config = options.clone().check()?;
     if let Some(parent) = setting.update {
         parent.check(&dataset)?;
+        parent.check_depth(options)?;
+        config = config.of_update();
     }
     let shape = pair::shape(dataset.map(), options)?;
-    let mut train = dataset.split(Split::Train)?;
+    let train = dataset.split(Split::Train)?;
     pair::require_seeds(dataset.map(), options, &train)?;
+    let mut seen = Seen::new(train, options, setting.update, &dataset)?;
     if config.reads_items() {
-        train.count_items();
+        seen.data.count_items();
     }
+    let seen = seen;
+    let train = &seen.data;
+    let optimizer = setting.update.map(|parent| parent.optimizer(options));
+    let optimizer = optimizer.transpose()?.flatten();
+    let new_rows = setting
+        .update
+        .map(|parent| content::new_rows(&config, &parent.ranker, dataset.map(), train));
+    let new_rows = new_rows.transpose()?.flatten();
     let valid = dataset.split(Split::Valid)?;
-    let mut source = Shuffled {
-        data: &train,
-        shape: &shape,
-        lists_per_batch: config.batch_lists(),
-        seed: setting.seed.derive("batches"),
-    };
+    let mut source = Lists::new(&seen, &config, &shape, &dataset, setting.seed)?;
     let plan = setting.keep.as_ref().map(|keep| -> Result<_> {
         Ok(CheckpointPlan {
             folder: keep.unfinished.checkpoints(),
@@ -147,20 +136,25 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         .keep
         .as_ref()
         .map_or(out, |keep| keep.unfinished.folder());
-    let lists = train.lists.len() as u64;
-    let batches = lists.div_ceil(config.batch_lists() as u64);
-    let steps = u64::from(options.epochs) * batches.div_ceil(u64::from(options.accumulate));
+    let epochs = source.epochs().unwrap_or(config.options().epochs);
+    let lists_until =
+        |epoch: u32| -> u64 { (1..=epoch).map(|epoch| source.lists_in(epoch) as u64).sum() };
+    let steps = (1..=epochs).map(|epoch| {
+        let batches = source.lists_in(epoch).div_ceil(config.batch_lists());
+        batches.div_ceil(options.accumulate as usize) as u64
+    });
+    let steps = steps.sum();
     let mut log = Log::open(folder, setting.events, resume.as_ref(), steps)?;
 
     let mut rates = Vec::new();
-    let (mut seen, mut rate) = (resume.as_ref().map_or(0, Checkpoint::lists_done), f64::NAN);
+    let (mut lists_done, mut rate) = (resume.as_ref().map_or(0, Checkpoint::lists_done), f64::NAN);
     let done = resume.as_ref().map_or(0, Checkpoint::epochs_done);
     setting
         .progress
-        .begin("train", Some(u64::from(options.epochs) * lists), "lists");
+        .begin("train", Some(lists_until(epochs)), "lists");
     setting
         .progress
-        .advance(u64::from(done) * lists + seen as u64);
+        .advance(lists_until(done) + lists_done as u64);
     let metric = outcome(&config).metric_name();
     let mut best_metric = f64::NEG_INFINITY;
     let training = Training {
@@ -170,7 +164,11 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         device: setting.device,
         replicas: setting.replicas,
         checkpoints: plan.as_ref(),
-        update: setting.update.map(|parent| &parent.ranker),
+        update: setting.update.map(|parent| Beginning {
+            ranker: &parent.ranker,
+            new_rows: new_rows.as_ref(),
+            optimizer: optimizer.as_ref(),
+        }),
         resume,
         stop: setting.stop,
     };
@@ -187,9 +185,9 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
                     ..
                 } => {
                     // The event counts from the start of the epoch.
-                    let before = if *lists >= seen { seen } else { 0 };
+                    let before = if *lists >= lists_done { lists_done } else { 0 };
                     setting.progress.advance((*lists - before) as u64);
-                    seen = *lists;
+                    lists_done = *lists;
                     rate = *lists_per_second;
                     let best = if best_metric.is_finite() {
                         format!("  best {metric} {best_metric:.4}")
@@ -202,7 +200,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
                 TrainEvent::Epoch { metric: value, .. } => {
                     best_metric = best_metric.max(*value);
                     rates.extend(Some(rate).filter(|rate| rate.is_finite()));
-                    seen = 0;
+                    lists_done = 0;
                 }
                 _ => {}
             }
@@ -212,7 +210,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     setting.progress.end();
     let log_failure = log.close().err().map(|error| error.to_string());
     let (trained, diverged) =
-        saved(trained, &dataset, &train).map_err(|error| match &setting.keep {
+        saved(trained, &dataset, &seen).map_err(|error| match &setting.keep {
             Some(keep) => keep.unfinished.explain(error),
             None => error,
         })?;
@@ -233,14 +231,28 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     let diverged_note = diverged.as_ref().map(|why| ("diverged", json!(why)));
     let before = trained.metric_before;
     let before = before.map(|value| ("before", json!({ "metric": metric, "value": value })));
-    let notes = diverged_note.into_iter().chain(before).collect();
+    let days = source.epochs().map(|_| unfinished::days(out));
+    let days = days.transpose()?.map(|days| ("progressive", days));
+    let (kept, mut more_files) = seen.keep(options, &dataset, out)?;
+    if let Some(state) = &trained.optimizer {
+        state.save(out)?;
+        more_files.push(OPTIMIZER_FILE.to_owned());
+    }
+    let kept = kept.map(|kept| ("replay", kept));
+    let more = More {
+        notes: [diverged_note, before, days, kept]
+            .into_iter()
+            .flatten()
+            .collect(),
+        files: more_files,
+    };
     let manifest = write_run(
         options,
         setting,
         &dataset,
         &trained.ranker,
         &best,
-        notes,
+        more,
         out,
     )?;
     rates.sort_by(f64::total_cmp);
@@ -261,6 +273,14 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
 pub(crate) fn was_interrupted(error: &anyhow::Error) -> bool {
     let network = matches!(error.downcast_ref(), Some(ModelError::Interrupted { .. }));
     network || matches!(error.downcast_ref(), Some(TreesError::Interrupted { .. }))
+}
+
+/// Whether a training failed for a checkpoint that is damaged, or of another training.
+pub(crate) fn is_about_a_checkpoint(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ModelError::Checkpoint { .. } | ModelError::Tensor { .. })
+    )
 }
 
 /// Whether `out` is the finished run of this very training.
@@ -345,7 +365,7 @@ fn identity(options: &TrainOptions, setting: &Setting<'_>) -> Result<BTreeMap<St
 fn saved(
     trained: Result<Trained, ModelError>,
     dataset: &Dataset,
-    data: &SplitData,
+    data: &Seen,
 ) -> Result<(Trained, Option<String>)> {
     let mut error = match trained {
         Ok(trained) => return Ok((trained, None)),
@@ -368,12 +388,18 @@ fn saved(
 }
 
 /// A slot in the words of the dataset.
-fn place_of(culprit: &Culprit, dataset: &Dataset, data: &SplitData) -> String {
+fn place_of(culprit: &Culprit, dataset: &Dataset, seen: &Seen) -> String {
+    let data = &seen.data;
     let feature = dataset.manifest().dense.get(culprit.column);
     let feature = feature.map_or("a vector of its item", String::as_str);
     let row = data.lists.range(culprit.list).start + culprit.slot;
+    let place = if culprit.list < seen.fresh {
+        format!("row {row} of the training part")
+    } else {
+        "a list of the replay".to_owned()
+    };
     format!(
-        "row {row} of the training part, list_id {}, item {}: feature `{feature}` is {}",
+        "{place}, list_id {}, item {}: feature `{feature}` is {}",
         data.list_id[culprit.list], data.item[row], culprit.value
     )
 }
@@ -422,82 +448,4 @@ fn validate(
         metric: outcome.judge(&valid.lists, &scored.score, outcome.of(valid))?,
         name: outcome.metric_name(),
     })
-}
-
-/// What a run came to on the validation split.
-#[derive(serde::Serialize)]
-struct Best<'a> {
-    /// Of a network; 0 where no epoch was trained here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<u32>,
-    /// Number of trees.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trees: Option<u32>,
-    metric: &'a str,
-    value: f64,
-}
-
-/// Writes the run of a network into `out`, where its log is already; the manifest, with more
-/// entries if given.
-fn write_run(
-    options: &TrainOptions,
-    setting: &Setting<'_>,
-    dataset: &Dataset,
-    ranker: &Ranker,
-    best: &Best<'_>,
-    more: Vec<(&str, Value)>,
-    out: &Path,
-) -> Result<Value> {
-    ranker.save(out)?;
-    let mut notes = vec![("parameters", json!(ranker.parameters()))];
-    notes.extend(more);
-    let config = json!({ "train": options });
-    run_manifest(setting, dataset, &config, best, WEIGHTS_FILE, &notes, out)
-}
-
-/// Writes the feature map and the manifest of a run into `out`, where its model and log are
-/// already; the manifest, with more entries if given.
-fn run_manifest(
-    setting: &Setting<'_>,
-    dataset: &Dataset,
-    config: &Value,
-    best: &Best<'_>,
-    model: &str,
-    notes: &[(&str, Value)],
-    out: &Path,
-) -> Result<Value> {
-    std::fs::copy(
-        setting.data.join("feature_map.json"),
-        out.join("feature_map.json"),
-    )
-    .context("cannot copy the dataset's feature_map.json into the run")?;
-    let data_hash = manifest::sha256(&setting.data.join("manifest.json"))?;
-    let mut files = serde_json::Map::new();
-    for name in ["feature_map.json", METRICS_FILE, MODEL_FILE, model] {
-        files.insert(
-            name.to_owned(),
-            json!({ "sha256": manifest::sha256(&out.join(name))? }),
-        );
-    }
-    let mut manifest = json!({
-        "format": manifest::FORMAT,
-        "kind": "run",
-        "command": setting.command,
-        "slate": env!("CARGO_PKG_VERSION"),
-        "seed": setting.seed,
-        "device": devices(setting),
-        "config": config,
-        "data": {
-            "manifest_sha256": data_hash,
-            "feature_map_sha256": dataset.manifest().feature_map_sha256,
-        },
-        "parent_run": lineage(setting),
-        "best": best,
-        "files": files,
-    });
-    for (key, value) in notes {
-        manifest[*key] = value.clone();
-    }
-    manifest::write_json(&out.join("manifest.json"), &manifest)?;
-    Ok(manifest)
 }

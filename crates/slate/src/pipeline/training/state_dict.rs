@@ -10,7 +10,7 @@ use slate_model::{Ranker, TrainOptions};
 use slate_types::Split;
 
 use super::unfinished::METRICS_FILE;
-use super::{Best, Setting, unread, validate, write_run};
+use super::{Best, More, Setting, unread, validate, write_run};
 use crate::artefacts::manifest;
 
 /// What an imported run reports.
@@ -51,7 +51,10 @@ pub(crate) fn import(
         value: found.metric,
     };
     let note = json!({ "from": "pytorch", "sha256": manifest::sha256(weights)? });
-    let note = vec![("imported", note)];
+    let note = More {
+        notes: vec![("imported", note)],
+        ..More::default()
+    };
     Ok(Imported {
         json: write_run(options, setting, &dataset, &ranker, &best, note, out)?,
         metric: found.metric,

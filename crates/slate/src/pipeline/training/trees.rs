@@ -14,7 +14,7 @@ use slate_types::{FeatureShape, Split};
 
 use super::unfinished::{METRICS_FILE, now};
 use super::validation::Judged;
-use super::{Best, Setting, run_manifest, scoring};
+use super::{Best, More, Setting, run_manifest, scoring};
 use crate::artefacts::tensorboard::{self, EventFile};
 
 /// What grown trees report.
@@ -98,11 +98,13 @@ pub(crate) fn grow(options: &TreesOptions, setting: &Setting<'_>, out: &Path) ->
             metric: &metric,
             value: trained.best_metric,
         },
-        TREES_FILE,
-        &[
-            ("leaves", json!(ranker.leaves())),
-            ("importance", json!(importance)),
-        ],
+        &More {
+            notes: vec![
+                ("leaves", json!(ranker.leaves())),
+                ("importance", json!(importance)),
+            ],
+            files: vec![TREES_FILE.to_owned()],
+        },
         out,
     )?;
     Ok(Grown {

@@ -36,6 +36,13 @@ impl Unfinished {
         Ok(Self { folder })
     }
 
+    /// A folder of this very name.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
     /// Whether there is a checkpoint to go on from.
     ///
     /// # Errors
@@ -314,6 +321,25 @@ fn told_until(path: &Path, epochs: u32) -> Result<String> {
         .filter(keep)
         .map(|line| format!("{line}\n"))
         .collect())
+}
+
+/// What the days of a training came to before they were learned, as its log in `folder` tells.
+///
+/// # Errors
+/// A log that cannot be read.
+pub(super) fn days(folder: &Path) -> Result<Value> {
+    let path = folder.join(METRICS_FILE);
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let events = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let days = events.filter_map(|event: Value| {
+        let keys = ["day", "lists", "metric", "value"];
+        let day = keys.map(|key| (key.to_owned(), event[key].clone()));
+        (event["event"] == "ahead").then(|| Value::Object(day.into_iter().collect()))
+    });
+    Ok(days.collect())
 }
 
 /// Seconds since 1970.

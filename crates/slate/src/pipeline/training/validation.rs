@@ -50,21 +50,32 @@ impl Judged {
         scores: &[f64],
         outcomes: &[u8],
     ) -> Result<f64, BoxError> {
-        let values = ndcg(
-            lists,
-            scores,
-            outcomes,
-            Some(CUTOFF),
-            &Convention::default(),
-        )?;
-        let values: Vec<f64> = values.into_iter().flatten().collect();
-        if values.is_empty() {
-            return Err(format!(
+        mean_ndcg(lists, scores, outcomes)?.ok_or_else(|| {
+            format!(
                 "no list of the validation split has a {}: a larger one is needed to stop training by",
                 self.name()
             )
-            .into());
-        }
-        Ok(values.iter().sum::<f64>() / values.len() as f64)
+            .into()
+        })
     }
+}
+
+/// The metric of scores in row order; none where no list has an outcome.
+///
+/// # Errors
+/// Scores that cannot be ranked by.
+pub(super) fn mean_ndcg(
+    lists: &ListOffsets,
+    scores: &[f64],
+    outcomes: &[u8],
+) -> Result<Option<f64>, BoxError> {
+    let values = ndcg(
+        lists,
+        scores,
+        outcomes,
+        Some(CUTOFF),
+        &Convention::default(),
+    )?;
+    let values: Vec<f64> = values.into_iter().flatten().collect();
+    Ok((!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64))
 }

@@ -1,0 +1,352 @@
+//! `slate retrain` and `slate backfill`: the month's model, made, judged and put into use or not.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Context, doctor, engine};
+use crate::artefacts::registry::Registry;
+use crate::cli::{BackfillArgs, LogArgs, LogFormat, RetrainArgs, RetrainCommand};
+use crate::console::{Align, Console, ExitStatus, Outcome, Table};
+use crate::pipeline::calendar::Month;
+use crate::pipeline::retrain::record::Record;
+use crate::pipeline::retrain::{Outcome as Ended, Retrain, Verdict, months, notices};
+use crate::pipeline::stages::{Done, Event};
+
+/// Memory for stages where the machine does not say what it has.
+const MEMORY: u64 = 8 << 30;
+
+pub(super) fn run(context: &Context, args: &RetrainArgs) -> Result<Outcome> {
+    if let Some(RetrainCommand::Status) = args.command {
+        return status(context);
+    }
+    let month = match &args.month {
+        Some(month) => Month::parse(month)?,
+        None => Month::last(),
+    };
+    let only = (args.from.as_deref(), args.until.as_deref());
+    with_retrain(context, args.log, only, &|retrain, log| {
+        if args.dry_run {
+            return plan(retrain, month);
+        }
+        let told = one(retrain, month, log)?;
+        let mut outcome = Outcome::done(told.json, told.text);
+        outcome.status = told.status;
+        Ok(outcome)
+    })
+}
+
+/// One month after the other.
+pub(super) fn backfill(context: &Context, args: &BackfillArgs) -> Result<Outcome> {
+    let last = match &args.to {
+        Some(month) => Month::parse(month)?,
+        None => Month::last(),
+    };
+    let span = Month::range(&format!("{}..{last}", args.from))?;
+    with_retrain(context, args.log, (None, None), &|retrain, log| {
+        let mut status = ExitStatus::Success;
+        let mut months = Vec::new();
+        let mut text = String::new();
+        for &month in &span {
+            let told = one(retrain, month, log)?;
+            text.push_str(&told.text);
+            text.push('\n');
+            let mut json = told.json;
+            json["month"] = json!(month.to_string());
+            months.push(json);
+            status = worse(status, told.status);
+        }
+        let mut outcome = Outcome::done(json!({ "months": months }), text);
+        outcome.status = status;
+        Ok(outcome)
+    })
+}
+
+/// The one of both that a scheduler should hear of.
+fn worse(a: ExitStatus, b: ExitStatus) -> ExitStatus {
+    if a == ExitStatus::BadInput || b == ExitStatus::Success {
+        a
+    } else {
+        b
+    }
+}
+
+/// Prepares a retrain and tells how it goes.
+fn with_retrain(
+    context: &Context,
+    log: LogArgs,
+    only: (Option<&str>, Option<&str>),
+    act: &dyn Fn(&Retrain<'_>, Log) -> Result<Outcome>,
+) -> Result<Outcome> {
+    let section = context
+        .config
+        .need(context.config.file.retrain.as_ref(), "retrain")?;
+    let log = Log {
+        console: context.console,
+        format: log.log_format,
+    };
+    let memory = match &section.memory {
+        Some(text) => engine::bytes(text)?,
+        None => doctor::memory().map_or(MEMORY, |(total, _)| 3 * (total / 4)),
+    };
+    let console = Console {
+        // Lines of JSON are for programs, which have no use for a bar.
+        quiet: context.console.quiet || log.format == LogFormat::Json,
+        ..context.console
+    };
+    let bar = console.bar();
+    let observe = |event: &Event<'_>| log.event(event);
+    let say = |text: &str| log.say("note", text);
+    let machine = (context.seed, context.threads, memory);
+    let retrain = Retrain::new(&context.config.file, machine, only, &observe, &say, &bar)?;
+    act(&retrain, log)
+}
+
+/// Where progress is told.
+#[derive(Debug, Clone, Copy)]
+struct Log {
+    console: Console,
+    format: LogFormat,
+}
+
+impl Log {
+    fn event(self, event: &Event<'_>) {
+        let (kind, mut value, text) = match event {
+            Event::Begun { stage } => ("begun", json!({ "stage": stage }), format!("{stage} …")),
+            Event::Reused { stage } => (
+                "reused",
+                json!({ "stage": stage }),
+                format!("{stage}: was there"),
+            ),
+            Event::Finished { stage, seconds } => (
+                "finished",
+                json!({ "stage": stage, "seconds": seconds }),
+                format!("{stage}: done in {seconds:.1} s"),
+            ),
+            Event::Retry {
+                stage,
+                attempt,
+                wait,
+                error,
+            } => (
+                "retry",
+                json!({
+                    "stage": stage, "attempt": attempt, "wait_seconds": wait.as_secs_f64(),
+                    "error": error,
+                }),
+                format!(
+                    "{stage}: {error}; this may pass, attempt {} in {:.0} s",
+                    attempt + 1,
+                    wait.as_secs_f64()
+                ),
+            ),
+            Event::Damaged { stage, file, why } => (
+                "damaged",
+                json!({ "stage": stage, "file": file, "why": why }),
+                format!(
+                    "{stage}: `{}` is damaged ({why}); it is made again",
+                    file.display()
+                ),
+            ),
+        };
+        match self.format {
+            LogFormat::Text => self.console.say(&text),
+            LogFormat::Json => {
+                value["event"] = json!(kind);
+                self.line(value);
+            }
+        }
+    }
+
+    fn say(self, kind: &str, text: &str) {
+        match self.format {
+            LogFormat::Text => self.console.say(text),
+            LogFormat::Json => self.line(json!({ "event": kind, "text": text })),
+        }
+    }
+
+    /// A JSON object with the time of day.
+    fn line(self, mut value: Value) {
+        let now: chrono::DateTime<chrono::Utc> = SystemTime::now().into();
+        value["time"] = json!(now.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
+        self.console.say(&value.to_string());
+    }
+}
+
+/// What a month came to.
+struct Told {
+    json: Value,
+    text: String,
+    status: ExitStatus,
+}
+
+fn one(retrain: &Retrain<'_>, month: Month, log: Log) -> Result<Told> {
+    match retrain.month(month)? {
+        Ended::Nothing(record) => Ok(nothing(&record)),
+        Ended::Partly(stages) => Ok(Told {
+            text: format!("{month}: ended as asked\n{}", table(&stages)),
+            json: json!({ "verdict": null, "reasons": [], "stages": stages_json(&stages) }),
+            status: ExitStatus::Success,
+        }),
+        Ended::Done {
+            record,
+            stages,
+            report,
+        } => {
+            tell(retrain, &record, &stages, log);
+            Ok(done(&record, &stages, report.as_deref()))
+        }
+    }
+}
+
+fn nothing(record: &Record) -> Told {
+    let ended = record.ended.as_ref();
+    let before = ended.map_or("unknown", |ended| ended.verdict.name());
+    let reasons = ended.map_or(&[][..], |ended| &ended.reasons);
+    Told {
+        text: format!(
+            "{}: nothing to do; of these logs and this configuration it was {before}: {}\n",
+            record.month,
+            reasons.join("; ")
+        ),
+        json: json!({
+            "verdict": "nothing_to_do", "before": before, "reasons": reasons,
+            "run": ended.and_then(|ended| ended.version.clone()), "stages": [],
+        }),
+        // Bad data that are still there are still bad.
+        status: match ended.map(|ended| ended.verdict) {
+            Some(Verdict::Failed) => ExitStatus::BadInput,
+            _ => ExitStatus::Success,
+        },
+    }
+}
+
+fn done(record: &Record, stages: &[Done], report: Option<&Path>) -> Told {
+    let ended = record
+        .ended
+        .as_ref()
+        .expect("a month that is done says how");
+    let reasons: String = ended
+        .reasons
+        .iter()
+        .map(|reason| format!("  - {reason}\n"))
+        .collect();
+    let version = ended.version.as_ref();
+    let version = version.map_or_else(String::new, |version| format!("version {version}\n"));
+    let page = report.map_or_else(String::new, |report| {
+        format!("the report is {}\n", report.display())
+    });
+    Told {
+        text: format!(
+            "{} {}: {}\n{reasons}{}{version}{page}",
+            record.model,
+            record.month,
+            ended.verdict.name(),
+            table(stages)
+        ),
+        json: json!({
+            "verdict": ended.verdict, "reasons": ended.reasons, "run": ended.version,
+            "report": report, "stages": stages_json(stages),
+        }),
+        status: match ended.verdict {
+            Verdict::Promoted => ExitStatus::Success,
+            Verdict::Kept => ExitStatus::CheckFailed,
+            Verdict::Failed => ExitStatus::BadInput,
+        },
+    }
+}
+
+fn stages_json(stages: &[Done]) -> Vec<Value> {
+    stages
+        .iter()
+        .map(|done| {
+            let state = if done.span.reused { "reused" } else { "done" };
+            json!({ "name": done.name, "state": state, "seconds": done.span.seconds })
+        })
+        .collect()
+}
+
+fn table(stages: &[Done]) -> String {
+    let mut table = Table::new(&[
+        ("stage", Align::Left),
+        ("state", Align::Left),
+        ("seconds", Align::Right),
+    ]);
+    for done in stages {
+        let state = if done.span.reused {
+            "was there"
+        } else {
+            "done"
+        };
+        let seconds = format!("{:.1}", done.span.seconds);
+        table.row([done.name.clone(), state.to_owned(), seconds]);
+    }
+    table.render()
+}
+
+/// Tells those who do not sit here; that they cannot be told changes nothing about the month.
+fn tell(retrain: &Retrain<'_>, record: &Record, stages: &[Done], log: Log) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0.0, |now| now.as_secs_f64());
+    let section = &retrain.section;
+    let metrics = section
+        .textfile
+        .as_ref()
+        .map(|path| notices::write_metrics(path, record, stages, now));
+    let post = section
+        .webhook
+        .as_ref()
+        .map(|url| notices::post(url, record));
+    for told in [metrics, post].into_iter().flatten() {
+        if let Err(error) = told {
+            log.say("warning", &format!("warning: {error:#}"));
+        }
+    }
+}
+
+fn plan(retrain: &Retrain<'_>, month: Month) -> Result<Outcome> {
+    let planned = retrain.plan(month)?;
+    let mut table = Table::new(&[("stage", Align::Left), ("state", Align::Left)]);
+    for stage in &planned {
+        table.row([stage.name.clone(), stage.state.to_owned()]);
+    }
+    let text = format!(
+        "{month}: nothing is done, this is what would be\n{}",
+        table.render()
+    );
+    Ok(Outcome::done(json!({ "stages": planned }), text))
+}
+
+fn status(context: &Context) -> Result<Outcome> {
+    let section = context
+        .config
+        .need(context.config.file.retrain.as_ref(), "retrain")?;
+    let registry = Registry::new(&section.registry, &section.model)?;
+    let current = registry.current()?;
+    let records = Record::all(&months(section))?;
+    let mut table = Table::new(&[
+        ("month", Align::Left),
+        ("verdict", Align::Left),
+        ("version", Align::Left),
+        ("why", Align::Left),
+    ]);
+    for record in &records {
+        let (verdict, version, why) = match &record.ended {
+            None => ("begun, not done", None, String::new()),
+            Some(ended) => (
+                ended.verdict.name(),
+                ended.version.as_deref(),
+                ended.reasons.first().cloned().unwrap_or_default(),
+            ),
+        };
+        table.row([&record.month, verdict, version.unwrap_or("-"), &why]);
+    }
+    let used = current.as_ref().map_or_else(
+        || format!("no version of `{}` is in use yet\n", section.model),
+        |promotion| format!("in use: {}\n", promotion.version),
+    );
+    let json = json!({ "current": current, "months": records });
+    Ok(Outcome::done(json, format!("{}{used}", table.render())))
+}

@@ -1,0 +1,208 @@
+//! What a month's retrain is of: the month, the model in use, the window of lists, and who asks.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use slate_features::SplitSpec;
+use slate_logs::{AttributionOptions, EngineOptions};
+use slate_model::DeviceSpec;
+use slate_types::Seed;
+
+use super::log_files::LogFiles;
+use crate::artefacts::manifest;
+use crate::artefacts::registry::{Promotion, Registry, Version};
+use crate::config::{ConfigFile, RetrainSection};
+use crate::console::Refusal;
+use crate::pipeline::calendar::Month;
+
+/// The model in use when the month's retrain began.
+#[derive(Debug, Clone)]
+pub(super) struct Champion {
+    pub(super) version: Version,
+    /// Number of the promotion that brought it into use.
+    pub(super) number: u64,
+    pub(super) folder: PathBuf,
+}
+
+/// All that the stages of a month share.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) month: Month,
+    pub(super) file: ConfigFile,
+    pub(super) section: RetrainSection,
+    pub(super) registry: Registry,
+    pub(super) champion: Option<Champion>,
+    /// The logs that the month can see.
+    pub(super) logs: LogFiles,
+    pub(super) seed: Seed,
+    pub(super) threads: usize,
+    pub(super) device: DeviceSpec,
+    /// The command that manifests name: that of the month, however it was started.
+    pub(super) command: String,
+    /// Bytes for all stages that run together.
+    pub(super) memory: u64,
+    /// What tells this process's files from another's.
+    pub(super) mark: String,
+}
+
+impl Job {
+    /// Whether the model in use is updated; otherwise one is trained from nothing.
+    pub(super) fn updates(&self) -> bool {
+        let is_network = self.file.train.is_some();
+        let every = self.section.full_every;
+        is_network
+            && self.section.update
+            && self.champion.as_ref().is_some_and(|champion| {
+                // A champion from this month or a later one is not what this month is updated from.
+                let about = &champion.version.about;
+                (every == 0 || about.updates < every) && about.month < self.month.to_string()
+            })
+    }
+
+    /// When labels are read.
+    pub(super) fn as_of(&self) -> String {
+        date(self.sees_until())
+    }
+
+    /// Time from which no log is read: with the month's end, events up to the labels' date still count.
+    pub(super) fn sees_until(&self) -> i64 {
+        super::until(&self.section, self.month)
+    }
+
+    /// Time before which no log is read: what features look back on begins here.
+    pub(super) fn sees_from(&self) -> i64 {
+        let begins = self.window_begins();
+        let days = 31 * i64::from(self.section.history_months);
+        begins.saturating_sub(days * 86_400_000_000)
+    }
+
+    /// The first list that may be learned from: for an update the first that the model in use has not
+    /// been trained on.
+    fn window_begins(&self) -> i64 {
+        match &self.champion {
+            Some(champion) if self.updates() => champion.version.about.trained_until,
+            _ => self.month.before(self.section.window_months - 1).begins(),
+        }
+    }
+
+    pub(super) fn attribution(&self) -> AttributionOptions {
+        AttributionOptions {
+            label_as_of: Some(self.as_of()),
+            ..self.file.attribution.clone().unwrap_or_default()
+        }
+    }
+
+    /// The lists that are learned from and judged on.
+    pub(super) fn split(&self) -> SplitSpec {
+        let own = self.file.split.clone().unwrap_or_default();
+        SplitSpec {
+            from: Some(moment(self.window_begins())),
+            until: Some(date(self.month.next().begins())),
+            ..own
+        }
+    }
+
+    pub(super) fn engine(&self) -> EngineOptions {
+        EngineOptions {
+            threads: self.threads,
+            memory: Some(self.share_of_memory()),
+            ..EngineOptions::default()
+        }
+    }
+
+    /// What one of the stages that hold much may take.
+    pub(super) fn share_of_memory(&self) -> u64 {
+        self.memory / 2
+    }
+
+    /// What stages over the logs depend on beside the configuration.
+    pub(super) fn logs_seen(&self) -> Value {
+        json!({ "files": self.logs.hash(), "tables": self.file.logs })
+    }
+
+    /// What stages over the model in use depend on.
+    pub(super) fn champion_id(&self) -> Value {
+        json!(self.champion.as_ref().map(|champion| &champion.version.id))
+    }
+
+    /// The model in use, for stages that there are only with one.
+    pub(super) fn champion(&self) -> Result<&Champion> {
+        self.champion.as_ref().context("no model is in use")
+    }
+
+    /// Refuses a configuration that cannot be retrained by the month.
+    pub(super) fn check_config(file: &ConfigFile) -> Result<RetrainSection> {
+        let section = file.retrain.clone().unwrap_or_default();
+        section.check()?;
+        for (there, name) in [
+            (file.features.is_some(), "features"),
+            (file.train.is_some() || file.trees.is_some(), "train"),
+            (file.retrain.is_some(), "retrain"),
+        ] {
+            if !there {
+                let told = format!("the configuration has no section `[{name}]`");
+                return Err(Refusal::new(told)
+                    .hint("configs/monthly_retrain.toml is a complete example")
+                    .into());
+            }
+        }
+        let split = file.split.clone().unwrap_or_default();
+        for (key, date) in [
+            ("from", &split.from),
+            ("until", &split.until),
+            ("valid_from", &split.valid_from),
+            ("test_from", &split.test_from),
+        ] {
+            if date.is_some() {
+                let told = format!("`split.{key}` is a date, but every month has dates of its own");
+                return Err(Refusal::new(told)
+                    .hint("give `valid`, `calibrate` and `test` as shares")
+                    .into());
+            }
+        }
+        if file.logs.is_some() {
+            return Err(Refusal::new(
+                "[logs] names tables elsewhere, which a retrain does not watch",
+            )
+            .hint("put or link all tables below `retrain.logs`")
+            .into());
+        }
+        Ok(section)
+    }
+}
+
+impl Champion {
+    /// The version that a promotion brought into use.
+    ///
+    /// # Errors
+    /// A version that is not there or is damaged.
+    pub(super) fn of(registry: &Registry, promotion: &Promotion) -> Result<Self> {
+        registry.verify_version(&promotion.version)?;
+        Ok(Self {
+            version: registry.version(&promotion.version)?,
+            number: promotion.number,
+            folder: registry.path(&promotion.version),
+        })
+    }
+}
+
+/// A JSON file that a stage wrote, as a value.
+pub(super) fn read(folder: &std::path::Path, name: &str) -> Result<Value> {
+    manifest::read_json(&folder.join(name))
+}
+
+/// The day of a time.
+pub(super) fn date(micros: i64) -> String {
+    text(micros, "%Y-%m-%d")
+}
+
+/// A time to the microsecond.
+fn moment(micros: i64) -> String {
+    text(micros, "%Y-%m-%dT%H:%M:%S%.6fZ")
+}
+
+fn text(micros: i64, format: &str) -> String {
+    let time = chrono::DateTime::from_timestamp_micros(micros);
+    time.map_or_else(String::new, |time| time.format(format).to_string())
+}

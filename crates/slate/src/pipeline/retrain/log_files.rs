@@ -1,0 +1,301 @@
+//! The files of the logs: which of them a month can see, and their hashes.
+//!
+//! Hashing is done once for each state of a file: its size and time of change are kept beside its hash in
+//! `log_files.json`. A file of a later month is known by its folder, as in `month=2026-05`, or by the
+//! times in its footer, and is not looked at.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context as _, Result};
+use parquet::file::reader::FileReader as _;
+use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::file::statistics::Statistics;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use slate_types::FormatVersion;
+
+use crate::artefacts::{manifest, replace_file};
+use crate::console::Refusal;
+use crate::pipeline::calendar::Month;
+
+/// What is known of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogFile {
+    bytes: u64,
+    /// Nanoseconds since 1970.
+    changed: u64,
+    pub(super) sha256: String,
+    /// Time of its first row, UTC microseconds; none where it does not say.
+    from: Option<i64>,
+    /// Time that its last row is before; none where it does not say.
+    until: Option<i64>,
+}
+
+/// The files below a folder, by their paths below it.
+#[derive(Debug, Clone)]
+pub(super) struct LogFiles {
+    pub(super) root: PathBuf,
+    pub(super) files: BTreeMap<String, LogFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Index {
+    format: FormatVersion,
+    kind: String,
+    files: BTreeMap<String, LogFile>,
+}
+
+impl LogFiles {
+    /// Looks at all files, hashing those that are new or have changed since `index` was written.
+    ///
+    /// # Errors
+    /// A folder or file that cannot be read.
+    pub(super) fn look(root: &Path, index: &Path) -> Result<Self> {
+        if !root.is_dir() {
+            let told = format!(
+                "the logs `{}` are no folder of this machine",
+                root.display()
+            );
+            return Err(Refusal::new(told)
+                .hint(
+                    "`retrain.logs` names a folder: what is in an object store is brought here first, \
+                     or mounted",
+                )
+                .into());
+        }
+        let known = match manifest::read_json(index) {
+            Ok(value) => serde_json::from_value(value).ok(),
+            // Made anew: it only saves time.
+            Err(_) => None,
+        };
+        let known = known.map_or_else(BTreeMap::new, |known: Index| known.files);
+        let mut paths = Vec::new();
+        walk(root, &mut paths)?;
+        let mut files = BTreeMap::new();
+        for path in paths {
+            let name = path.strip_prefix(root).unwrap_or(&path);
+            let name = name.display().to_string();
+            let about =
+                fs::metadata(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            let changed = about.modified()?.duration_since(UNIX_EPOCH);
+            let changed = changed.map_or(0, |since| since.as_nanos() as u64);
+            let same = known
+                .get(&name)
+                .filter(|file| (file.bytes, file.changed) == (about.len(), changed));
+            let file = if let Some(file) = same {
+                file.clone()
+            } else {
+                let span = partition(&name).or_else(|| times(&path));
+                LogFile {
+                    bytes: about.len(),
+                    changed,
+                    sha256: manifest::sha256(&path)?,
+                    from: span.map(|span| span[0]),
+                    until: span.map(|span| span[1]),
+                }
+            };
+            files.insert(name, file);
+        }
+        if files != known {
+            let value = json!({ "format": manifest::FORMAT, "kind": "log files", "files": files });
+            replace_file(index, format!("{value:#}\n").as_bytes())?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            files,
+        })
+    }
+
+    /// Those that may have rows from one time on and before another.
+    pub(super) fn between(&self, from: i64, until: i64) -> Self {
+        let files = self.files.iter();
+        let files = files.filter(|(_, file)| {
+            let begins = file.from.is_none_or(|first| first < until);
+            begins && file.until.is_none_or(|last| last > from)
+        });
+        Self {
+            root: self.root.clone(),
+            files: files.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        }
+    }
+
+    /// One hash of the names and bytes of all of them.
+    pub(super) fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        for (name, file) in &self.files {
+            hasher.update(format!("{name}\n{}\n", file.sha256));
+        }
+        manifest::hex(&hasher.finalize())
+    }
+
+    /// Pairs of names of one table whose bytes are the same.
+    pub(super) fn doubled(&self) -> Vec<(&str, &str)> {
+        let mut first: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+        let mut doubled = Vec::new();
+        for (name, file) in self.files.iter().filter(|(_, file)| file.bytes > 0) {
+            let table = name.split(['/', '.']).next().unwrap_or_default();
+            match first.entry((table, &file.sha256)) {
+                std::collections::btree_map::Entry::Occupied(there) => {
+                    doubled.push((*there.get(), name.as_str()));
+                }
+                std::collections::btree_map::Entry::Vacant(free) => {
+                    free.insert(name);
+                }
+            }
+        }
+        doubled
+    }
+
+    /// A folder of links to them, for a job that should see no other.
+    ///
+    /// # Errors
+    /// A disk that cannot be written.
+    pub(super) fn link_into(&self, folder: &Path) -> Result<()> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        let root = self.root.canonicalize()?;
+        for name in self.files.keys() {
+            let link = folder.join(name);
+            fs::create_dir_all(link.parent().unwrap_or(folder))?;
+            #[cfg(unix)]
+            std::os::unix::fs::symlink(root.join(name), &link)
+                .with_context(|| format!("cannot link `{}`", link.display()))?;
+            #[cfg(not(unix))]
+            fs::copy(root.join(name), &link)?;
+        }
+        Ok(())
+    }
+}
+
+/// Files of tables: those with an ending of one, but for hidden ones and what a simulator knows.
+fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(folder);
+    for entry in entries.with_context(|| format!("cannot read `{}`", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let ending = path.extension().unwrap_or_default().to_string_lossy();
+        let is_table = ["parquet", "csv", "jsonl", "gz", "zst"].contains(&&*ending);
+        if name.starts_with(['.', '_']) || name.starts_with("truth") {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, into)?;
+        } else if is_table {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+const DAY: i64 = 86_400_000_000;
+
+/// First moment and end of a partition by month or day, as in `event/month=2026-05/part-0.parquet`.
+fn partition(name: &str) -> Option<[i64; 2]> {
+    let spans = name.split('/').filter_map(|part| {
+        let value = part.split_once('=')?.1;
+        let month = Month::parse(value.get(..7)?).ok()?;
+        match value.get(7..) {
+            Some("") => Some([month.begins(), month.next().begins()]),
+            Some(day) => {
+                let day: i64 = day.strip_prefix('-')?.parse().ok()?;
+                let begins = month.begins() + (day - 1) * DAY;
+                Some([begins, begins + DAY])
+            }
+            None => None,
+        }
+    });
+    spans.max()
+}
+
+/// The first `ts` that the footer of a Parquet file tells of, and a moment after the last.
+fn times(path: &Path) -> Option<[i64; 2]> {
+    let reader = SerializedFileReader::new(fs::File::open(path).ok()?).ok()?;
+    let mut span: Option<[i64; 2]> = None;
+    for group in reader.metadata().row_groups() {
+        let column = group
+            .columns()
+            .iter()
+            .find(|column| column.column_path().string() == "ts")?;
+        let Some(Statistics::Int64(told)) = column.statistics() else {
+            return None;
+        };
+        let (first, last) = (*told.min_opt()?, told.max_opt()?.saturating_add(1));
+        let [from, until] = span.unwrap_or([first, last]);
+        span = Some([from.min(first), until.max(last)]);
+    }
+    span
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_say_when_they_begin() {
+        let may = Month::parse("2026-05").unwrap().begins();
+        let june = Month::parse("2026-06").unwrap().begins();
+        let of_month = partition("event/month=2026-05/a.parquet");
+        assert_eq!(of_month, Some([may, june]));
+        let tenth = may + 9 * DAY;
+        assert_eq!(
+            partition("event/dt=2026-05-10/a.csv"),
+            Some([tenth, tenth + DAY])
+        );
+        assert_eq!(partition("event/site=de/a.parquet"), None);
+        assert_eq!(partition("event.parquet"), None);
+    }
+
+    #[test]
+    fn files_are_hashed_again_when_they_change_and_twins_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, index) = (dir.path().join("logs"), dir.path().join("index.json"));
+        let part = |month: &str, name: &str| logs.join(format!("event/month={month}/{name}.csv"));
+        for (month, name, text) in [("2026-05", "a", "1"), ("2026-06", "a", "2")] {
+            fs::create_dir_all(part(month, name).parent().unwrap()).unwrap();
+            fs::write(part(month, name), text).unwrap();
+        }
+        fs::write(logs.join("truth.parquet"), "").unwrap();
+        let june = Month::parse("2026-06").unwrap().begins();
+        let look = || LogFiles::look(&logs, &index).unwrap();
+        let first = look();
+        assert_eq!(first.files.len(), 2);
+        assert_eq!(first.between(0, june).files.len(), 1);
+        assert_eq!(first.between(june, i64::MAX).files.len(), 1);
+        // A later month does not change what an earlier one sees.
+        fs::write(part("2026-06", "a"), "other").unwrap();
+        assert_eq!(
+            look().between(0, june).hash(),
+            first.between(0, june).hash()
+        );
+        assert_ne!(look().hash(), first.hash());
+        assert!(look().doubled().is_empty());
+        fs::write(part("2026-05", "b"), "1").unwrap();
+        let now = look();
+        assert_eq!(now.doubled().len(), 1);
+        assert_ne!(now.between(0, june).hash(), first.between(0, june).hash());
+        let seen = dir.path().join("seen");
+        now.between(0, june).link_into(&seen).unwrap();
+        let text = fs::read_to_string(seen.join("event/month=2026-05/b.csv")).unwrap();
+        assert_eq!(text, "1");
+        assert!(!seen.join("event/month=2026-06").exists());
+    }
+
+    #[test]
+    fn an_index_that_is_damaged_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        fs::create_dir(&logs).unwrap();
+        fs::write(logs.join("event.csv"), "1").unwrap();
+        let index = dir.path().join("index.json");
+        fs::write(&index, "{ no json").unwrap();
+        assert_eq!(LogFiles::look(&logs, &index).unwrap().files.len(), 1);
+        assert!(manifest::read_json(&index).is_ok());
+    }
+}

@@ -1,0 +1,485 @@
+//! The monthly retrain: from logs to a model in use, or to the reason why not.
+//!
+//! A month is a graph of [`stages`](super::stages): `logs` and `data` check what came in, `features`,
+//! `train`, `score` and `calibrate` make a model, `judge`, `backtest` and `latency` hold it to the one in
+//! use, `gate` decides, `promote` puts it into the registry, `report` shows it. What is done is done once:
+//! killed anywhere and started again, a month ends with the same bytes.
+
+mod data;
+mod gate;
+mod job;
+mod judging;
+mod log_check;
+mod log_files;
+mod model;
+pub(crate) mod notices;
+mod profile;
+mod promotion;
+pub(crate) mod record;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use slate_model::DeviceSpec;
+use slate_types::{Progress, Seed};
+
+use self::data::{ChampionFeatures, Embed, Features};
+pub(crate) use self::gate::Verdict;
+use self::gate::{Decision, Gate};
+use self::job::{Champion, Job};
+use self::judging::{Backtest, Judge, Latency};
+use self::log_check::{LogCheck, Problem};
+use self::log_files::LogFiles;
+use self::model::{Calibrate, ChampionScore, Score, Train};
+use self::profile::DataCheck;
+use self::promotion::{Promote, Report};
+use self::record::{Ended, Record};
+use super::calendar::Month;
+use super::stages::{Done, Event, Limits, Planned, Runner, Stage, Store};
+use crate::artefacts::registry::Registry;
+use crate::artefacts::{Lease, manifest};
+use crate::config::{ConfigFile, RetrainSection};
+use crate::console::Refusal;
+
+/// How a month is to be retrained.
+pub(crate) struct Retrain<'a> {
+    pub(crate) file: &'a ConfigFile,
+    pub(crate) section: RetrainSection,
+    pub(crate) registry: Registry,
+    pub(crate) seed: Seed,
+    pub(crate) threads: usize,
+    /// Bytes for all stages that run together.
+    pub(crate) memory: u64,
+    /// Stage to make anew, with all behind it.
+    pub(crate) from: Option<&'a str>,
+    /// Last stage to make.
+    pub(crate) until: Option<&'a str>,
+    pub(crate) observe: &'a (dyn Fn(&Event<'_>) + Sync),
+    pub(crate) say: &'a dyn Fn(&str),
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) stop: &'static AtomicBool,
+}
+
+/// What came of asking for a month.
+pub(crate) enum Outcome {
+    /// It was done before, of the same logs and configuration.
+    Nothing(Record),
+    Done {
+        record: Record,
+        /// With how long each took.
+        stages: Vec<Done>,
+        report: Option<PathBuf>,
+    },
+    /// Ended at `until`.
+    Partly(Vec<Done>),
+}
+
+impl<'a> Retrain<'a> {
+    /// # Errors
+    /// A configuration that cannot be retrained by the month.
+    pub(crate) fn new(
+        file: &'a ConfigFile,
+        (seed, threads, memory): (Seed, usize, u64),
+        (from, until): (Option<&'a str>, Option<&'a str>),
+        observe: &'a (dyn Fn(&Event<'_>) + Sync),
+        say: &'a dyn Fn(&str),
+        progress: &'a dyn Progress,
+    ) -> Result<Self> {
+        let section = Job::check_config(file)?;
+        Ok(Self {
+            registry: Registry::new(&section.registry, &section.model)?,
+            file,
+            section,
+            seed,
+            threads,
+            memory,
+            from,
+            until,
+            observe,
+            say,
+            progress,
+            stop: crate::artefacts::end_when_asked(),
+        })
+    }
+
+    /// Folder of the months' records and reports.
+    pub(crate) fn months(&self) -> PathBuf {
+        months(&self.section)
+    }
+
+    fn look(&self) -> Result<LogFiles> {
+        std::fs::create_dir_all(&self.section.work)
+            .with_context(|| format!("cannot create `{}`", self.section.work.display()))?;
+        let index = self.section.work.join("log_files.json");
+        LogFiles::look(Path::new(&self.section.logs), &index)
+    }
+
+    /// What a month is made of: where that is as it was, the month is as it was.
+    fn made_of(&self, logs: &LogFiles, month: Month) -> Result<String> {
+        let mut file = serde_json::to_value(self.file)?;
+        let of_the_day = [
+            "work",
+            "registry",
+            "logs",
+            "device",
+            "jobs",
+            "memory",
+            "retries",
+            "retry_seconds",
+            "lease_seconds",
+            "textfile",
+            "webhook",
+        ];
+        if let Some(section) = file["retrain"].as_object_mut() {
+            section.retain(|key, _| !of_the_day.contains(&key.as_str()));
+        }
+        if let Some(file) = file.as_object_mut() {
+            file.remove("simulate");
+            file.remove("sweep");
+        }
+        let until = until(&self.section, month);
+        let value = json!({
+            "config": file, "seed": self.seed, "logs": logs.between(i64::MIN, until).hash(),
+            "slate": env!("CARGO_PKG_VERSION"),
+        });
+        Ok(manifest::hex(&Sha256::digest(value.to_string().as_bytes())))
+    }
+
+    /// Retrains for a month.
+    ///
+    /// # Errors
+    /// A stage that failed, a model that another process is at work on, a disk that cannot be written.
+    pub(crate) fn month(&self, month: Month) -> Result<Outcome> {
+        let logs = self.look()?;
+        let of = self.made_of(&logs, month)?;
+        let months = self.months();
+        let whole = self.from.is_none() && self.until.is_none();
+        let is_done = |record: &Record| record.of == of && record.ended.is_some();
+        if let Some(record) = Record::read(&months, month)?
+            && is_done(&record)
+            && whole
+        {
+            return Ok(Outcome::Nothing(record));
+        }
+        let lasts = Duration::from_secs_f64(self.section.lease_seconds);
+        let lease = Lease::take(&self.registry.leases(), lasts, self.say)?;
+        // Another process may have ended it meanwhile.
+        let mut record = Record::read(&months, month)?;
+        if let Some(record) = record.take_if(|record| is_done(record) && whole) {
+            return Ok(Outcome::Nothing(record));
+        }
+        let champion = self.champion(record.as_ref(), &of, month)?;
+        let is_there = record.is_some_and(|record| is_done(&record));
+        let mut record = Record {
+            format: manifest::FORMAT,
+            kind: "month record".to_owned(),
+            month: month.to_string(),
+            model: self.section.model.clone(),
+            of,
+            champion: champion.as_ref().map_or(0, |champion| champion.number),
+            ended: None,
+        };
+        if !is_there {
+            record.write(&months, month)?;
+        }
+        let mark = format!("t{}", lease.token());
+        let job = self.job(&logs, month, champion, mark)?;
+        let store = Store::open(&self.section.work.join("store"), &job.mark)?;
+        store.sweep()?;
+        let may_write = || lease.check();
+        // Bad data end a month before time is spent on them.
+        let checks = [LogCheck::NAME, DataCheck::NAME];
+        let asked = [Some(LogCheck::NAME), Some(DataCheck::NAME), self.until];
+        let all = self.stages(&job);
+        let names: Vec<String> = all.iter().map(|stage| stage.name()).collect();
+        for name in self.from.iter().chain(&self.until) {
+            if !names.iter().any(|own| own == name) {
+                return Err(Refusal::new(format!("there is no stage `{name}`"))
+                    .hint(format!("the stages are {}", names.join(", ")))
+                    .into());
+            }
+        }
+        let mut stages: Vec<Done> = Vec::new();
+        for until in asked {
+            let known: Vec<String> = stages.iter().map(|done| done.name.clone()).collect();
+            let observe = |event: &Event<'_>| match event {
+                // That it is there was said by the call before.
+                Event::Reused { stage } if known.iter().any(|own| own == stage) => {}
+                event => (self.observe)(event),
+            };
+            let runner = Runner {
+                observe: &observe,
+                ..self.runner(&store, &job, &may_write)
+            };
+            let done = runner.run(self.stages(&job), until).or_else(|error| {
+                // Who has lost the lease finds its files gone: that is not what is to be told.
+                lease.check()?;
+                Err(error)
+            })?;
+            keep_spans(&mut stages, done);
+            if until == self.until && until.is_some() {
+                return Ok(Outcome::Partly(stages));
+            }
+            if until.is_some_and(|until| checks.contains(&until)) {
+                let problems = problems(&stages)?;
+                if !problems.is_empty() {
+                    record.ended = Some(Ended {
+                        verdict: Verdict::Failed,
+                        ..ended(&stages, Decision::failed(problems), None)?
+                    });
+                    break;
+                }
+            }
+        }
+        let mut report = None;
+        if record.ended.is_none() {
+            let output = |name: &str| path_of(&stages, name);
+            let decision = Decision::read(output(Gate::NAME)?)?;
+            let promotion = job::read(output(Promote::NAME)?, Promote::FILE)?;
+            let version = promotion["version"].as_str().map(str::to_owned);
+            let target = months.join(month.to_string()).join(Report::FILE);
+            let page = std::fs::read(output(Report::NAME)?.join(Report::FILE))?;
+            lease.check()?;
+            crate::artefacts::replace_file(&target, &page)?;
+            report = Some(target);
+            record.ended = Some(ended(&stages, decision, version)?);
+        }
+        lease.check()?;
+        record.write(&months, month)?;
+        Ok(Outcome::Done {
+            record,
+            stages,
+            report,
+        })
+    }
+
+    /// What would be done for a month, stage by stage.
+    ///
+    /// # Errors
+    /// As [`Retrain::month`], but for what the stages themselves refuse.
+    pub(crate) fn plan(&self, month: Month) -> Result<Vec<Planned>> {
+        let logs = self.look()?;
+        let record = Record::read(&self.months(), month)?;
+        let of = self.made_of(&logs, month)?;
+        let champion = self.champion(record.as_ref(), &of, month)?;
+        let job = self.job(&logs, month, champion, "plan".to_owned())?;
+        let store = Store::open(&self.section.work.join("store"), &job.mark)?;
+        let stages = self.stages(&job);
+        self.runner(&store, &job, &|| Ok(()))
+            .plan(stages, self.until)
+    }
+
+    /// The model a month is held to: what was in use when it first began, unless something else came into
+    /// use since that is not of this month.
+    fn champion(
+        &self,
+        record: Option<&Record>,
+        of: &str,
+        month: Month,
+    ) -> Result<Option<Champion>> {
+        let same = record.filter(|record| record.ended.is_none() || record.of == of);
+        if let Some(begun) = same {
+            let promotions = self.registry.promotions()?;
+            let after = promotions.iter().filter(|own| own.number > begun.champion);
+            let own_alone = after
+                .map(|promotion| self.registry.version(&promotion.version))
+                .all(|version| version.is_ok_and(|own| own.about.month == month.to_string()));
+            if own_alone {
+                let champion = promotions.iter().find(|own| own.number == begun.champion);
+                return champion
+                    .map(|promotion| Champion::of(&self.registry, promotion))
+                    .transpose();
+            }
+        }
+        let current = self.registry.current()?;
+        current
+            .map(|promotion| Champion::of(&self.registry, &promotion))
+            .transpose()
+    }
+
+    fn job(
+        &self,
+        logs: &LogFiles,
+        month: Month,
+        champion: Option<Champion>,
+        mark: String,
+    ) -> Result<Arc<Job>> {
+        let mut job = Job {
+            month,
+            file: self.file.clone(),
+            section: self.section.clone(),
+            registry: self.registry.clone(),
+            champion,
+            logs: logs.clone(),
+            seed: self.seed,
+            threads: self.threads,
+            device: self.section.device.parse::<DeviceSpec>()?,
+            command: format!("slate retrain --month {month}"),
+            memory: self.memory,
+            mark,
+        };
+        job.logs = logs.between(job.sees_from(), job.sees_until());
+        if job.logs.files.is_empty() {
+            let told = format!("`{}` has no logs of {month}", self.section.logs);
+            return Err(Refusal::new(told)
+                .hint("expected Parquet, CSV or JSON lines as `slate features --logs` reads them")
+                .into());
+        }
+        Ok(Arc::new(job))
+    }
+
+    fn runner<'r>(
+        &'r self,
+        store: &'r Store,
+        job: &Job,
+        may_write: &'r (dyn Fn() -> Result<()> + Sync),
+    ) -> Runner<'r> {
+        Runner {
+            store,
+            limits: Limits {
+                jobs: self.section.jobs,
+                memory: job.memory,
+            },
+            retries: self.section.retries,
+            patience: Duration::from_secs_f64(self.section.retry_seconds),
+            anew: self.from,
+            observe: self.observe,
+            progress: self.progress,
+            stop: self.stop,
+            may_write,
+        }
+    }
+
+    /// The stages of a month, in the order of submission.
+    fn stages(&self, job: &Arc<Job>) -> Vec<Arc<dyn Stage>> {
+        let own = || Arc::clone(job);
+        let mut stages: Vec<Arc<dyn Stage>> = vec![Arc::new(LogCheck(own()))];
+        if job.file.embed.is_some() {
+            stages.push(Arc::new(Embed(own())));
+        }
+        stages.push(Arc::new(Features(own())));
+        if job.champion.is_some() {
+            stages.push(Arc::new(ChampionFeatures(own())));
+        }
+        stages.push(Arc::new(DataCheck(own())));
+        stages.push(Arc::new(Train(own())));
+        stages.push(Arc::new(Score(own())));
+        if job.champion.is_some() {
+            stages.push(Arc::new(ChampionScore(own())));
+        }
+        stages.push(Arc::new(Calibrate(own())));
+        stages.push(Arc::new(Judge(own())));
+        stages.push(Arc::new(Backtest(own())));
+        stages.push(Arc::new(Latency(own())));
+        stages.push(Arc::new(Gate(own())));
+        stages.push(Arc::new(Promote(own())));
+        stages.push(Arc::new(Report {
+            job: own(),
+            months: self.months(),
+        }));
+        stages
+    }
+}
+
+/// Folder of the months' records and reports.
+pub(crate) fn months(section: &RetrainSection) -> PathBuf {
+    section.work.join("months")
+}
+
+/// End of the logs that a month can see.
+fn until(section: &RetrainSection, month: Month) -> i64 {
+    month.next().begins() + section.lag_days as i64 * 86_400_000_000
+}
+
+/// Adds stages that are done; one that was done by an earlier call keeps how long it took then.
+fn keep_spans(stages: &mut Vec<Done>, done: Vec<Done>) {
+    let mut kept = std::mem::take(stages);
+    for one in done {
+        match kept.iter().position(|own| own.name == one.name) {
+            Some(at) => stages.push(kept.remove(at)),
+            None => stages.push(one),
+        }
+    }
+    stages.extend(kept);
+}
+
+fn path_of<'a>(stages: &'a [Done], name: &str) -> Result<&'a Path> {
+    let found = stages.iter().find(|done| done.name == name);
+    let found = found.with_context(|| format!("stage `{name}` is not done"))?;
+    Ok(&found.output.path)
+}
+
+/// What the checks found.
+fn problems(stages: &[Done]) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for (stage, file) in [
+        (LogCheck::NAME, LogCheck::FILE),
+        (DataCheck::NAME, DataCheck::FILE),
+    ] {
+        if let Ok(folder) = path_of(stages, stage) {
+            let value = job::read(folder, file)?;
+            let problems: Vec<Problem> = serde_json::from_value(value["problems"].clone())?;
+            let words = problems
+                .into_iter()
+                .map(|problem| format!("{} ({})", problem.what, problem.hint));
+            told.extend(words);
+        }
+    }
+    Ok(told)
+}
+
+fn ended(stages: &[Done], decision: Decision, version: Option<String>) -> Result<Ended> {
+    let metrics = match path_of(stages, Judge::NAME) {
+        Ok(folder) => Record::metrics(&judging::Judgement::read(folder)?),
+        Err(_) => Value::Null,
+    };
+    let folder = |done: &Done| {
+        let name = done.output.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    Ok(Ended {
+        verdict: decision.verdict,
+        reasons: decision.reasons,
+        version,
+        metrics,
+        stages: stages
+            .iter()
+            .map(|done| (done.name.clone(), folder(done)))
+            .collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// The promotions up to a number, each with what its version came from.
+fn lineage(registry: &Registry, upto: u64) -> Result<Vec<Value>> {
+    let promotions = registry.promotions()?.into_iter();
+    promotions
+        .filter(|promotion| promotion.number <= upto)
+        .map(|promotion| {
+            let about = registry.version(&promotion.version).ok();
+            let about = about.map(|version| version.about);
+            Ok(json!({
+                "number": promotion.number, "version": promotion.version,
+                "reason": promotion.reason, "about": about,
+            }))
+        })
+        .collect()
+}
+
+/// Whether an error is about data that came in, rather than about this machine.
+fn is_about_data(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<slate_logs::LogError>()
+        .is_some_and(|error| !error.is_transient())
+}
+
+/// Whether the program refused something that it understood.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refusal>().is_some()
+        || error.downcast_ref::<slate_eval::EvalError>().is_some()
+}

@@ -1,0 +1,333 @@
+//! What the data of a model looked like, kept with it: what the next month's is compared with.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use slate_eval::drift::{Drift, Reference};
+use slate_features::{Dataset, DenseFeature};
+use slate_types::{FormatVersion, Split};
+
+use super::data::{ChampionFeatures, Features};
+use super::job::{Job, read};
+use super::log_check::{Found, LogCheck, Problem};
+use crate::artefacts::manifest;
+use crate::pipeline::stages::{Given, Need, Stage, Takes};
+
+/// A dataset in a few numbers for each input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Profile {
+    format: FormatVersion,
+    kind: String,
+    pub(super) pages_a_day: f64,
+    pub(super) events_a_page: f64,
+    /// Clicks and purchases of a placement.
+    clicks: f64,
+    purchases: f64,
+    dense: BTreeMap<String, Reference>,
+    categorical: BTreeMap<String, Reference>,
+}
+
+/// A feature beside what it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Moved {
+    feature: String,
+    #[serde(flatten)]
+    drift: Drift,
+    /// The p value after Holm's adjustment for all features.
+    p_holm: f64,
+}
+
+impl Profile {
+    pub(super) const FILE: &str = "profile.json";
+
+    /// # Errors
+    /// A file that is missing or no profile.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let value = read(folder, Self::FILE)?;
+        let told = || format!("`{}` is no profile", folder.join(Self::FILE).display());
+        serde_json::from_value(value).with_context(told)
+    }
+
+    fn of(columns: &Columns, found: &Found) -> Result<Self> {
+        let numbers = columns.dense.iter();
+        let dense = numbers.map(|(name, values)| {
+            let reference = Reference::numeric(values.iter().copied());
+            Ok((name.clone(), reference?))
+        });
+        let ids = columns.categorical.iter();
+        let categorical =
+            ids.map(|(name, ids)| Ok((name.clone(), Reference::ids(ids.iter().copied())?)));
+        Ok(Self {
+            format: manifest::FORMAT,
+            kind: "profile".to_owned(),
+            pages_a_day: found.pages_a_day(),
+            events_a_page: found.events_a_page(),
+            clicks: columns.clicks,
+            purchases: columns.purchases,
+            dense: dense.collect::<Result<_>>()?,
+            categorical: categorical.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Every feature beside what it was, the one that moved most first.
+    fn moved(&self, now: &Columns) -> Result<Vec<Moved>> {
+        let mut moved = Vec::new();
+        for (feature, values) in &now.dense {
+            if let Some(before) = self.dense.get(feature) {
+                moved.push((feature, before.compare_numbers(values.iter().copied())?));
+            }
+        }
+        for (feature, ids) in &now.categorical {
+            if let Some(before) = self.categorical.get(feature) {
+                moved.push((feature, before.compare_ids(ids.iter().copied())?));
+            }
+        }
+        let p: Vec<f64> = moved.iter().map(|(_, drift)| drift.p).collect();
+        let holm = slate_eval::holm(&p);
+        let pairs = moved.into_iter().zip(holm);
+        let mut moved: Vec<Moved> = pairs
+            .map(|((feature, drift), p_holm)| Moved {
+                feature: feature.clone(),
+                drift,
+                p_holm,
+            })
+            .collect();
+        moved.sort_by(|a, b| {
+            b.drift
+                .psi
+                .total_cmp(&a.drift.psi)
+                .then_with(|| a.feature.cmp(&b.feature))
+        });
+        Ok(moved)
+    }
+}
+
+/// All rows of a dataset, by column.
+struct Columns {
+    /// NaN where the value is the one that stands for a missing one.
+    dense: BTreeMap<String, Vec<f64>>,
+    categorical: BTreeMap<String, Vec<u32>>,
+    clicks: f64,
+    purchases: f64,
+}
+
+impl Columns {
+    fn of(folder: &Path) -> Result<Self> {
+        let dataset = Dataset::open(folder)?;
+        let map = dataset.map();
+        let mut dense: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        let mut categorical: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let (mut rows, mut clicks, mut purchases) = (0.0, 0.0, 0.0);
+        for split in Split::ALL {
+            let data = dataset.split(split)?;
+            rows += data.rows() as f64;
+            clicks += data.click.iter().map(|&y| f64::from(y)).sum::<f64>();
+            purchases += data.purchase.iter().map(|&y| f64::from(y)).sum::<f64>();
+            let width = map.dense.len();
+            for (at, feature) in map.dense.iter().enumerate() {
+                let missing = match feature {
+                    DenseFeature::Numeric { fill, .. } => *fill as f32,
+                    _ => f32::NAN,
+                };
+                let values = data.dense.iter().skip(at).step_by(width.max(1));
+                let values = values.map(|&value| {
+                    if value == missing {
+                        f64::NAN
+                    } else {
+                        f64::from(value)
+                    }
+                });
+                let own = dense.entry(feature.name().to_owned()).or_default();
+                own.extend(values);
+            }
+            let width = map.categorical.len();
+            for (at, feature) in map.categorical.iter().enumerate() {
+                let ids = data.categorical.iter().skip(at).step_by(width.max(1));
+                let own = categorical.entry(feature.name().to_owned()).or_default();
+                own.extend(ids.copied());
+            }
+        }
+        Ok(Self {
+            dense,
+            categorical,
+            clicks: clicks / f64::max(rows, 1.0),
+            purchases: purchases / f64::max(rows, 1.0),
+        })
+    }
+}
+
+/// Looks at the dataset: its own profile, and the model in use's beside it.
+pub(super) struct DataCheck(pub(super) Arc<Job>);
+
+impl DataCheck {
+    pub(super) const NAME: &str = "data";
+    pub(super) const FILE: &str = "data.json";
+}
+
+impl Stage for DataCheck {
+    fn name(&self) -> String {
+        Self::NAME.to_owned()
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let mut needs = vec![Need::stage(LogCheck::NAME), Need::stage(Features::NAME)];
+        if self.0.champion.is_some() {
+            needs.push(Need::stage(ChampionFeatures::NAME));
+        }
+        needs
+    }
+
+    fn inputs(&self) -> Result<Value> {
+        Ok(json!({ "checks": self.0.section.checks, "champion": self.0.champion_id() }))
+    }
+
+    fn takes(&self) -> Takes {
+        Takes {
+            memory: self.0.share_of_memory(),
+            device: false,
+        }
+    }
+
+    fn run(&self, given: &Given<'_>) -> Result<()> {
+        let features = given.output(Features::NAME);
+        let found = read(given.output(LogCheck::NAME), LogCheck::FILE)?;
+        let found: Found = serde_json::from_value(found)?;
+        let own = Columns::of(features)?;
+        let profile = Profile::of(&own, &found)?;
+        let mut problems = self.joined(features)?;
+        let mut moved = Vec::new();
+        if let Some(champion) = &self.0.champion {
+            let before = Profile::read(&champion.folder)?;
+            let now = Columns::of(given.output(ChampionFeatures::NAME))?;
+            problems.extend(self.rates(&own, &before));
+            moved = before.moved(&now)?;
+            problems.extend(self.drifted(&moved));
+        }
+        let value = json!({
+            "format": manifest::FORMAT, "kind": "data check",
+            "problems": problems, "drift": moved,
+        });
+        manifest::write_json(&given.out.join(Self::FILE), &value)?;
+        let file = given.out.join(Profile::FILE);
+        manifest::write_json(&file, &serde_json::to_value(&profile)?)
+    }
+}
+
+impl DataCheck {
+    /// Where events and rows went, and whether enough is left to judge by.
+    fn joined(&self, features: &Path) -> Result<Vec<Problem>> {
+        let checks = &self.0.section.checks;
+        let join = read(features, "join.json")?;
+        let lines = join["join"].as_object().cloned().unwrap_or_default();
+        let sum = |key: &str| -> f64 {
+            let values = lines.values().map(|line| line[key].as_f64().unwrap_or(0.0));
+            values.sum()
+        };
+        let events = sum("input").max(1.0);
+        let rejects = join["rejects"].as_object().cloned().unwrap_or_default();
+        let rejects: f64 = rejects.values().filter_map(Value::as_f64).sum();
+        let rows = join["rows"].as_f64().unwrap_or(0.0) + rejects;
+        let mut problems = Vec::new();
+        for (what, share, most, key) in [
+            (
+                "events belong to no placement",
+                sum("orphan") / events,
+                checks.orphans,
+                "orphans",
+            ),
+            (
+                "events are there already",
+                sum("duplicate") / events,
+                checks.duplicates,
+                "duplicates",
+            ),
+            (
+                "rows cannot be used",
+                rejects / rows.max(1.0),
+                checks.rejects,
+                "rejects",
+            ),
+        ] {
+            if share > most {
+                problems.push(Problem::new(
+                    format!(
+                        "{:.1} % of {what}, expected at most {:.1} %",
+                        100.0 * share,
+                        100.0 * most
+                    ),
+                    &format!(
+                        "`slate validate {}` names rows; the limit is `retrain.checks.{key}`",
+                        self.0.section.logs
+                    ),
+                ));
+            }
+        }
+        let dataset = Dataset::open(features)?;
+        let lists = dataset.manifest().splits[&Split::Test].lists;
+        if lists < checks.lists {
+            problems.push(Problem::new(
+                format!(
+                    "the held-out window has {lists} lists with final labels, expected {} or more",
+                    checks.lists
+                ),
+                "have purchase windows closed? `retrain.lag_days` reads labels later",
+            ));
+        }
+        Ok(problems)
+    }
+
+    fn rates(&self, now: &Columns, before: &Profile) -> Vec<Problem> {
+        let most = self.0.section.checks.labels;
+        let mut problems = Vec::new();
+        for (what, now, then) in [
+            ("clicks", now.clicks, before.clicks),
+            ("purchases", now.purchases, before.purchases),
+        ] {
+            let factor = now / then;
+            if then > 0.0 && !(1.0 / most..=most).contains(&factor) {
+                problems.push(Problem::new(
+                    format!(
+                        "{now:.5} {what} a placement, {factor:.2} times what the model in use was made of \
+                         ({then:.5}), expected a factor within {most}"
+                    ),
+                    "are events lost? if the market is like that, raise `retrain.checks.labels`",
+                ));
+            }
+        }
+        problems
+    }
+
+    fn drifted(&self, moved: &[Moved]) -> Vec<Problem> {
+        let checks = &self.0.section.checks;
+        let mut problems = Vec::new();
+        for Moved { feature, drift, .. } in moved {
+            if drift.psi > checks.psi {
+                problems.push(Problem::new(
+                    format!(
+                        "feature `{feature}` has a population stability index of {:.3} beside the model in \
+                         use's data, expected at most {}",
+                        drift.psi, checks.psi
+                    ),
+                    "does its column still mean the same? the limit is `retrain.checks.psi`",
+                ));
+            }
+            let more = drift.missing_now - drift.missing_before;
+            if more > checks.missing {
+                problems.push(Problem::new(
+                    format!(
+                        "feature `{feature}` is missing or unknown in {:.1} % of rows, before in {:.1} %",
+                        100.0 * drift.missing_now,
+                        100.0 * drift.missing_before
+                    ),
+                    "is its column still logged? the limit is `retrain.checks.missing`",
+                ));
+            }
+        }
+        problems
+    }
+}
