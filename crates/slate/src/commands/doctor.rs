@@ -75,7 +75,11 @@ pub(super) fn memory() -> Option<(u64, u64)> {
         let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kib * 1024)
     };
-    Some((read("MemTotal:")?, read("MemAvailable:")?))
+    let (total, available) = (read("MemTotal:")?, read("MemAvailable:")?);
+    // A container may have less than the machine.
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    let limit: u64 = limit.trim().parse().unwrap_or(u64::MAX);
+    Some((total.min(limit), available.min(limit)))
 }
 
 fn tempfile_works(folder: &std::path::Path) -> bool {

@@ -106,7 +106,7 @@ fn undisturbed() -> &'static BTreeMap<PathBuf, Vec<u8>> {
     static FILES: OnceLock<BTreeMap<PathBuf, Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| {
         let house = house();
-        slate(house.path(), &with("backfill --from 2026-01 --to 2026-02")).done();
+        slate(house.path(), &with("backfill --from 2025-01 --to 2025-02")).done();
         files(house.path())
     })
 }
@@ -124,20 +124,20 @@ fn assert_same(folder: &Path) {
 fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
     let house = house();
     let folder = house.path();
-    let planned = retrain(folder, "2026-01", "--dry-run --json").done().json();
+    let planned = retrain(folder, "2025-01", "--dry-run --json").done().json();
     assert_eq!(planned["stages"][0]["state"], "missing");
-    let first = retrain(folder, "2026-01", "--json").done().json();
+    let first = retrain(folder, "2025-01", "--json").done().json();
     assert_eq!(first["verdict"], "promoted", "{first}");
     let version = first["run"].as_str().unwrap();
-    let again = retrain(folder, "2026-01", "--json").done().json();
+    let again = retrain(folder, "2025-01", "--json").done().json();
     assert_eq!(
         (&again["verdict"], &again["before"]),
         (&"nothing_to_do".into(), &"promoted".into())
     );
-    let planned = retrain(folder, "2026-01", "--dry-run").done();
+    let planned = retrain(folder, "2025-01", "--dry-run").done();
     assert!(!planned.stdout.contains("missing"), "{}", planned.stdout);
 
-    let second = retrain(folder, "2026-02", "--log-format json").done();
+    let second = retrain(folder, "2025-02", "--log-format json").done();
     let finished = second
         .stderr
         .lines()
@@ -160,7 +160,7 @@ fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
         status.stdout
     );
 
-    let page = fs::read_to_string(folder.join("retrain/months/2026-02/report.html")).unwrap();
+    let page = fs::read_to_string(folder.join("retrain/months/2025-02/report.html")).unwrap();
     for words in [
         "promoted",
         "Month by month",
@@ -177,12 +177,12 @@ fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
     assert_eq!(shown["id"], version);
     let current = fs::canonicalize(folder.join("registry/page-ranker/current")).unwrap();
     assert!(current.ends_with(version));
-    let diff = slate(folder, &with("registry diff 2026-01 2026-02 --json"))
+    let diff = slate(folder, &with("registry diff 2025-01 2025-02 --json"))
         .done()
         .json();
     assert_eq!(diff["differences"]["trained"][1], "update");
     // What was done stays done: who went back had a reason.
-    let after = retrain(folder, "2026-02", "--json").done().json();
+    let after = retrain(folder, "2025-02", "--json").done().json();
     assert_eq!(after["verdict"], "nothing_to_do");
     let gone = slate(folder, &with("registry gc --keep 1 --json"))
         .done()
@@ -194,7 +194,7 @@ fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
 #[test]
 fn killed_at_fifty_moments_it_ends_with_the_same_bytes() {
     let house = house();
-    let line = with("backfill --from 2026-01 --to 2026-02");
+    let line = with("backfill --from 2025-01 --to 2025-02");
     let mut kills = 0;
     // Later and later, so that it comes to an end; never the same moment twice.
     for wait in (0_u64..).map(|turn| 40 + turn * 15 + turn * 7919 % 61) {
@@ -220,7 +220,7 @@ fn killed_at_fifty_moments_it_ends_with_the_same_bytes() {
 #[test]
 fn of_two_started_together_one_does_the_work() {
     let house = house();
-    let line = with("backfill --from 2026-01 --to 2026-02");
+    let line = with("backfill --from 2025-01 --to 2025-02");
     let pair = [start(house.path(), &line), start(house.path(), &line)];
     let codes = pair.map(|child| {
         let ran = Ran::new(child.wait_with_output().unwrap());
@@ -240,7 +240,7 @@ fn of_two_started_together_one_does_the_work() {
 #[test]
 fn a_stopped_process_that_wakes_up_writes_nothing_late() {
     let house = house();
-    let line = with("backfill --from 2026-01 --to 2026-02");
+    let line = with("backfill --from 2025-01 --to 2025-02");
     let late = start(house.path(), &line);
     let signal = |name: &str| {
         let told = Command::new("kill")
@@ -268,7 +268,7 @@ fn a_stopped_process_that_wakes_up_writes_nothing_late() {
 #[test]
 fn on_a_full_disk_it_says_so_and_goes_on_when_there_is_room() {
     let house = house();
-    let line = with("backfill --from 2026-01 --to 2026-02");
+    let line = with("backfill --from 2025-01 --to 2025-02");
     let mut failed = 0;
     // Files of at most so many blocks of 512 bytes, as on a disk that is full from there on.
     for blocks in [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 4096] {
@@ -298,8 +298,8 @@ fn on_a_full_disk_it_says_so_and_goes_on_when_there_is_room() {
 fn bad_logs_fail_the_month_with_words_and_good_ones_mend_it() {
     let house = house();
     let folder = house.path();
-    retrain(folder, "2026-01", "").done();
-    let part = folder.join("logs/event/month=2026-02");
+    retrain(folder, "2025-01", "").done();
+    let part = folder.join("logs/event/month=2025-02");
     let aside = folder.join("aside");
     let mut parts: Vec<PathBuf> = fs::read_dir(&part)
         .unwrap()
@@ -309,7 +309,7 @@ fn bad_logs_fail_the_month_with_words_and_good_ones_mend_it() {
     let file = parts.remove(0);
     let whole = fs::read(&file).unwrap();
     let failed = |words: &[&str]| {
-        let ran = retrain(folder, "2026-02", "--json");
+        let ran = retrain(folder, "2025-02", "--json");
         assert_eq!(ran.code, Some(2), "{}", ran.stderr);
         let told = ran.json();
         assert_eq!(told["verdict"], "failed", "{told}");
@@ -324,7 +324,7 @@ fn bad_logs_fail_the_month_with_words_and_good_ones_mend_it() {
     fs::rename(&part, &aside).unwrap();
     failed(&["have no events"]);
     // Of the same bad logs it says the same at once.
-    let again = retrain(folder, "2026-02", "--json");
+    let again = retrain(folder, "2025-02", "--json");
     assert_eq!(
         (again.code, &again.json()["verdict"]),
         (Some(2), &"nothing_to_do".into())
@@ -332,7 +332,7 @@ fn bad_logs_fail_the_month_with_words_and_good_ones_mend_it() {
     fs::rename(&aside, &part).unwrap();
     // Cut off.
     fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    failed(&["month=2026-02"]);
+    failed(&["month=2025-02"]);
     // Empty.
     fs::write(&file, "").unwrap();
     failed(&["is an empty file"]);
@@ -343,7 +343,7 @@ fn bad_logs_fail_the_month_with_words_and_good_ones_mend_it() {
     failed(&["are the same bytes", "part-again"]);
     fs::remove_file(twin).unwrap();
     // Late, but there: as if nothing had been.
-    retrain(folder, "2026-02", "").done();
+    retrain(folder, "2025-02", "").done();
     let names = |files: &BTreeMap<PathBuf, Vec<u8>>| -> Vec<PathBuf> {
         let own = files.keys().filter(|name| name.starts_with("registry"));
         own.cloned().collect()
@@ -367,8 +367,8 @@ fn one_flipped_byte_is_found_wherever_it_is() {
         fs::write(path, bytes).unwrap();
     };
     // Of what stages left: the stage is made again, and all is as it would have been.
-    retrain(folder, "2026-01", "").done();
-    retrain(folder, "2026-02", "--until judge").done();
+    retrain(folder, "2025-01", "").done();
+    retrain(folder, "2025-02", "--until judge").done();
     let mut spoiled = std::collections::BTreeSet::new();
     for (name, bytes) in &files(folder) {
         let of_stage = name.starts_with("retrain/store") && !bytes.is_empty();
@@ -379,14 +379,14 @@ fn one_flipped_byte_is_found_wherever_it_is() {
         }
     }
     assert!(spoiled.len() > 15, "{}", spoiled.len());
-    let mended = retrain(folder, "2026-02", "").done();
+    let mended = retrain(folder, "2025-02", "").done();
     let times = mended.stderr.matches("is damaged").count();
     assert!(times >= 9, "{times}: {}", mended.stderr);
     // Of a version: verify says which, and so does the next month that reads it.
     let all = files(folder);
     let version = all.keys().find(|name| {
         name.ends_with("model.safetensors")
-            && name.display().to_string().contains("versions/2026-02")
+            && name.display().to_string().contains("versions/2025-02")
     });
     flip(version.unwrap());
     let found = slate(folder, &with("registry verify"));
@@ -396,16 +396,16 @@ fn one_flipped_byte_is_found_wherever_it_is() {
         "{}",
         found.stdout
     );
-    retrain(folder, "2026-03", "").refused(&["model.safetensors", "registry rollback"]);
+    retrain(folder, "2025-03", "").refused(&["model.safetensors", "registry rollback"]);
 }
 
 #[test]
 fn a_gate_that_cannot_decide_keeps_the_model() {
     let house = house();
     let folder = house.path();
-    retrain(folder, "2026-01", "").done();
+    retrain(folder, "2025-01", "").done();
     let rule = "--set retrain.gate.rules=[{metric=\"ndcg@10\",worse_by=0.0001}]";
-    let ran = retrain(folder, "2026-02", &format!("{rule} --json"));
+    let ran = retrain(folder, "2025-02", &format!("{rule} --json"));
     let told = ran.json();
     assert_eq!(
         (ran.code, &told["verdict"]),
@@ -446,13 +446,13 @@ fn the_world_is_told_of_the_verdict() {
     let more = format!(
         "--set retrain.webhook=http://127.0.0.1:{port}/hook --set retrain.textfile=slate.prom"
     );
-    retrain(house.path(), "2026-01", &more).done();
+    retrain(house.path(), "2025-01", &more).done();
     let heard = hears.join().unwrap();
     assert!(heard.starts_with("POST /hook "), "{heard}");
     let body: Value = serde_json::from_str(heard.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!(
         (&body["verdict"], &body["month"]),
-        (&"promoted".into(), &"2026-01".into())
+        (&"promoted".into(), &"2025-01".into())
     );
     let metrics = fs::read_to_string(house.path().join("slate.prom")).unwrap();
     let promoted = "slate_retrain_verdict{model=\"page-ranker\",verdict=\"promoted\"} 1";
@@ -461,7 +461,7 @@ fn the_world_is_told_of_the_verdict() {
         "{metrics}"
     );
     // A server that is gone is a warning, no failure.
-    let ran = retrain(house.path(), "2026-02", &more).done();
+    let ran = retrain(house.path(), "2025-02", &more).done();
     assert!(
         ran.stderr.contains("cannot post the verdict"),
         "{}",
@@ -473,19 +473,20 @@ fn the_world_is_told_of_the_verdict() {
 fn what_cannot_be_retrained_is_refused() {
     let house = house();
     let folder = house.path();
-    retrain(folder, "2026-13", "").refused(&["`2026-13` is no month"]);
-    retrain(folder, "2026-01", "--from tarin").refused(&["there is no stage `tarin`", "train"]);
-    retrain(folder, "2026-01", "--set retrain.logs=nowhere").refused(&["`nowhere`"]);
-    retrain(folder, "2026-01", "--set split.valid_from=2026-01-02").refused(&["split.valid_from"]);
+    retrain(folder, "2025-13", "").refused(&["`2025-13` is no month"]);
+    retrain(folder, "2999-01", "").refused(&["which has not come"]);
+    retrain(folder, "2025-01", "--from tarin").refused(&["there is no stage `tarin`", "train"]);
+    retrain(folder, "2025-01", "--set retrain.logs=nowhere").refused(&["`nowhere`"]);
+    retrain(folder, "2025-01", "--set split.valid_from=2025-01-02").refused(&["split.valid_from"]);
     retrain(
         folder,
-        "2026-01",
+        "2025-01",
         "--set retrain.gate.rules=[{metric=\"pcoc\",worse_by=1.0}]",
     )
     .refused(&["retrain.gate.rules[0].worse_by", "at_least"]);
     retrain(
         folder,
-        "2026-01",
+        "2025-01",
         "--set retrain.gate.segments=[\"colour\"]",
     )
     .refused(&["`colour`", "device"]);

@@ -25,6 +25,16 @@ pub(super) struct Champion {
     pub(super) folder: PathBuf,
 }
 
+/// Profiles of earlier data, as the model in use reads them; its own where there is no later one.
+#[derive(Debug, Clone)]
+pub(super) struct Before {
+    /// Of the last month that was sound: what its volume and labels are held to.
+    pub(super) sound: PathBuf,
+    /// Of the last month that was looked at: what features are held to. A change that stays is told once,
+    /// and a market that moves is not held to where it was long ago.
+    pub(super) seen: PathBuf,
+}
+
 /// All that the stages of a month share.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -33,6 +43,8 @@ pub(super) struct Job {
     pub(super) section: RetrainSection,
     pub(super) registry: Registry,
     pub(super) champion: Option<Champion>,
+    /// The profiles that the month's data are held to.
+    pub(super) before: Option<Before>,
     /// The logs that the month can see.
     pub(super) logs: LogFiles,
     pub(super) seed: Seed,
@@ -124,6 +136,17 @@ impl Job {
     /// What stages over the model in use depend on.
     pub(super) fn champion_id(&self) -> Value {
         json!(self.champion.as_ref().map(|champion| &champion.version.id))
+    }
+
+    /// What checks depend on.
+    pub(super) fn before_hashes(&self) -> Result<Value> {
+        let hash = |before: &Before| -> Result<Value> {
+            let files = [&before.sound, &before.seen];
+            let hashes = files.map(|path| manifest::sha256(path));
+            let hashes: Vec<String> = hashes.into_iter().collect::<Result<_>>()?;
+            Ok(json!(hashes))
+        };
+        self.before.as_ref().map_or(Ok(Value::Null), hash)
     }
 
     /// The model in use, for stages that there are only with one.

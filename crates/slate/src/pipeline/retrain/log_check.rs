@@ -91,7 +91,7 @@ impl Stage for LogCheck {
         let job = &self.0;
         Ok(json!({
             "logs": job.logs_seen(), "month": job.month.to_string(),
-            "checks": job.section.checks, "champion": job.champion_id(),
+            "checks": job.section.checks, "before": job.before_hashes()?,
         }))
     }
 
@@ -138,9 +138,9 @@ impl Stage for LogCheck {
             problems,
         };
         if !found.days.is_empty()
-            && let Some(champion) = &job.champion
+            && let Some(before) = &job.before
         {
-            let before = Profile::read(&champion.folder)?;
+            let before = Profile::read(&before.sound)?;
             let more = self.against(&found, &before);
             found.problems.extend(more);
         }
@@ -196,7 +196,7 @@ impl LogCheck {
         problems
     }
 
-    /// How the month is beside what the model in use was made of.
+    /// How the month is beside the last that was sound.
     fn against(&self, found: &Found, before: &Profile) -> Vec<Problem> {
         let most = self.0.section.checks.volume;
         let mut problems = Vec::new();
@@ -208,8 +208,7 @@ impl LogCheck {
             if then > 0.0 && !(1.0 / most..=most).contains(&factor) {
                 problems.push(Problem::new(
                     format!(
-                        "{now:.3} {what}, {factor:.2} times what the model in use was made of ({then:.3}), \
-                         expected a factor within {most}"
+                        "{now:.3} {what}, {factor:.2} times those of the last sound month ({then:.3}), expected a factor within {most}"
                     ),
                     "is tracking broken? if the market is like that, raise `retrain.checks.volume`",
                 ));

@@ -32,12 +32,12 @@ use slate_types::{Progress, Seed};
 use self::data::{ChampionFeatures, Embed, Features};
 pub(crate) use self::gate::Verdict;
 use self::gate::{Decision, Gate};
-use self::job::{Champion, Job};
+use self::job::{Before, Champion, Job};
 use self::judging::{Backtest, Judge, Latency};
 use self::log_check::{LogCheck, Problem};
 use self::log_files::LogFiles;
 use self::model::{Calibrate, ChampionScore, Score, Train};
-use self::profile::DataCheck;
+use self::profile::{DataCheck, Profile};
 use self::promotion::{Promote, Report};
 use self::record::{Ended, Record};
 use super::calendar::Month;
@@ -143,7 +143,8 @@ impl<'a> Retrain<'a> {
             file.remove("simulate");
             file.remove("sweep");
         }
-        let until = until(&self.section, month);
+        // Files of the days in which labels settle go on growing after the month is done.
+        let until = month.next().begins();
         let value = json!({
             "config": file, "seed": self.seed, "logs": logs.between(i64::MIN, until).hash(),
             "slate": env!("CARGO_PKG_VERSION"),
@@ -167,6 +168,7 @@ impl<'a> Retrain<'a> {
         {
             return Ok(Outcome::Nothing(record));
         }
+        self.refuse_early(month)?;
         let lasts = Duration::from_secs_f64(self.section.lease_seconds);
         let lease = Lease::take(&self.registry.leases(), lasts, self.say)?;
         // Another process may have ended it meanwhile.
@@ -259,6 +261,23 @@ impl<'a> Retrain<'a> {
         })
     }
 
+    /// Refuses a month whose labels are not known yet.
+    fn refuse_early(&self, month: Month) -> Result<()> {
+        let read = until(&self.section, month);
+        let now: chrono::DateTime<chrono::Utc> = std::time::SystemTime::now().into();
+        if now.timestamp_micros() >= read {
+            return Ok(());
+        }
+        let told = format!(
+            "labels of {month} are read on {}, which has not come (by this machine's clock it is {})",
+            job::date(read),
+            now.format("%Y-%m-%d")
+        );
+        Err(Refusal::new(told)
+            .hint("start it then; `retrain.lag_days` says how long after the month that is")
+            .into())
+    }
+
     /// What would be done for a month, stage by stage.
     ///
     /// # Errors
@@ -303,6 +322,39 @@ impl<'a> Retrain<'a> {
             .transpose()
     }
 
+    /// The profiles that a month is held to.
+    fn before(&self, champion: Option<&Champion>, month: Month) -> Result<Option<Before>> {
+        let Some(champion) = champion else {
+            return Ok(None);
+        };
+        let own = champion.folder.join(Profile::FILE);
+        let (mut sound, mut seen) = (None, None);
+        let month = month.to_string();
+        for record in Record::all(&self.months())?.into_iter().rev() {
+            // Another model reads the same data as other numbers.
+            if record.month >= month || record.champion != champion.number {
+                continue;
+            }
+            let Some(ended) = record.ended else { continue };
+            let folder = ended.stages.get(DataCheck::NAME);
+            let file = folder.map(|folder| {
+                let store = self.section.work.join("store");
+                store.join(folder).join(Profile::SEEN)
+            });
+            let Some(file) = file.filter(|file| file.is_file()) else {
+                continue;
+            };
+            if ended.verdict != Verdict::Failed {
+                sound.get_or_insert_with(|| file.clone());
+            }
+            seen.get_or_insert(file);
+        }
+        Ok(Some(Before {
+            sound: sound.unwrap_or_else(|| own.clone()),
+            seen: seen.unwrap_or(own),
+        }))
+    }
+
     fn job(
         &self,
         logs: &LogFiles,
@@ -310,8 +362,10 @@ impl<'a> Retrain<'a> {
         champion: Option<Champion>,
         mark: String,
     ) -> Result<Arc<Job>> {
+        let before = self.before(champion.as_ref(), month)?;
         let mut job = Job {
             month,
+            before,
             file: self.file.clone(),
             section: self.section.clone(),
             registry: self.registry.clone(),

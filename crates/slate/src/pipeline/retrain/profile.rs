@@ -43,14 +43,20 @@ struct Moved {
 }
 
 impl Profile {
+    /// Of the month's data as its own model reads them.
     pub(super) const FILE: &str = "profile.json";
+    /// Of the same data as the model in use reads them.
+    pub(super) const SEEN: &str = "seen.json";
 
     /// # Errors
     /// A file that is missing or no profile.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
-        let value = read(folder, Self::FILE)?;
-        let told = || format!("`{}` is no profile", folder.join(Self::FILE).display());
-        serde_json::from_value(value).with_context(told)
+    pub(super) fn read(file: &Path) -> Result<Self> {
+        let value = manifest::read_json(file)?;
+        serde_json::from_value(value).with_context(|| format!("`{}` is no profile", file.display()))
+    }
+
+    fn write(&self, file: &Path) -> Result<()> {
+        manifest::write_json(file, &serde_json::to_value(self)?)
     }
 
     fn of(columns: &Columns, found: &Found) -> Result<Self> {
@@ -183,7 +189,7 @@ impl Stage for DataCheck {
     }
 
     fn inputs(&self) -> Result<Value> {
-        Ok(json!({ "checks": self.0.section.checks, "champion": self.0.champion_id() }))
+        Ok(json!({ "checks": self.0.section.checks, "before": self.0.before_hashes()? }))
     }
 
     fn takes(&self) -> Takes {
@@ -201,20 +207,19 @@ impl Stage for DataCheck {
         let profile = Profile::of(&own, &found)?;
         let mut problems = self.joined(features)?;
         let mut moved = Vec::new();
-        if let Some(champion) = &self.0.champion {
-            let before = Profile::read(&champion.folder)?;
+        if let Some(before) = &self.0.before {
             let now = Columns::of(given.output(ChampionFeatures::NAME))?;
-            problems.extend(self.rates(&own, &before));
-            moved = before.moved(&now)?;
+            problems.extend(self.rates(&own, &Profile::read(&before.sound)?));
+            moved = Profile::read(&before.seen)?.moved(&now)?;
             problems.extend(self.drifted(&moved));
+            Profile::of(&now, &found)?.write(&given.out.join(Profile::SEEN))?;
         }
         let value = json!({
             "format": manifest::FORMAT, "kind": "data check",
             "problems": problems, "drift": moved,
         });
         manifest::write_json(&given.out.join(Self::FILE), &value)?;
-        let file = given.out.join(Profile::FILE);
-        manifest::write_json(&file, &serde_json::to_value(&profile)?)
+        profile.write(&given.out.join(Profile::FILE))
     }
 }
 
@@ -292,7 +297,7 @@ impl DataCheck {
             if then > 0.0 && !(1.0 / most..=most).contains(&factor) {
                 problems.push(Problem::new(
                     format!(
-                        "{now:.5} {what} a placement, {factor:.2} times what the model in use was made of \
+                        "{now:.5} {what} a placement, {factor:.2} times that of the last sound month \
                          ({then:.5}), expected a factor within {most}"
                     ),
                     "are events lost? if the market is like that, raise `retrain.checks.labels`",
@@ -309,8 +314,8 @@ impl DataCheck {
             if drift.psi > checks.psi {
                 problems.push(Problem::new(
                     format!(
-                        "feature `{feature}` has a population stability index of {:.3} beside the model in \
-                         use's data, expected at most {}",
+                        "feature `{feature}` has a population stability index of {:.3} beside the month \
+                         before, expected at most {}",
                         drift.psi, checks.psi
                     ),
                     "does its column still mean the same? the limit is `retrain.checks.psi`",
