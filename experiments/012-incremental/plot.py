@@ -65,9 +65,11 @@ def main():
         weights = [row[weight] if weight else 1.0 for row in chosen]
         return float(np.average([row[key] for row in chosen], weights=weights))
 
-    def difference(policy, other, months, which="all"):
+    def difference(policy, other, months, which="all", only=None):
         parts = []
         for seed, values in lists.items():
+            if only not in (None, seed):
+                continue
             for month in months:
                 kind = "old" if which == "old" else "all"
                 gap = values[f"{policy}|{month}|{kind}"] - values[f"{other}|{month}|{kind}"]
@@ -136,6 +138,17 @@ def main():
             p: {"relative": gaps[p], "of_full": spent[p] / spent["full"]} for p in NAMES
         }
         print(seed, below, {p: f"{100 * g:+.2f} % at {spent[p] / spent['full']:.3f}" for p, g in gaps.items()})
+    print("\nbelow never, with intervals")
+    for seed, below in out["below_never"].items():
+        for policy in ["update", "replay", "replay+distil"]:
+            for month in below[policy]:
+                gap = difference(policy, "never", [month], only=seed)
+                out.setdefault("below_never_by", {})[f"{seed}|{policy}|{month}"] = gap
+                print(seed, policy, month, text(gap))
+        sure = [m for m in months if difference("replay", "never", [m], only=seed)[1] > 0]
+        print(seed, "replay above never by its interval in months", sure)
+        for policy in ["never", "update", "replay", "replay+distil"]:
+            print(seed, policy, "- short", text(difference(policy, "short", months, only=seed)))
     # Whether validation took an update's epoch, or kept the run before.
     print("\nupdates taken, by training month from 4")
     for result in results:

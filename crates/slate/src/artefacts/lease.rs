@@ -28,7 +28,7 @@ const KEPT: u64 = 5;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What a lease file says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     /// Where the holder runs: host, boot and process namespace.
@@ -37,6 +37,8 @@ struct Record {
     pid: u32,
     /// When the process began, in the system's ticks: tells it from another of the same number.
     began: u64,
+    /// For how long the holder may show no sign of life, in seconds.
+    lasts: f64,
     /// Grows while the holder lives.
     beat: u64,
     given_back: bool,
@@ -61,7 +63,7 @@ impl Lease {
     pub(crate) fn take(folder: &Path, lasts: Duration, say: &dyn Fn(&str)) -> Result<Self> {
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create `{}`", folder.display()))?;
-        let own = Record::of_this_process();
+        let own = Record::of_this_process(lasts);
         loop {
             let last = newest(folder)?;
             if let Some((token, record)) = &last {
@@ -137,7 +139,7 @@ impl Drop for Lease {
 }
 
 impl Record {
-    fn of_this_process() -> Self {
+    fn of_this_process(lasts: Duration) -> Self {
         let pid = std::process::id();
         let host = read_trimmed("/proc/sys/kernel/hostname");
         let boot = read_trimmed("/proc/sys/kernel/random/boot_id");
@@ -148,6 +150,7 @@ impl Record {
             host,
             pid,
             began: began(pid).unwrap_or(0),
+            lasts: lasts.as_secs_f64(),
             beat: 0,
             given_back: false,
         }
@@ -156,7 +159,7 @@ impl Record {
     /// Whether its process is known to be no more: only where it ran here, and the system tells of
     /// processes.
     fn is_dead(&self) -> bool {
-        let here = Self::of_this_process();
+        let here = Self::of_this_process(Duration::ZERO);
         here.began != 0 && here.place == self.place && began(self.pid) != Some(self.began)
     }
 
@@ -271,6 +274,10 @@ fn wait_for(
     if seen.is_some_and(is_over) {
         return Ok(());
     }
+    // What the holder counts on, where that is longer.
+    let lasts = seen.map_or(lasts, |seen| {
+        lasts.max(Duration::try_from_secs_f64(seen.lasts).unwrap_or(lasts))
+    });
     let holder = seen.map_or_else(|| "a process that is unknown".to_owned(), Record::told);
     say(&format!(
         "{holder} holds the lease `{}`; watching for up to {} s whether it lives",
@@ -333,7 +340,7 @@ mod tests {
     fn a_holder_without_a_sign_of_life_loses_it() {
         let dir = tempfile::tempdir().unwrap();
         // Of another machine, which has not been heard of since.
-        let mut away = Record::of_this_process();
+        let mut away = Record::of_this_process(LASTS);
         "elsewhere".clone_into(&mut away.place);
         assert!(create(dir.path(), 7, &away).unwrap());
         let began = Instant::now();
@@ -351,7 +358,7 @@ mod tests {
     #[test]
     fn a_dead_holder_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
-        let mut dead = Record::of_this_process();
+        let mut dead = Record::of_this_process(LASTS);
         dead.began += 1;
         create(dir.path(), 1, &dead).unwrap();
         let began = Instant::now();

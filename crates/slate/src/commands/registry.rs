@@ -12,8 +12,8 @@ use crate::artefacts::registry::{Registry, Version};
 use crate::artefacts::{Lease, manifest};
 use crate::cli::{RegistryArgs, RegistryCommand};
 use crate::console::{Align, ExitStatus, Outcome, Refusal, Table};
-use crate::pipeline::retrain::months;
 use crate::pipeline::retrain::record::Record;
+use crate::pipeline::retrain::{months, store};
 use crate::pipeline::stages::Store;
 
 pub(super) fn run(context: &Context, args: &RegistryArgs) -> Result<Outcome> {
@@ -250,7 +250,7 @@ fn gc(context: &Context, registry: &Registry, keep: usize, dry_run: bool) -> Res
             .map(|ended| ended.stages.values().cloned().collect())
             .unwrap_or_default();
         let unfinished = last.is_some_and(|record| record.ended.is_none());
-        let folder = section.work.join("store");
+        let folder = store(section);
         if !unfinished && folder.is_dir() {
             let store = Store::open(&folder, "gc")?;
             stages = store

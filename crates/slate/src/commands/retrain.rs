@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, args: &RetrainArgs) -> Result<Outcome> {
         None => Month::last(),
     };
     let only = (args.from.as_deref(), args.until.as_deref());
-    with_retrain(context, args.log, only, &|retrain, log| {
+    with_retrain(context, args.log, only, false, &|retrain, log| {
         if args.dry_run {
             return plan(retrain, month);
         }
@@ -45,7 +45,7 @@ pub(super) fn backfill(context: &Context, args: &BackfillArgs) -> Result<Outcome
         None => Month::last(),
     };
     let span = Month::range(&format!("{}..{last}", args.from))?;
-    with_retrain(context, args.log, (None, None), &|retrain, log| {
+    with_retrain(context, args.log, (None, None), true, &|retrain, log| {
         let mut status = ExitStatus::Success;
         let mut months = Vec::new();
         let mut text = String::new();
@@ -78,6 +78,7 @@ fn with_retrain(
     context: &Context,
     log: LogArgs,
     only: (Option<&str>, Option<&str>),
+    done_stays: bool,
     act: &dyn Fn(&Retrain<'_>, Log) -> Result<Outcome>,
 ) -> Result<Outcome> {
     let section = context
@@ -100,7 +101,8 @@ fn with_retrain(
     let observe = |event: &Event<'_>| log.event(event);
     let say = |text: &str| log.say("note", text);
     let machine = (context.seed, context.threads, memory);
-    let retrain = Retrain::new(&context.config.file, machine, only, &observe, &say, &bar)?;
+    let mut retrain = Retrain::new(&context.config.file, machine, only, &observe, &say, &bar)?;
+    retrain.done_stays = done_stays;
     act(&retrain, log)
 }
 
@@ -185,11 +187,37 @@ struct Told {
 fn one(retrain: &Retrain<'_>, month: Month, log: Log) -> Result<Told> {
     match retrain.month(month)? {
         Ended::Nothing(record) => Ok(nothing(&record)),
-        Ended::Partly(stages) => Ok(Told {
-            text: format!("{month}: ended as asked\n{}", table(&stages)),
-            json: json!({ "verdict": null, "reasons": [], "stages": stages_json(&stages) }),
-            status: ExitStatus::Success,
-        }),
+        Ended::Left(record) => {
+            let verdict = record.ended.as_ref().map(|ended| ended.verdict);
+            Ok(Told {
+                text: format!(
+                    "{month}: left as it is, {}; logs or configuration changed since, and `slate retrain --month \
+                     {month}` does it anew where no later model is in use\n",
+                    verdict.map_or("unknown", Verdict::name)
+                ),
+                json: json!({
+                    "verdict": "nothing_to_do", "before": verdict, "changed": true, "reasons": [], "stages": [],
+                }),
+                status: ExitStatus::Success,
+            })
+        }
+        Ended::Partly { stages, problems } => {
+            let told: String = problems
+                .iter()
+                .map(|told| format!("  - {told}\n"))
+                .collect();
+            Ok(Told {
+                text: format!("{month}: ended as asked\n{told}{}", table(&stages)),
+                json: json!({
+                    "verdict": null, "reasons": problems, "stages": stages_json(&stages),
+                }),
+                status: if problems.is_empty() {
+                    ExitStatus::Success
+                } else {
+                    ExitStatus::BadInput
+                },
+            })
+        }
         Ended::Done {
             record,
             stages,

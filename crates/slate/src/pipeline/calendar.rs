@@ -41,7 +41,7 @@ impl Month {
             month = month.next();
         }
         if months.is_empty() {
-            let told = format!("--months is {text}, which ends before it begins");
+            let told = format!("the months {text} end before they begin");
             return Err(Refusal::new(told).into());
         }
         Ok(months)

@@ -160,7 +160,8 @@ fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
         status.stdout
     );
 
-    let page = fs::read_to_string(folder.join("retrain/months/2025-02/report.html")).unwrap();
+    let page =
+        fs::read_to_string(folder.join("retrain/page-ranker/months/2025-02/report.html")).unwrap();
     for words in [
         "promoted",
         "Month by month",
@@ -371,9 +372,9 @@ fn one_flipped_byte_is_found_wherever_it_is() {
     retrain(folder, "2025-02", "--until judge").done();
     let mut spoiled = std::collections::BTreeSet::new();
     for (name, bytes) in &files(folder) {
-        let of_stage = name.starts_with("retrain/store") && !bytes.is_empty();
+        let of_stage = name.starts_with("retrain/page-ranker/store") && !bytes.is_empty();
         // One file of each stage, another one of the next.
-        let stage = name.iter().nth(2).unwrap_or_default().to_owned();
+        let stage = name.iter().nth(3).unwrap_or_default().to_owned();
         if of_stage && spoiled.insert(stage) {
             flip(name);
         }

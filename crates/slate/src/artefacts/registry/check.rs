@@ -64,8 +64,8 @@ impl Registry {
     pub(crate) fn verify_version(&self, id: &str) -> Result<()> {
         let damaged = |what: String| {
             anyhow::Error::from(Refusal::new(what).hint(
-                "versions are never changed: bring back the files from a copy, or go back with `slate \
-                 registry rollback`",
+                "versions are never changed: bring the files back from a copy, make it again with `slate retrain \
+                 --month MONTH --from promote`, or take another with `slate registry rollback` or `promote`",
             ))
         };
         let folder = self.path(id);

@@ -275,16 +275,35 @@ impl Registry {
         sync_all(&partial)?;
         let path = self.path(&version.id);
         if let Err(error) = fs::rename(&partial, &path) {
-            let is_there = self.version(&version.id).is_ok_and(|own| own == version);
-            fs::remove_dir_all(&partial)?;
-            if !is_there {
-                return Err(error)
-                    .with_context(|| format!("cannot put `{}` in place", path.display()));
+            if self.verify_version(&version.id).is_ok() {
+                fs::remove_dir_all(&partial)?;
+            } else {
+                // Damaged since: made of the same, this one is what it was.
+                let aside = folder.join(format!(".{}.{mark}.damaged", version.id));
+                fs::rename(&path, &aside)
+                    .and_then(|()| fs::rename(&partial, &path))
+                    .map_err(|_| error)
+                    .with_context(|| format!("cannot put `{}` in place", path.display()))?;
+                fs::remove_dir_all(&aside)?;
             }
-            self.verify_version(&version.id)?;
         }
         sync_folder(&folder);
         Ok(version)
+    }
+
+    /// Removes what kills have left. Only for who holds the lease.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let folder = self.versions_folder();
+        for name in names(&folder)? {
+            if name.starts_with('.') {
+                // Another process that wakes up late may be at the same.
+                let _ = fs::remove_dir_all(folder.join(name));
+            }
+        }
+        Ok(())
     }
 
     /// Brings a version into use, as the promotion after number `after`, 0 for the first.

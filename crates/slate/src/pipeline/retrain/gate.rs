@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slate_eval::{Difference, MetricName};
@@ -124,13 +124,14 @@ impl Stage for Gate {
         let judgement = Judgement::read(given.output(Judge::NAME))?;
         let mut answers = Vec::new();
         for rule in &gate.rules {
-            let compared = judgement
-                .metrics
-                .iter()
-                .find(|compared| compared.challenger.name == rule.metric);
-            if let Some(compared) = compared {
-                answers.extend(by_rule(rule, compared)?);
-            }
+            // A name may be written in several ways, and a rule is never passed over.
+            let name = rule.metric.parse::<MetricName>()?;
+            let metrics = judgement.metrics.iter();
+            let mut named = metrics.filter(|own| own.challenger.name.parse() == Ok(name));
+            let compared = named.next();
+            let compared =
+                compared.with_context(|| format!("`{}` was not computed", rule.metric))?;
+            answers.extend(by_rule(rule, compared)?);
         }
         for folder in given.outputs_like(JudgePart::BEGINNING) {
             answers.extend(by_part(gate, &Judgement::read(folder)?)?);

@@ -43,6 +43,8 @@ pub(super) struct Job {
     pub(super) section: RetrainSection,
     pub(super) registry: Registry,
     pub(super) champion: Option<Champion>,
+    /// End of the last earlier month whose data were refused: nothing before it is learned from.
+    pub(super) sound_from: i64,
     /// The profiles that the month's data are held to.
     pub(super) before: Option<Before>,
     /// The logs that the month can see.
@@ -68,8 +70,21 @@ impl Job {
             && self.champion.as_ref().is_some_and(|champion| {
                 // A champion from this month or a later one is not what this month is updated from.
                 let about = &champion.version.about;
-                (every == 0 || about.updates < every) && about.month < self.month.to_string()
+                let in_time = every == 0 || about.updates < every;
+                in_time && about.month < self.month.to_string() && self.is_same_network(champion)
             })
+    }
+
+    /// Whether the model in use is of the network that is configured; another one begins with nothing.
+    fn is_same_network(&self, champion: &Champion) -> bool {
+        let own = json!(self.file.train);
+        let told = manifest::read_json(&champion.folder.join("manifest.json"));
+        told.is_ok_and(|told| {
+            let old = &told["config"]["train"];
+            ["network", "losses", "entire_space"]
+                .iter()
+                .all(|key| old[key] == own[key])
+        })
     }
 
     /// When labels are read.
@@ -92,10 +107,11 @@ impl Job {
     /// The first list that may be learned from: for an update the first that the model in use has not
     /// been trained on.
     fn window_begins(&self) -> i64 {
-        match &self.champion {
+        let begins = match &self.champion {
             Some(champion) if self.updates() => champion.version.about.trained_until,
             _ => self.month.before(self.section.window_months - 1).begins(),
-        }
+        };
+        begins.max(self.sound_from)
     }
 
     pub(super) fn attribution(&self) -> AttributionOptions {
@@ -113,6 +129,18 @@ impl Job {
             until: Some(date(self.month.next().begins())),
             ..own
         }
+    }
+
+    /// Words about logs, with the name of their folder in place of that of the links to them.
+    pub(super) fn by_its_name(&self, told: &str) -> String {
+        let words = told.split('`').map(|word| {
+            let below = word.split_once(".unfinished/logs");
+            below.map_or_else(
+                || word.to_owned(),
+                |(_, below)| format!("{}{below}", self.section.logs),
+            )
+        });
+        words.collect::<Vec<_>>().join("`")
     }
 
     pub(super) fn engine(&self) -> EngineOptions {

@@ -21,6 +21,7 @@ use super::model::{Calibrate, ChampionScore, TEST, Train};
 use crate::artefacts::manifest;
 use crate::artefacts::scores::ScoreTable;
 use crate::config::{PolicyFile, Source};
+use crate::console::Refusal;
 use crate::pipeline::backtest::{self, Asked, Settings, Unit, document};
 use crate::pipeline::columns::Cluster;
 use crate::pipeline::evaluation::{self, Given as Judged, Labels, Measure};
@@ -275,7 +276,7 @@ fn parts(job: &Job, dataset: &Dataset) -> Result<Vec<Part>> {
             let told = format!(
                 "`retrain.gate.segments` names `{feature}`, which is no categorical feature"
             );
-            return Err(crate::console::Refusal::new(told)
+            return Err(Refusal::new(told)
                 .hint(format!("those are {}", known.join(", ")))
                 .into());
         };
@@ -300,7 +301,8 @@ fn parts(job: &Job, dataset: &Dataset) -> Result<Vec<Part>> {
 /// An id as people know it.
 fn value_of(feature: &CategoricalFeature, id: u32) -> String {
     match feature {
-        _ if id == 0 => "unknown".to_owned(),
+        // In brackets: a value may itself be called unknown.
+        _ if id == 0 => "(unknown)".to_owned(),
         CategoricalFeature::Vocabulary { values, .. } => values[id as usize - 1].clone(),
         _ => format!("id {id}"),
     }
@@ -356,7 +358,9 @@ impl Backtest {
         let job = &self.0;
         let both = Both::read(job, given)?;
         let mut table = both.challenger;
-        anyhow::ensure!(table.has("propensity"), "the log has no propensities");
+        if !table.has("propensity") {
+            return Err(Refusal::new("the log has no propensities").into());
+        }
         let champion = both.champion.unwrap_or_else(|| table.clone());
         for (name, scores) in [
             ("challenger", table.score.clone()),

@@ -24,6 +24,8 @@ pub(super) struct Problem {
     pub(super) what: String,
     /// What to do.
     pub(super) hint: String,
+    /// Whether the month's lists are not to be learned from later either.
+    pub(super) unsound: bool,
 }
 
 impl Problem {
@@ -31,6 +33,7 @@ impl Problem {
         Self {
             what: what.into(),
             hint: hint.to_owned(),
+            unsound: true,
         }
     }
 }
@@ -119,7 +122,8 @@ impl Stage for LogCheck {
                 Ok(found) => days = found,
                 // A log that cannot be read is data that is bad, not a fault of this program.
                 Err(error) if super::is_about_data(&error) => {
-                    let told = format!("{error:#}");
+                    // By the name of the logs, not of the links to them.
+                    let told = job.by_its_name(&format!("{error:#}"));
                     problems.push(Problem::new(told, "bring the file again and start anew"));
                 }
                 Err(error) => return Err(error),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::FileReader as _;
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::file::statistics::Statistics;
@@ -34,6 +35,8 @@ pub(super) struct LogFile {
     from: Option<i64>,
     /// Time that its last row is before; none where it does not say.
     until: Option<i64>,
+    /// Rows that its footer tells of; none where it has none.
+    rows: Option<i64>,
 }
 
 /// The files below a folder, by their paths below it.
@@ -91,13 +94,15 @@ impl LogFiles {
             let file = if let Some(file) = same {
                 file.clone()
             } else {
-                let span = partition(&name).or_else(|| times(&path));
+                let footer = footer(&path);
+                let span = partition(&name).or_else(|| times(footer.as_ref()?));
                 LogFile {
                     bytes: about.len(),
                     changed,
                     sha256: manifest::sha256(&path)?,
                     from: span.map(|span| span[0]),
                     until: span.map(|span| span[1]),
+                    rows: footer.map(|footer| footer.file_metadata().num_rows()),
                 }
             };
             files.insert(name, file);
@@ -138,7 +143,11 @@ impl LogFiles {
     pub(super) fn doubled(&self) -> Vec<(&str, &str)> {
         let mut first: BTreeMap<(&str, &str), &str> = BTreeMap::new();
         let mut doubled = Vec::new();
-        for (name, file) in self.files.iter().filter(|(_, file)| file.bytes > 0) {
+        for (name, file) in self
+            .files
+            .iter()
+            .filter(|(_, file)| file.bytes > 0 && file.rows != Some(0))
+        {
             let table = name.split(['/', '.']).next().unwrap_or_default();
             match first.entry((table, &file.sha256)) {
                 std::collections::btree_map::Entry::Occupied(there) => {
@@ -181,7 +190,7 @@ fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let ending = path.extension().unwrap_or_default().to_string_lossy();
-        let is_table = ["parquet", "csv", "jsonl", "gz", "zst"].contains(&&*ending);
+        let is_table = ["parquet", "csv", "jsonl", "ndjson", "gz", "zst"].contains(&&*ending);
         if name.starts_with(['.', '_']) || name.starts_with("truth") {
             continue;
         }
@@ -214,11 +223,16 @@ fn partition(name: &str) -> Option<[i64; 2]> {
     spans.max()
 }
 
-/// The first `ts` that the footer of a Parquet file tells of, and a moment after the last.
-fn times(path: &Path) -> Option<[i64; 2]> {
+/// The footer of a Parquet file; none where it is no such file, or damaged.
+fn footer(path: &Path) -> Option<ParquetMetaData> {
     let reader = SerializedFileReader::new(fs::File::open(path).ok()?).ok()?;
+    Some(reader.metadata().clone())
+}
+
+/// The first `ts` that the footer of a Parquet file tells of, and a moment after the last.
+fn times(footer: &ParquetMetaData) -> Option<[i64; 2]> {
     let mut span: Option<[i64; 2]> = None;
-    for group in reader.metadata().row_groups() {
+    for group in footer.row_groups() {
         let column = group
             .columns()
             .iter()

@@ -56,6 +56,8 @@ pub(crate) struct Retrain<'a> {
     pub(crate) threads: usize,
     /// Bytes for all stages that run together.
     pub(crate) memory: u64,
+    /// Whether a month that was done is left as it is, whatever changed since.
+    pub(crate) done_stays: bool,
     /// Stage to make anew, with all behind it.
     pub(crate) from: Option<&'a str>,
     /// Last stage to make.
@@ -70,6 +72,8 @@ pub(crate) struct Retrain<'a> {
 pub(crate) enum Outcome {
     /// It was done before, of the same logs and configuration.
     Nothing(Record),
+    /// It was done before, of other logs or another configuration, and is left as it is.
+    Left(Record),
     Done {
         record: Record,
         /// With how long each took.
@@ -77,7 +81,10 @@ pub(crate) enum Outcome {
         report: Option<PathBuf>,
     },
     /// Ended at `until`.
-    Partly(Vec<Done>),
+    Partly {
+        stages: Vec<Done>,
+        problems: Vec<String>,
+    },
 }
 
 impl<'a> Retrain<'a> {
@@ -99,6 +106,7 @@ impl<'a> Retrain<'a> {
             seed,
             threads,
             memory,
+            done_stays: false,
             from,
             until,
             observe,
@@ -111,6 +119,10 @@ impl<'a> Retrain<'a> {
     /// Folder of the months' records and reports.
     pub(crate) fn months(&self) -> PathBuf {
         months(&self.section)
+    }
+
+    fn store(&self) -> PathBuf {
+        store(&self.section)
     }
 
     fn look(&self) -> Result<LogFiles> {
@@ -161,54 +173,73 @@ impl<'a> Retrain<'a> {
         let of = self.made_of(&logs, month)?;
         let months = self.months();
         let whole = self.from.is_none() && self.until.is_none();
-        let is_done = |record: &Record| record.of == of && record.ended.is_some();
+        let lag = logs
+            .between(month.next().begins(), until(&self.section, month))
+            .hash();
+        // A month that failed is done anew where the days in which its labels settle were mended too.
+        let is_done = |record: &Record| {
+            let ended = record.ended.as_ref();
+            record.of == of
+                && ended.is_some_and(|ended| ended.verdict != Verdict::Failed || record.lag == lag)
+        };
         if let Some(record) = Record::read(&months, month)?
-            && is_done(&record)
             && whole
         {
-            return Ok(Outcome::Nothing(record));
+            if is_done(&record) {
+                return Ok(Outcome::Nothing(record));
+            }
+            let ended = record.ended.as_ref();
+            if self.done_stays && ended.is_some_and(|ended| ended.verdict != Verdict::Failed) {
+                return Ok(Outcome::Left(record));
+            }
         }
         self.refuse_early(month)?;
         let lasts = Duration::from_secs_f64(self.section.lease_seconds);
         let lease = Lease::take(&self.registry.leases(), lasts, self.say)?;
         // Another process may have ended it meanwhile.
-        let mut record = Record::read(&months, month)?;
-        if let Some(record) = record.take_if(|record| is_done(record) && whole) {
+        let mut before = Record::read(&months, month)?;
+        if let Some(record) = before.take_if(|record| is_done(record) && whole) {
             return Ok(Outcome::Nothing(record));
         }
-        let champion = self.champion(record.as_ref(), &of, month)?;
-        let is_there = record.is_some_and(|record| is_done(&record));
+        self.registry.sweep()?;
+        let champion = self.champion(before.as_ref(), &of, month)?;
+        if let Some(champion) = &champion
+            && champion.version.about.month > month.to_string()
+        {
+            if let Some(record) = before.take_if(|record| self.done_stays && record.ended.is_some())
+            {
+                return Ok(Outcome::Left(record));
+            }
+            return Err(Refusal::new(format!(
+                "the model in use, `{}`, is of a later month than {month}: it has learned from the lists that it \
+                 would be judged on",
+                champion.version.id
+            ))
+            .hint("go back first, `slate registry rollback`, or retrain for a later month")
+            .into());
+        }
+        let was_done = before.as_ref().is_some_and(|record| record.ended.is_some());
         let mut record = Record {
             format: manifest::FORMAT,
             kind: "month record".to_owned(),
             month: month.to_string(),
             model: self.section.model.clone(),
             of,
+            lag,
             champion: champion.as_ref().map_or(0, |champion| champion.number),
             ended: None,
         };
-        if !is_there {
+        // Part of the work takes nothing back that was decided.
+        if whole || !was_done {
             record.write(&months, month)?;
         }
         let mark = format!("t{}", lease.token());
         let job = self.job(&logs, month, champion, mark)?;
-        let store = Store::open(&self.section.work.join("store"), &job.mark)?;
+        let store = Store::open(&self.store(), &job.mark)?;
         store.sweep()?;
         let may_write = || lease.check();
-        // Bad data end a month before time is spent on them.
-        let checks = [LogCheck::NAME, DataCheck::NAME];
-        let asked = [Some(LogCheck::NAME), Some(DataCheck::NAME), self.until];
-        let all = self.stages(&job);
-        let names: Vec<String> = all.iter().map(|stage| stage.name()).collect();
-        for name in self.from.iter().chain(&self.until) {
-            if !names.iter().any(|own| own == name) {
-                return Err(Refusal::new(format!("there is no stage `{name}`"))
-                    .hint(format!("the stages are {}", names.join(", ")))
-                    .into());
-            }
-        }
         let mut stages: Vec<Done> = Vec::new();
-        for until in asked {
+        for until in self.phases(&job)? {
             let known: Vec<String> = stages.iter().map(|done| done.name.clone()).collect();
             let observe = |event: &Event<'_>| match event {
                 // That it is there was said by the call before.
@@ -217,26 +248,34 @@ impl<'a> Retrain<'a> {
             };
             let runner = Runner {
                 observe: &observe,
+                settled: &known,
                 ..self.runner(&store, &job, &may_write)
             };
             let done = runner.run(self.stages(&job), until).or_else(|error| {
                 // Who has lost the lease finds its files gone: that is not what is to be told.
                 lease.check()?;
                 Err(error)
-            })?;
-            keep_spans(&mut stages, done);
-            if until == self.until && until.is_some() {
-                return Ok(Outcome::Partly(stages));
-            }
-            if until.is_some_and(|until| checks.contains(&until)) {
-                let problems = problems(&stages)?;
-                if !problems.is_empty() {
-                    record.ended = Some(Ended {
-                        verdict: Verdict::Failed,
-                        ..ended(&stages, Decision::failed(problems), None)?
-                    });
-                    break;
+            });
+            let (problems, unsound) = match done {
+                Ok(done) => {
+                    keep_spans(&mut stages, done);
+                    problems(&stages)?
                 }
+                // What is damaged deep inside of a file shows only when it is read.
+                Err(error) if is_about_data(&error) => {
+                    (vec![job.by_its_name(&format!("{error:#}"))], true)
+                }
+                Err(error) => return Err(error),
+            };
+            if until.is_some() && until == self.until {
+                return Ok(Outcome::Partly { stages, problems });
+            }
+            if !problems.is_empty() {
+                record.ended = Some(Ended {
+                    unsound,
+                    ..ended(&stages, Decision::failed(problems), None)?
+                });
+                break;
             }
         }
         let mut report = None;
@@ -258,6 +297,26 @@ impl<'a> Retrain<'a> {
             record,
             stages,
             report,
+        })
+    }
+
+    /// The stages to end at, one after the other: bad data end a month before time is spent on them.
+    fn phases(&self, job: &Arc<Job>) -> Result<Vec<Option<&str>>> {
+        let names: Vec<String> = self.stages(job).iter().map(|stage| stage.name()).collect();
+        for name in self.from.iter().chain(&self.until) {
+            if !names.iter().any(|own| own == name) {
+                return Err(Refusal::new(format!("there is no stage `{name}`"))
+                    .hint(format!("the stages are {}", names.join(", ")))
+                    .into());
+            }
+        }
+        Ok(match self.until {
+            Some(LogCheck::NAME) => vec![self.until],
+            Some(Embed::NAME | Features::NAME | ChampionFeatures::NAME) => {
+                vec![Some(LogCheck::NAME), self.until]
+            }
+            Some(DataCheck::NAME) => vec![Some(LogCheck::NAME), self.until],
+            until => vec![Some(LogCheck::NAME), Some(DataCheck::NAME), until],
         })
     }
 
@@ -288,7 +347,7 @@ impl<'a> Retrain<'a> {
         let of = self.made_of(&logs, month)?;
         let champion = self.champion(record.as_ref(), &of, month)?;
         let job = self.job(&logs, month, champion, "plan".to_owned())?;
-        let store = Store::open(&self.section.work.join("store"), &job.mark)?;
+        let store = Store::open(&self.store(), &job.mark)?;
         let stages = self.stages(&job);
         self.runner(&store, &job, &|| Ok(()))
             .plan(stages, self.until)
@@ -302,7 +361,7 @@ impl<'a> Retrain<'a> {
         of: &str,
         month: Month,
     ) -> Result<Option<Champion>> {
-        let same = record.filter(|record| record.ended.is_none() || record.of == of);
+        let same = record.filter(|record| record.of == of);
         if let Some(begun) = same {
             let promotions = self.registry.promotions()?;
             let after = promotions.iter().filter(|own| own.number > begun.champion);
@@ -337,11 +396,9 @@ impl<'a> Retrain<'a> {
             }
             let Some(ended) = record.ended else { continue };
             let folder = ended.stages.get(DataCheck::NAME);
-            let file = folder.map(|folder| {
-                let store = self.section.work.join("store");
-                store.join(folder).join(Profile::SEEN)
-            });
-            let Some(file) = file.filter(|file| file.is_file()) else {
+            let file = folder.map(|folder| self.store().join(folder).join(Profile::SEEN));
+            // One that is damaged is done without.
+            let Some(file) = file.filter(|file| Profile::read(file).is_ok()) else {
                 continue;
             };
             if ended.verdict != Verdict::Failed {
@@ -355,6 +412,18 @@ impl<'a> Retrain<'a> {
         }))
     }
 
+    /// End of the last earlier month whose data were refused.
+    fn sound_from(&self, month: Month) -> Result<i64> {
+        let mut from = i64::MIN;
+        for record in Record::all(&self.months())? {
+            let unsound = record.ended.as_ref().is_some_and(|ended| ended.unsound);
+            if unsound && record.month < month.to_string() {
+                from = Month::parse(&record.month)?.next().begins();
+            }
+        }
+        Ok(from)
+    }
+
     fn job(
         &self,
         logs: &LogFiles,
@@ -363,9 +432,11 @@ impl<'a> Retrain<'a> {
         mark: String,
     ) -> Result<Arc<Job>> {
         let before = self.before(champion.as_ref(), month)?;
+        let sound_from = self.sound_from(month)?;
         let mut job = Job {
             month,
             before,
+            sound_from,
             file: self.file.clone(),
             section: self.section.clone(),
             registry: self.registry.clone(),
@@ -403,6 +474,7 @@ impl<'a> Retrain<'a> {
             retries: self.section.retries,
             patience: Duration::from_secs_f64(self.section.retry_seconds),
             anew: self.from,
+            settled: &[],
             observe: self.observe,
             progress: self.progress,
             stop: self.stop,
@@ -443,7 +515,12 @@ impl<'a> Retrain<'a> {
 
 /// Folder of the months' records and reports.
 pub(crate) fn months(section: &RetrainSection) -> PathBuf {
-    section.work.join("months")
+    section.work.join(&section.model).join("months")
+}
+
+/// Folder of what its stages made.
+pub(crate) fn store(section: &RetrainSection) -> PathBuf {
+    section.work.join(&section.model).join("store")
 }
 
 /// End of the logs that a month can see.
@@ -469,9 +546,9 @@ fn path_of<'a>(stages: &'a [Done], name: &str) -> Result<&'a Path> {
     Ok(&found.output.path)
 }
 
-/// What the checks found.
-fn problems(stages: &[Done]) -> Result<Vec<String>> {
-    let mut told = Vec::new();
+/// What the checks found, and whether the month's lists are not to be learned from later either.
+fn problems(stages: &[Done]) -> Result<(Vec<String>, bool)> {
+    let (mut told, mut unsound) = (Vec::new(), false);
     for (stage, file) in [
         (LogCheck::NAME, LogCheck::FILE),
         (DataCheck::NAME, DataCheck::FILE),
@@ -479,13 +556,13 @@ fn problems(stages: &[Done]) -> Result<Vec<String>> {
         if let Ok(folder) = path_of(stages, stage) {
             let value = job::read(folder, file)?;
             let problems: Vec<Problem> = serde_json::from_value(value["problems"].clone())?;
-            let words = problems
-                .into_iter()
-                .map(|problem| format!("{} ({})", problem.what, problem.hint));
-            told.extend(words);
+            for problem in problems {
+                unsound |= problem.unsound;
+                told.push(format!("{} ({})", problem.what, problem.hint));
+            }
         }
     }
-    Ok(told)
+    Ok((told, unsound))
 }
 
 fn ended(stages: &[Done], decision: Decision, version: Option<String>) -> Result<Ended> {
@@ -500,6 +577,7 @@ fn ended(stages: &[Done], decision: Decision, version: Option<String>) -> Result
     Ok(Ended {
         verdict: decision.verdict,
         reasons: decision.reasons,
+        unsound: false,
         version,
         metrics,
         stages: stages
@@ -525,11 +603,15 @@ fn lineage(registry: &Registry, upto: u64) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// Whether an error is about data that came in, rather than about this machine.
+/// Whether an error is about data that came in, rather than about this machine and its disk.
 fn is_about_data(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<slate_logs::LogError>()
-        .is_some_and(|error| !error.is_transient())
+    use slate_logs::LogError;
+    let of_logs = error.downcast_ref::<LogError>();
+    let of_disk = |error: &LogError| {
+        matches!(error, LogError::Io { .. } | LogError::Write { .. }) || error.is_transient()
+    };
+    of_logs.is_some_and(|error| !of_disk(error))
+        && !error.chain().any(|cause| cause.is::<std::io::Error>())
 }
 
 /// Whether the program refused something that it understood.

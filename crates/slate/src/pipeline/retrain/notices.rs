@@ -146,10 +146,12 @@ mod tests {
             month: "2026-05".to_owned(),
             model: "page\"ranker".to_owned(),
             of: String::new(),
+            lag: String::new(),
             champion: 1,
             ended: Some(Ended {
                 verdict: Verdict::Kept,
                 reasons: vec!["worse".to_owned()],
+                unsound: false,
                 version: None,
                 metrics: json!([{ "name": "ndcg@10", "challenger": 0.5, "champion": null }]),
                 stages: std::collections::BTreeMap::new(),

@@ -113,7 +113,7 @@ impl Profile {
     }
 }
 
-/// All rows of a dataset, by column.
+/// Rows of a dataset from a time on, by column; of all where none is as late.
 struct Columns {
     /// NaN where the value is the one that stands for a missing one.
     dense: BTreeMap<String, Vec<f64>>,
@@ -123,14 +123,26 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(folder: &Path) -> Result<Self> {
+    fn of(folder: &Path, from: i64) -> Result<Self> {
         let dataset = Dataset::open(folder)?;
+        let splits = &dataset.manifest().splits;
+        let last = splits.values().filter_map(|split| split.last_ts).max();
+        let from = if last.is_some_and(|last| last >= from) {
+            from
+        } else {
+            i64::MIN
+        };
         let map = dataset.map();
         let mut dense: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         let mut categorical: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         let (mut rows, mut clicks, mut purchases) = (0.0, 0.0, 0.0);
         for split in Split::ALL {
             let data = dataset.split(split)?;
+            let lists = (0..data.lists.len() as u32).zip(&data.list_ts);
+            let lists: Vec<u32> = lists
+                .filter_map(|(list, ts)| (*ts >= from).then_some(list))
+                .collect();
+            let data = data.select(&lists);
             rows += data.rows() as f64;
             clicks += data.click.iter().map(|&y| f64::from(y)).sum::<f64>();
             purchases += data.purchase.iter().map(|&y| f64::from(y)).sum::<f64>();
@@ -203,12 +215,12 @@ impl Stage for DataCheck {
         let features = given.output(Features::NAME);
         let found = read(given.output(LogCheck::NAME), LogCheck::FILE)?;
         let found: Found = serde_json::from_value(found)?;
-        let own = Columns::of(features)?;
+        let own = Columns::of(features, self.0.month.begins())?;
         let profile = Profile::of(&own, &found)?;
         let mut problems = self.joined(features)?;
         let mut moved = Vec::new();
         if let Some(before) = &self.0.before {
-            let now = Columns::of(given.output(ChampionFeatures::NAME))?;
+            let now = Columns::of(given.output(ChampionFeatures::NAME), self.0.month.begins())?;
             problems.extend(self.rates(&own, &Profile::read(&before.sound)?));
             moved = Profile::read(&before.seen)?.moved(&now)?;
             problems.extend(self.drifted(&moved));
@@ -275,13 +287,29 @@ impl DataCheck {
         let dataset = Dataset::open(features)?;
         let lists = dataset.manifest().splits[&Split::Test].lists;
         if lists < checks.lists {
-            problems.push(Problem::new(
-                format!(
-                    "the held-out window has {lists} lists with final labels, expected {} or more",
-                    checks.lists
-                ),
-                "have purchase windows closed? `retrain.lag_days` reads labels later",
-            ));
+            let told = format!(
+                "the held-out window has {lists} lists with final labels, expected {} or more",
+                checks.lists
+            );
+            let hint =
+                "have the windows of all events closed? `retrain.lag_days` reads labels later";
+            problems.push(Problem {
+                unsound: false,
+                ..Problem::new(told, hint)
+            });
+        }
+        let newest = dataset.manifest().splits[&Split::Test].last_ts.unwrap_or(0);
+        if newest < self.0.month.begins() {
+            let told = format!(
+                "the newest list with final labels is of {}, before the month began",
+                super::job::date(newest)
+            );
+            let hint = "the longest window of [attribution] decides when labels are final: shorten it, or \
+                        raise `retrain.lag_days`";
+            problems.push(Problem {
+                unsound: false,
+                ..Problem::new(told, hint)
+            });
         }
         Ok(problems)
     }

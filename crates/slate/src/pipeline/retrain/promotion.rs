@@ -69,6 +69,7 @@ impl Stage for Promote {
                 .with_context(|| format!("cannot copy `{name}` into the version"))?;
         }
         let about = self.about(given.output(Features::NAME))?;
+        (given.may_write)()?;
         let version = job.registry.add(&files, about, &job.mark)?;
         let decision = Decision::read(given.output(Gate::NAME))?;
         let mut value = json!({
@@ -78,6 +79,7 @@ impl Stage for Promote {
         if decision.verdict == Verdict::Promoted {
             let after = job.champion.as_ref().map_or(0, |champion| champion.number);
             let reason = format!("{}: {}", job.month, decision.reasons.join("; "));
+            (given.may_write)()?;
             let promotion = job.registry.promote(&version.id, after, &reason)?;
             value["promotion"] = json!(promotion.number);
         }

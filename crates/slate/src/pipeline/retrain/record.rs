@@ -27,6 +27,9 @@ pub(crate) struct Record {
     pub(crate) model: String,
     /// Hash of configuration and logs: the month is done anew where it changes.
     pub(crate) of: String,
+    /// Hash of the logs of the days in which its labels settled: a month that failed is done anew where
+    /// these change too.
+    pub(crate) lag: String,
     /// The promotion that was in force when it began, 0 for none.
     pub(crate) champion: u64,
     /// None until it is done.
@@ -39,6 +42,8 @@ pub(crate) struct Record {
 pub(crate) struct Ended {
     pub(crate) verdict: Verdict,
     pub(crate) reasons: Vec<String>,
+    /// Whether its lists are not to be learned from later either.
+    pub(crate) unsound: bool,
     /// The version it made, where it made one.
     pub(crate) version: Option<String>,
     /// Metrics of the new model and of the one in use on the held-out window.

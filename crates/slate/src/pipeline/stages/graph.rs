@@ -34,6 +34,7 @@ pub(super) enum State {
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     anew: Option<String>,
+    settled: Vec<String>,
     until: Option<String>,
 }
 
@@ -43,12 +44,13 @@ impl Graph {
     /// `anew` or `until` that is no stage.
     pub(super) fn new(
         stages: Vec<Arc<dyn Stage>>,
-        anew: Option<&str>,
+        (anew, settled): (Option<&str>, &[String]),
         until: Option<&str>,
     ) -> Result<Self> {
         let mut graph = Self {
             nodes: Vec::new(),
             anew: anew.map(str::to_owned),
+            settled: settled.to_vec(),
             until: until.map(str::to_owned),
         };
         for stage in stages {
@@ -142,7 +144,7 @@ impl Graph {
         }
         for (at, node) in self.nodes.iter_mut().enumerate() {
             node.wanted = wanted.contains(&at);
-            node.anew = anew[at];
+            node.anew = anew[at] && !self.settled.contains(&node.name);
         }
         Ok(())
     }

@@ -61,6 +61,8 @@ pub(crate) struct Given<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// Set when the stage should save what it can and end.
     pub(crate) stop: &'static AtomicBool,
+    /// Asked before anything outside of `out` is written: whether this process still may.
+    pub(crate) may_write: &'a (dyn Fn() -> Result<()> + Sync),
 }
 
 impl Given<'_> {

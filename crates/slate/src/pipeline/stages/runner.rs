@@ -92,6 +92,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) patience: Duration,
     /// A stage to run anew with all that depends on it, though it is done.
     pub(crate) anew: Option<&'a str>,
+    /// Of these, those that are not made again: an earlier call did.
+    pub(crate) settled: &'a [String],
     pub(crate) observe: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Shown by one of the stages that run.
     pub(crate) progress: &'a dyn Progress,
@@ -111,7 +113,7 @@ impl Runner<'_> {
         stages: Vec<Arc<dyn Stage>>,
         until: Option<&str>,
     ) -> Result<Vec<Done>> {
-        let mut graph = Graph::new(stages, self.anew, until)?;
+        let mut graph = Graph::new(stages, (self.anew, self.settled), until)?;
         let mut running: Vec<usize> = Vec::new();
         let mut failed = None;
         let bar_is_free = AtomicBool::new(true);
@@ -166,7 +168,7 @@ impl Runner<'_> {
         stages: Vec<Arc<dyn Stage>>,
         until: Option<&str>,
     ) -> Result<Vec<Planned>> {
-        let mut graph = Graph::new(stages, self.anew, until)?;
+        let mut graph = Graph::new(stages, (self.anew, self.settled), until)?;
         let mut planned = Vec::new();
         while let Some(&at) = graph.ready().first() {
             let node = &graph.nodes[at];
@@ -333,6 +335,7 @@ impl Work<'_> {
             unfinished: &unfinished,
             progress,
             stop: self.runner.stop,
+            may_write: self.runner.may_write,
         };
         let made = self.stage.run(&given).and_then(|()| {
             (self.runner.may_write)()?;

@@ -140,6 +140,7 @@ impl House {
             retries: 2,
             patience: Duration::from_millis(1),
             anew: settings.anew,
+            settled: &[],
             observe: settings.observe,
             progress: &Silent,
             stop: &GO_ON,
