@@ -343,7 +343,7 @@ impl Stage for Backtest {
         let value = match self.estimate(given) {
             Ok(value) => value,
             // A log that shows one order only, or has no chances, cannot tell; that is an answer.
-            Err(error) if super::is_refusal(&error) => json!({
+            Err(error) if super::faults::is_refusal(&error) => json!({
                 "format": manifest::FORMAT, "kind": "backtest left out",
                 "verdict": Verdict::CannotTell, "why": format!("{error:#}"),
             }),

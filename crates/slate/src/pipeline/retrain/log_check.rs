@@ -121,7 +121,7 @@ impl Stage for LogCheck {
             match self.days(&seen, given) {
                 Ok(found) => days = found,
                 // A log that cannot be read is data that is bad, not a fault of this program.
-                Err(error) if super::is_about_data(&error) => {
+                Err(error) if super::faults::is_about_data(&error) => {
                     // By the name of the logs, not of the links to them.
                     let told = job.by_its_name(&format!("{error:#}"));
                     problems.push(Problem::new(told, "bring the file again and start anew"));

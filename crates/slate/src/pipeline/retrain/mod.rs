@@ -6,6 +6,7 @@
 //! killed anywhere and started again, a month ends with the same bytes.
 
 mod data;
+mod faults;
 mod gate;
 mod job;
 mod judging;
@@ -30,6 +31,7 @@ use slate_model::DeviceSpec;
 use slate_types::{Progress, Seed};
 
 use self::data::{ChampionFeatures, Embed, Features};
+use self::faults::is_about_data;
 pub(crate) use self::gate::Verdict;
 use self::gate::{Decision, Gate};
 use self::job::{Before, Champion, Job};
@@ -585,37 +587,4 @@ fn ended(stages: &[Done], decision: Decision, version: Option<String>) -> Result
             .map(|done| (done.name.clone(), folder(done)))
             .collect::<BTreeMap<_, _>>(),
     })
-}
-
-/// The promotions up to a number, each with what its version came from.
-fn lineage(registry: &Registry, upto: u64) -> Result<Vec<Value>> {
-    let promotions = registry.promotions()?.into_iter();
-    promotions
-        .filter(|promotion| promotion.number <= upto)
-        .map(|promotion| {
-            let about = registry.version(&promotion.version).ok();
-            let about = about.map(|version| version.about);
-            Ok(json!({
-                "number": promotion.number, "version": promotion.version,
-                "reason": promotion.reason, "about": about,
-            }))
-        })
-        .collect()
-}
-
-/// Whether an error is about data that came in, rather than about this machine and its disk.
-fn is_about_data(error: &anyhow::Error) -> bool {
-    use slate_logs::LogError;
-    let of_logs = error.downcast_ref::<LogError>();
-    let of_disk = |error: &LogError| {
-        matches!(error, LogError::Io { .. } | LogError::Write { .. }) || error.is_transient()
-    };
-    of_logs.is_some_and(|error| !of_disk(error))
-        && !error.chain().any(|cause| cause.is::<std::io::Error>())
-}
-
-/// Whether the program refused something that it understood.
-fn is_refusal(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Refusal>().is_some()
-        || error.downcast_ref::<slate_eval::EvalError>().is_some()
 }

@@ -17,7 +17,7 @@ use super::model::{CALIBRATOR, Calibrate, Train, dataset_hash};
 use super::profile::{DataCheck, Profile};
 use super::record::Record;
 use crate::artefacts::manifest;
-use crate::artefacts::registry::About;
+use crate::artefacts::registry::{About, Registry};
 use crate::pipeline::stages::{Given, Need, Stage};
 use crate::report;
 
@@ -182,7 +182,7 @@ impl Stage for Report {
             "judgement": judgement, "parts": parts, "months": earlier,
             "logs": read(given.output(LogCheck::NAME), LogCheck::FILE)?,
             "data": read(given.output(DataCheck::NAME), DataCheck::FILE)?,
-            "version": promotion["version"], "lineage": super::lineage(&job.registry, number)?,
+            "version": promotion["version"], "lineage": lineage(&job.registry, number)?,
             "trained": if job.updates() { "update" } else { "full" },
         });
         let file = given.out.join("month.json");
@@ -199,4 +199,20 @@ impl Stage for Report {
         let page = report::page(&title, &shown, Some(&job.as_of()));
         std::fs::write(given.out.join(Self::FILE), page).context("cannot write the month's report")
     }
+}
+
+/// The promotions up to a number, each with what its version came from.
+fn lineage(registry: &Registry, upto: u64) -> Result<Vec<Value>> {
+    let promotions = registry.promotions()?.into_iter();
+    promotions
+        .filter(|promotion| promotion.number <= upto)
+        .map(|promotion| {
+            let about = registry.version(&promotion.version).ok();
+            let about = about.map(|version| version.about);
+            Ok(json!({
+                "number": promotion.number, "version": promotion.version,
+                "reason": promotion.reason, "about": about,
+            }))
+        })
+        .collect()
 }
