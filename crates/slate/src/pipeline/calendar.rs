@@ -5,6 +5,9 @@ use chrono::{Datelike as _, NaiveDate};
 
 use crate::console::Refusal;
 
+/// Microseconds of a day.
+pub(crate) const DAY: i64 = 86_400_000_000;
+
 /// A calendar month, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Month {

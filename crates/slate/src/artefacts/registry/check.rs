@@ -5,7 +5,8 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{CURRENT, Registry, VERSION_FILE, files_below, names};
+use super::{CURRENT, Registry, VERSION_FILE};
+use crate::artefacts::listing::{files_below, names};
 use crate::artefacts::manifest;
 use crate::console::Refusal;
 

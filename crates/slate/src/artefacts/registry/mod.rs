@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use slate_types::FormatVersion;
 
+use super::listing::{files_below, names};
 use super::{manifest, sync_all};
 use crate::console::Refusal;
 
@@ -388,35 +389,6 @@ impl Registry {
             }
         }
     }
-}
-
-/// The names of what is in a folder, sorted; none where there is no folder.
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.with_context(|| format!("cannot read `{}`", folder.display()))?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// The paths of all files below a folder, sorted.
-fn files_below(folder: &Path) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    for name in names(folder)? {
-        let path = folder.join(&name);
-        if path.is_dir() {
-            let below = files_below(&path)?.into_iter();
-            files.extend(below.map(|own| format!("{name}/{own}")));
-        } else {
-            files.push(name);
-        }
-    }
-    Ok(files)
 }
 
 /// Makes what was renamed into a folder safe on disk.

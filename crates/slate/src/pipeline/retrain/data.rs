@@ -50,10 +50,7 @@ impl Stage for Embed {
     }
 
     fn takes(&self) -> Takes {
-        Takes {
-            memory: self.0.share_of_memory(),
-            device: true,
-        }
+        self.0.takes(true)
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {
@@ -110,10 +107,7 @@ impl Stage for Features {
     }
 
     fn takes(&self) -> Takes {
-        Takes {
-            memory: self.0.share_of_memory(),
-            device: false,
-        }
+        self.0.takes(false)
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {
@@ -150,10 +144,7 @@ impl Stage for ChampionFeatures {
     }
 
     fn takes(&self) -> Takes {
-        Takes {
-            memory: self.0.share_of_memory(),
-            device: false,
-        }
+        self.0.takes(false)
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {

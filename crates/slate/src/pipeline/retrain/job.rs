@@ -14,7 +14,8 @@ use crate::artefacts::manifest;
 use crate::artefacts::registry::{Promotion, Registry, Version};
 use crate::config::{ConfigFile, RetrainSection};
 use crate::console::Refusal;
-use crate::pipeline::calendar::Month;
+use crate::pipeline::calendar::{DAY, Month};
+use crate::pipeline::stages::Takes;
 
 /// The model in use when the month's retrain began.
 #[derive(Debug, Clone)]
@@ -101,7 +102,7 @@ impl Job {
     pub(super) fn sees_from(&self) -> i64 {
         let begins = self.window_begins();
         let days = 31 * i64::from(self.section.history_months);
-        begins.saturating_sub(days * 86_400_000_000)
+        begins.saturating_sub(days * DAY)
     }
 
     /// The first list that may be learned from: for an update the first that the model in use has not
@@ -152,8 +153,16 @@ impl Job {
     }
 
     /// What one of the stages that hold much may take.
-    pub(super) fn share_of_memory(&self) -> u64 {
+    fn share_of_memory(&self) -> u64 {
         self.memory / 2
+    }
+
+    /// What a stage that holds much takes, on the device that trains or not.
+    pub(super) fn takes(&self, device: bool) -> Takes {
+        Takes {
+            memory: self.share_of_memory(),
+            device,
+        }
     }
 
     /// What stages over the logs depend on beside the configuration.

@@ -333,10 +333,7 @@ impl Stage for Backtest {
     }
 
     fn takes(&self) -> Takes {
-        Takes {
-            memory: self.0.share_of_memory(),
-            device: false,
-        }
+        self.0.takes(false)
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {

@@ -11,10 +11,8 @@ use slate_logs::{Day, LogSource, LogTables, daily};
 use super::job::Job;
 use super::profile::Profile;
 use crate::artefacts::manifest;
+use crate::pipeline::calendar::{DAY, Month};
 use crate::pipeline::stages::{Given, Stage};
-
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
 
 /// Something that is wrong with data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,7 +157,7 @@ impl LogCheck {
         let work = given.unfinished.join("tables");
         std::fs::create_dir_all(&work)?;
         let source = LogSource::gather(Some(&root), &LogTables::default(), &work, given.progress)?;
-        let day = |month: crate::pipeline::calendar::Month| month.begins().div_euclid(DAY);
+        let day = |month: Month| month.begins().div_euclid(DAY);
         let days = daily(&source, day(month), day(month.next()), &self.0.engine())?;
         Ok(days.iter().map(counts).collect())
     }

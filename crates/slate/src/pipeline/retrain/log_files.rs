@@ -21,7 +21,7 @@ use slate_types::FormatVersion;
 
 use crate::artefacts::{manifest, replace_file};
 use crate::console::Refusal;
-use crate::pipeline::calendar::Month;
+use crate::pipeline::calendar::{DAY, Month};
 
 /// What is known of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,8 +202,6 @@ fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     }
     Ok(())
 }
-
-const DAY: i64 = 86_400_000_000;
 
 /// First moment and end of a partition by month or day, as in `event/month=2026-05/part-0.parquet`.
 fn partition(name: &str) -> Option<[i64; 2]> {

@@ -42,7 +42,7 @@ use self::model::{Calibrate, ChampionScore, Score, Train};
 use self::profile::{DataCheck, Profile};
 use self::promotion::{Promote, Report};
 use self::record::{Ended, Record};
-use super::calendar::Month;
+use super::calendar::{DAY, Month};
 use super::stages::{Done, Event, Limits, Planned, Runner, Stage, Store};
 use crate::artefacts::registry::Registry;
 use crate::artefacts::{Lease, manifest};
@@ -242,15 +242,8 @@ impl<'a> Retrain<'a> {
         let may_write = || lease.check();
         let mut stages: Vec<Done> = Vec::new();
         for until in self.phases(&job)? {
-            let known: Vec<String> = stages.iter().map(|done| done.name.clone()).collect();
-            let observe = |event: &Event<'_>| match event {
-                // That it is there was said by the call before.
-                Event::Reused { stage } if known.iter().any(|own| own == stage) => {}
-                event => (self.observe)(event),
-            };
             let runner = Runner {
-                observe: &observe,
-                settled: &known,
+                settled: &stages,
                 ..self.runner(&store, &job, &may_write)
             };
             let done = runner.run(self.stages(&job), until).or_else(|error| {
@@ -260,7 +253,7 @@ impl<'a> Retrain<'a> {
             });
             let (problems, unsound) = match done {
                 Ok(done) => {
-                    keep_spans(&mut stages, done);
+                    stages = done;
                     problems(&stages)?
                 }
                 // What is damaged deep inside of a file shows only when it is read.
@@ -527,19 +520,7 @@ pub(crate) fn store(section: &RetrainSection) -> PathBuf {
 
 /// End of the logs that a month can see.
 fn until(section: &RetrainSection, month: Month) -> i64 {
-    month.next().begins() + section.lag_days as i64 * 86_400_000_000
-}
-
-/// Adds stages that are done; one that was done by an earlier call keeps how long it took then.
-fn keep_spans(stages: &mut Vec<Done>, done: Vec<Done>) {
-    let mut kept = std::mem::take(stages);
-    for one in done {
-        match kept.iter().position(|own| own.name == one.name) {
-            Some(at) => stages.push(kept.remove(at)),
-            None => stages.push(one),
-        }
-    }
-    stages.extend(kept);
+    month.next().begins() + section.lag_days as i64 * DAY
 }
 
 fn path_of<'a>(stages: &'a [Done], name: &str) -> Result<&'a Path> {

@@ -57,10 +57,7 @@ impl Stage for Train {
     }
 
     fn takes(&self) -> Takes {
-        Takes {
-            memory: self.0.share_of_memory(),
-            device: true,
-        }
+        self.0.takes(true)
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {
@@ -140,10 +137,7 @@ impl Stage for Score {
     }
 
     fn takes(&self) -> Takes {
-        Takes {
-            memory: self.0.share_of_memory(),
-            device: true,
-        }
+        self.0.takes(true)
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {
@@ -238,10 +232,7 @@ impl Stage for ChampionScore {
     }
 
     fn takes(&self) -> Takes {
-        Takes {
-            memory: self.0.share_of_memory(),
-            device: true,
-        }
+        self.0.takes(true)
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {

@@ -34,23 +34,23 @@ pub(super) enum State {
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     anew: Option<String>,
-    settled: Vec<String>,
     until: Option<String>,
 }
 
 impl Graph {
+    /// Those of `settled` are done before anything begins.
+    ///
     /// # Errors
     /// Two stages of a name, a need that there is no stage for, stages that wait for each other, an
     /// `anew` or `until` that is no stage.
     pub(super) fn new(
         stages: Vec<Arc<dyn Stage>>,
-        (anew, settled): (Option<&str>, &[String]),
+        (anew, settled): (Option<&str>, &[Done]),
         until: Option<&str>,
     ) -> Result<Self> {
         let mut graph = Self {
             nodes: Vec::new(),
             anew: anew.map(str::to_owned),
-            settled: settled.to_vec(),
             until: until.map(str::to_owned),
         };
         for stage in stages {
@@ -65,6 +65,11 @@ impl Graph {
             }
         }
         graph.settle()?;
+        for Done { name, output, span } in settled {
+            if let Some(at) = graph.place(name) {
+                graph.done(at, output.clone(), *span)?;
+            }
+        }
         Ok(graph)
     }
 
@@ -144,7 +149,7 @@ impl Graph {
         }
         for (at, node) in self.nodes.iter_mut().enumerate() {
             node.wanted = wanted.contains(&at);
-            node.anew = anew[at] && !self.settled.contains(&node.name);
+            node.anew = anew[at];
         }
         Ok(())
     }

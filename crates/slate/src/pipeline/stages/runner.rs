@@ -92,8 +92,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) patience: Duration,
     /// A stage to run anew with all that depends on it, though it is done.
     pub(crate) anew: Option<&'a str>,
-    /// Of these, those that are not made again: an earlier call did.
-    pub(crate) settled: &'a [String],
+    /// What an earlier call has done: neither looked at nor made again.
+    pub(crate) settled: &'a [Done],
     pub(crate) observe: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Shown by one of the stages that run.
     pub(crate) progress: &'a dyn Progress,

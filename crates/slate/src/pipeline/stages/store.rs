@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use slate_types::FormatVersion;
 
-use crate::artefacts::{manifest, sync_all};
+use crate::artefacts::{files_below, manifest, sync_all};
 
 /// What a stage's folder says of itself.
 const STAGE_FILE: &str = "stage.json";
@@ -154,8 +154,7 @@ impl Store {
     /// # Errors
     /// A disk that cannot be written.
     pub(super) fn commit(&self, key: &Key, partial: &Path) -> Result<Output> {
-        let mut files = BTreeMap::new();
-        hash_files(partial, partial, &mut files)?;
+        let mut files = hash_files(partial)?;
         if let Some(hash) = files.get_mut(VOLATILE) {
             // No one holds it to its bytes, and nothing else of the folder may depend on them.
             hash.clear();
@@ -213,8 +212,7 @@ impl Store {
         if kept.key != key.hash || key_hash(&kept.made_of) != key.hash {
             return damaged(file, "it tells of another stage");
         }
-        let mut files = BTreeMap::new();
-        hash_files(&path, &path, &mut files)?;
+        let mut files = hash_files(&path)?;
         files.remove(STAGE_FILE);
         for (name, hash) in &kept.files {
             match files.get(name) {
@@ -298,19 +296,14 @@ fn size(path: &Path) -> Result<u64> {
 }
 
 /// The hash of every file below a folder, by its path below it.
-fn hash_files(root: &Path, folder: &Path, into: &mut BTreeMap<String, String>) -> Result<()> {
-    for entry in
-        fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))?
-    {
-        let path = entry?.path();
-        if path.is_dir() {
-            hash_files(root, &path, into)?;
-            continue;
-        }
-        let name = path.strip_prefix(root).unwrap_or(&path);
-        into.insert(name.display().to_string(), manifest::sha256(&path)?);
-    }
-    Ok(())
+fn hash_files(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let names = files_below(folder)?.into_iter();
+    names
+        .map(|name| {
+            let hash = manifest::sha256(&folder.join(&name))?;
+            Ok((name, hash))
+        })
+        .collect()
 }
 
 /// One hash of files by name.

@@ -1,0 +1,39 @@
+//! What is in a folder, in an order that does not change.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// The names of what is in a folder, sorted; none where there is no folder.
+pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.with_context(|| format!("cannot read `{}`", folder.display()))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The paths of all files below a folder, sorted.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for name in names(folder)? {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            let below = files_below(&path)?.into_iter();
+            files.extend(below.map(|own| format!("{name}/{own}")));
+        } else {
+            files.push(name);
+        }
+    }
+    Ok(files)
+}
