@@ -239,7 +239,7 @@ fn recipes_are_compared_month_by_month() {
             &format!("{line} --out x").replace("2026-04..2026-05", more),
         )
     };
-    wrong("2026-05..2026-04").refused(&["ends before it begins"]);
+    wrong("2026-05..2026-04").refused(&["end before they begin"]);
     wrong("2027-04").refused(&["2027-04"]);
     slate(
         path,
