@@ -228,6 +228,13 @@ fn lists_on_many_pages(
 /// A folder of our own among the temporary files: a log that is looked at is not written to.
 pub(crate) fn work_folder() -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("slate-validate-{}-{number}", std::process::id()))
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("slate-validate-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        // A process that had our number and was killed may have left one.
+        if !folder.exists() {
+            return folder;
+        }
+    }
 }

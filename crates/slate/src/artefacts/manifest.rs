@@ -19,7 +19,14 @@ pub(crate) const FORMAT: FormatVersion = FormatVersion(1);
 /// # Errors
 /// Any failure of the file system.
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let text = format!("{}\n", serde_json::to_string_pretty(value)?);
+    write_text(path, &format!("{value:#}\n"))
+}
+
+/// Writes text and flushes it to disk.
+///
+/// # Errors
+/// Any failure of the file system.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = fs::File::create(path)?;
         file.write_all(text.as_bytes())?;
@@ -36,6 +43,40 @@ pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("`{}` is no valid JSON", path.display()))
+}
+
+/// Key of a sealed file that holds the hash of all its bytes, and what stands there when they are hashed.
+const SEAL: &str = "sha256";
+const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// An object as the text of a file that vouches for itself: the key `sha256` is added, the hash of the text
+/// with zeros in its place.
+pub(crate) fn sealed(mut value: Value) -> String {
+    value[SEAL] = Value::from(UNSEALED);
+    let text = format!("{value:#}\n");
+    let hash = hex(&Sha256::digest(text.as_bytes()));
+    text.replacen(UNSEALED, &hash, 1)
+}
+
+/// Reads an object that [`sealed`] wrote, without its hash.
+///
+/// # Errors
+/// A file that cannot be read, or of which a byte is not what it was: with the hint.
+pub(crate) fn read_sealed(path: &Path, hint: &str) -> Result<Value> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let damaged = || {
+        let told = format!("`{}` is damaged or was changed", path.display());
+        Refusal::new(told).hint(hint.to_owned())
+    };
+    let text = String::from_utf8(bytes).map_err(|_| damaged())?;
+    let mut value: Value = serde_json::from_str(&text).map_err(|_| damaged())?;
+    let hash = value.as_object_mut().and_then(|value| value.remove(SEAL));
+    let hash = hash.as_ref().and_then(Value::as_str).unwrap_or(UNSEALED);
+    let unsealed = text.replacen(hash, UNSEALED, 1);
+    if hash != hex(&Sha256::digest(unsealed.as_bytes())) {
+        return Err(damaged().into());
+    }
+    Ok(value)
 }
 
 /// SHA-256 of a file, in hexadecimal.

@@ -21,7 +21,7 @@ use crate::console::Refusal;
 pub(crate) use self::guarded::guarded;
 pub(crate) use interrupted::{INTERRUPTED, clean_up_when_interrupted, end_when_asked};
 pub(crate) use lease::Lease;
-pub(crate) use listing::files_below;
+pub(crate) use listing::{files_below, names, sweep_hidden};
 pub(crate) use lock::OutputLock;
 pub(crate) use staged::{Staged, replace_file, sync_all, write_file};
 

@@ -14,7 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
     Stages: logs, embed, features, champion features, data, train, score, champion score, calibrate,\n\
     judge (and one for each segment), backtest, latency, gate, promote, report. Killed anywhere, the same\n\
     command goes on and ends with the same bytes. Exit codes: 0 promoted, or nothing to do; 1 the model in\n\
-    use was kept; 2 bad data, or wrong use."
+    use was kept; 2 bad data (also where nothing changed since), or wrong use."
 )]
 pub(crate) struct RetrainArgs {
     #[command(subcommand)]
@@ -107,7 +107,7 @@ pub(crate) enum RegistryCommand {
         #[arg(long, value_name = "TEXT", default_value = "by hand")]
         reason: String,
     },
-    /// Bring the version back into use that was before
+    /// Bring the version back into use that was before; a second time the one before that
     Rollback {
         /// Why, for those who come after
         #[arg(long, value_name = "TEXT", default_value = "rolled back by hand")]
@@ -129,6 +129,6 @@ pub(crate) enum RegistryCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Hold every file to its hash; exit code 1 where something is wrong
+    /// Hold every file of versions, promotions, months and stages to its hash; exit code 1 where something is wrong
     Verify,
 }

@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::artefacts::registry::{Registry, Version};
+use crate::artefacts::registry::{Promotion, Registry, Version};
 use crate::artefacts::{Lease, manifest};
 use crate::cli::{RegistryArgs, RegistryCommand};
 use crate::console::{Align, ExitStatus, Outcome, Refusal, Table};
 use crate::pipeline::retrain::record::Record;
-use crate::pipeline::retrain::{months, store};
+use crate::pipeline::retrain::{PROFILES, months, store};
 use crate::pipeline::stages::Store;
 
 pub(super) fn run(context: &Context, args: &RegistryArgs) -> Result<Outcome> {
@@ -27,18 +27,14 @@ pub(super) fn run(context: &Context, args: &RegistryArgs) -> Result<Outcome> {
         }
         RegistryCommand::Rollback { reason } => {
             let _lease = lease(context, &registry)?;
-            let current = registry.current()?;
-            let before = current.and_then(|current| current.before).ok_or_else(|| {
-                Refusal::new("nothing was in use before, so there is nothing to go back to")
-            })?;
-            promote(&registry, &before, reason)
+            Ok(brought(&registry.roll_back(reason)?))
         }
         RegistryCommand::Diff { a, b } => diff(&registry, a, b),
         RegistryCommand::Gc { keep, dry_run } => {
             let _lease = lease(context, &registry)?;
             gc(context, &registry, *keep, *dry_run)
         }
-        RegistryCommand::Verify => verify(&registry),
+        RegistryCommand::Verify => verify(context, &registry),
     }
 }
 
@@ -54,9 +50,12 @@ fn open(context: &Context, args: &RegistryArgs) -> Result<Registry> {
             [one] => one.clone(),
             models => {
                 let told = format!("`{}` has {} models", root.display(), models.len());
-                return Err(Refusal::new(told)
-                    .hint(format!("say which: --model {}", models.join(" or ")))
-                    .into());
+                let hint = if models.is_empty() {
+                    "`slate retrain` makes the first version".to_owned()
+                } else {
+                    format!("say which: --model {}", models.join(" or --model "))
+                };
+                return Err(Refusal::new(told).hint(hint).into());
             }
         },
     };
@@ -163,16 +162,14 @@ fn show(registry: &Registry, id: Option<&str>) -> Result<Outcome> {
 
 fn promote(registry: &Registry, id: &str, reason: &str) -> Result<Outcome> {
     let after = registry.current()?.map_or(0, |current| current.number);
-    let promotion = registry.promote(id, after, reason)?;
-    let text = format!(
-        "{} is in use{}\n",
-        promotion.version,
-        promotion
-            .before
-            .as_ref()
-            .map_or_else(String::new, |before| format!(", before it was {before}"))
-    );
-    Ok(Outcome::done(serde_json::to_value(&promotion)?, text))
+    Ok(brought(&registry.promote(id, after, reason)?))
+}
+
+fn brought(promotion: &Promotion) -> Outcome {
+    let before = promotion.before.as_ref();
+    let before = before.map_or_else(String::new, |before| format!(", before it was {before}"));
+    let text = format!("{} is in use{before}\n", promotion.version);
+    Outcome::done(json!(promotion), text)
 }
 
 fn diff(registry: &Registry, a: &str, b: &str) -> Result<Outcome> {
@@ -242,14 +239,14 @@ fn gc(context: &Context, registry: &Registry, keep: usize, dry_run: bool) -> Res
         }
     }
     if let Some(section) = &context.config.file.retrain {
-        // Of the months that are done only the last is gone on from.
+        // Of the months that are done the last is gone on from, and later ones are held to profiles of all.
         let records = Record::all(&months(section))?;
-        let last = records.last();
-        let wanted: Vec<String> = last
-            .and_then(|record| record.ended.as_ref())
-            .map(|ended| ended.stages.values().cloned().collect())
-            .unwrap_or_default();
-        let unfinished = last.is_some_and(|record| record.ended.is_none());
+        let last = records.last().and_then(|record| record.ended.as_ref());
+        let mut wanted: Vec<String> =
+            last.map_or_else(Vec::new, |ended| ended.stages.values().cloned().collect());
+        let ended = records.iter().filter_map(|record| record.ended.as_ref());
+        wanted.extend(ended.filter_map(|ended| ended.stages.get(PROFILES).cloned()));
+        let unfinished = records.last().is_some_and(|record| record.ended.is_none());
         let folder = store(section);
         if !unfinished && folder.is_dir() {
             let store = Store::open(&folder, "gc")?;
@@ -272,12 +269,20 @@ fn gc(context: &Context, registry: &Registry, keep: usize, dry_run: bool) -> Res
     Ok(Outcome::done(json, text))
 }
 
-fn verify(registry: &Registry) -> Result<Outcome> {
-    let problems = registry.verify()?;
+fn verify(context: &Context, registry: &Registry) -> Result<Outcome> {
+    let mut problems = registry.verify()?;
+    let own = context.config.file.retrain.as_ref();
+    // Months are those of the model that the configuration is of.
+    let own = own.filter(|section| section.model == registry.model);
+    if let Some(section) = own {
+        problems.extend(Record::verify(&months(section))?);
+        problems.extend(Store::at(&store(section), "verify").verify()?);
+    }
     let count = registry.versions().map_or(0, |versions| versions.len());
     let mut text: String = problems.iter().map(|told| format!("{told}\n")).collect();
     if problems.is_empty() {
-        text = format!("{count} versions of `{}` are whole\n", registry.model);
+        let more = own.map_or("", |_| ", and so are the months and what their stages made");
+        text = format!("{count} versions of `{}` are whole{more}\n", registry.model);
     }
     let json = json!({ "model": registry.model, "versions": count, "problems": problems });
     let mut outcome = Outcome::done(json, text);

@@ -1,6 +1,7 @@
 //! `slate retrain` and `slate backfill`: the month's model, made, judged and put into use or not.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -11,6 +12,7 @@ use crate::artefacts::registry::Registry;
 use crate::cli::{BackfillArgs, LogArgs, LogFormat, RetrainArgs, RetrainCommand};
 use crate::console::{Align, Console, ExitStatus, Outcome, Table};
 use crate::pipeline::calendar::Month;
+use crate::pipeline::retrain::notices::Fault;
 use crate::pipeline::retrain::record::Record;
 use crate::pipeline::retrain::{Outcome as Ended, Retrain, Verdict, months, notices};
 use crate::pipeline::stages::{Done, Event};
@@ -185,8 +187,19 @@ struct Told {
 }
 
 fn one(retrain: &Retrain<'_>, month: Month, log: Log) -> Result<Told> {
-    match retrain.month(month)? {
-        Ended::Nothing(record) => Ok(nothing(&record)),
+    retrain.begun.set(false);
+    let ended = retrain.month(month);
+    let is_asked = retrain.stop.load(Ordering::Relaxed);
+    match &ended {
+        Err(error) if retrain.begun.get() && !is_asked => tell_error(retrain, month, error, log),
+        _ => {}
+    }
+    match ended? {
+        Ended::Nothing(record) => {
+            // Killed before all had heard of it.
+            tell(retrain, month, &record, &[], log);
+            Ok(nothing(&record))
+        }
         Ended::Left(record) => {
             let verdict = record.ended.as_ref().map(|ended| ended.verdict);
             Ok(Told {
@@ -223,8 +236,8 @@ fn one(retrain: &Retrain<'_>, month: Month, log: Log) -> Result<Told> {
             stages,
             report,
         } => {
-            tell(retrain, &record, &stages, log);
-            Ok(done(&record, &stages, report.as_deref()))
+            tell(retrain, month, &record, &stages, log);
+            Ok(done(&record, &stages, &report))
         }
     }
 }
@@ -251,7 +264,7 @@ fn nothing(record: &Record) -> Told {
     }
 }
 
-fn done(record: &Record, stages: &[Done], report: Option<&Path>) -> Told {
+fn done(record: &Record, stages: &[Done], report: &Path) -> Told {
     let ended = record
         .ended
         .as_ref()
@@ -263,16 +276,14 @@ fn done(record: &Record, stages: &[Done], report: Option<&Path>) -> Told {
         .collect();
     let version = ended.version.as_ref();
     let version = version.map_or_else(String::new, |version| format!("version {version}\n"));
-    let page = report.map_or_else(String::new, |report| {
-        format!("the report is {}\n", report.display())
-    });
     Told {
         text: format!(
-            "{} {}: {}\n{reasons}{}{version}{page}",
+            "{} {}: {}\n{reasons}{}{version}the report is {}\n",
             record.model,
             record.month,
             ended.verdict.name(),
-            table(stages)
+            table(stages),
+            report.display()
         ),
         json: json!({
             "verdict": ended.verdict, "reasons": ended.reasons, "run": ended.version,
@@ -314,24 +325,54 @@ fn table(stages: &[Done]) -> String {
     table.render()
 }
 
-/// Tells those who do not sit here; that they cannot be told changes nothing about the month.
-fn tell(retrain: &Retrain<'_>, record: &Record, stages: &[Done], log: Log) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0.0, |now| now.as_secs_f64());
-    let section = &retrain.section;
+/// Tells those who do not sit here, once; that they cannot be told changes nothing about the month, and is
+/// tried again when the month is asked for again.
+fn tell(retrain: &Retrain<'_>, month: Month, record: &Record, stages: &[Done], log: Log) {
+    let (section, months) = (&retrain.section, retrain.months());
+    if section.webhook.is_none() && section.textfile.is_none() || record.is_told(&months, month) {
+        return;
+    }
     let metrics = section
         .textfile
         .as_ref()
-        .map(|path| notices::write_metrics(path, record, stages, now));
+        .map(|path| notices::write_metrics(path, record, stages, now()));
     let post = section
         .webhook
         .as_ref()
         .map(|url| notices::post(url, record));
-    for told in [metrics, post].into_iter().flatten() {
+    let told: Result<Vec<()>> = metrics.into_iter().chain(post).collect();
+    if let Err(error) = told.and_then(|_| record.note_told(&months, month)) {
+        log.say("warning", &format!("warning: {error:#}"));
+    }
+}
+
+/// Tells them that a month was begun and did not end.
+fn tell_error(retrain: &Retrain<'_>, month: Month, error: &anyhow::Error, log: Log) {
+    let section = &retrain.section;
+    let fault = Fault {
+        model: &section.model,
+        month,
+        error,
+    };
+    let metrics = section
+        .textfile
+        .as_ref()
+        .map(|path| notices::write_fault(path, &fault, now()));
+    let post = section
+        .webhook
+        .as_ref()
+        .map(|url| notices::post_fault(url, &fault));
+    for told in metrics.into_iter().chain(post) {
         if let Err(error) = told {
             log.say("warning", &format!("warning: {error:#}"));
         }
     }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0.0, |now| now.as_secs_f64())
 }
 
 fn plan(retrain: &Retrain<'_>, month: Month) -> Result<Outcome> {

@@ -35,6 +35,16 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// An artefact that is at hand; `source` is the file its numbers stand in.
+    pub(crate) fn new(kind: &str, source: &str, value: Value) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            source: source.to_owned(),
+            value,
+            beside: None,
+        }
+    }
+
     /// `log`, `dataset`, `run`, `sweep`, `calibrators`, `evaluation`, `backtest`, `recipes`,
     /// `experiment`, `item vectors`, `month` or `truth`.
     pub(crate) fn kind(&self) -> &str {

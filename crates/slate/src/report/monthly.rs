@@ -14,11 +14,10 @@ pub(super) fn section(part: &Part) -> String {
     let value = &part.value;
     let source = [part.source.as_str()];
     let mut page = super::section("Verdict", &verdict(value), &source);
-    page.push_str(&super::section(
-        "New model beside the one in use",
-        &compared(value),
-        &source,
-    ));
+    if !value["judgement"].is_null() {
+        let title = "New model beside the one in use";
+        page.push_str(&super::section(title, &compared(value), &source));
+    }
     page.push_str(&super::section("Month by month", &months(value), &source));
     page.push_str(&super::section("Logs and drift", &data(value), &source));
     page.push_str(&super::section("Lineage", &lineage(value), &source));
@@ -34,7 +33,20 @@ fn verdict(value: &Value) -> String {
         .collect();
     let told = match text(&decision["verdict"]) {
         "promoted" => "the new model is in use",
+        _ if list(&value["lineage"]).is_empty() => "no model is in use",
         _ => "the model that was in use stays",
+    };
+    let made = if value["version"].is_null() {
+        "<p>The data were refused before a model was made of them.</p>".to_owned()
+    } else {
+        format!(
+            "<p>The new model is version <code>{}</code>, {}.</p>",
+            escape(text(&value["version"])),
+            match text(&value["trained"]) {
+                "update" => "updated from the one that was in use",
+                _ => "trained from nothing",
+            }
+        )
     };
     let header = ["question", "answer", "why"].map(str::to_owned);
     let answers: Vec<Vec<String>> = list(&decision["answers"])
@@ -47,17 +59,15 @@ fn verdict(value: &Value) -> String {
         })
         .collect();
     format!(
-        "<p class=\"verdict\">{} for {}: {}, {told}</p><ul>{reasons}</ul>\
-         <p>The new model is version <code>{}</code>, {}.</p>{}",
+        "<p class=\"verdict\">{} for {}: {}, {told}</p><ul>{reasons}</ul>{made}{}",
         escape(text(&value["model"])),
         escape(text(&value["month"])),
         escape(text(&decision["verdict"])),
-        escape(text(&value["version"])),
-        match text(&value["trained"]) {
-            "update" => "updated from the one that was in use",
-            _ => "trained from nothing",
-        },
-        table(&header, &answers)
+        if answers.is_empty() {
+            String::new()
+        } else {
+            table(&header, &answers)
+        }
     )
 }
 
@@ -155,6 +165,9 @@ fn months(value: &Value) -> String {
 
 fn data(value: &Value) -> String {
     let days = list(&value["logs"]["days"]);
+    if days.is_empty() {
+        return "<p>The logs could not be read.</p>".to_owned();
+    }
     let series = ["pages", "events"].map(|key| Series {
         name: key.to_owned(),
         points: days
@@ -202,8 +215,15 @@ fn data(value: &Value) -> String {
             ]
         })
         .collect();
+    let note = match value["data"]["drift_held_against_it"].as_bool() {
+        Some(false) => {
+            "<p>The month before had fewer days of logs to look back on than this one, so history features \
+             grew by themselves: drift is shown, and not held against the month.</p>"
+        }
+        _ => "",
+    };
     content.push_str(&format!(
-        "<h3>Features that moved most, of {}</h3>{}",
+        "<h3>Features that moved most, of {}</h3>{note}{}",
         moved.len(),
         table(&header, &rows)
     ));

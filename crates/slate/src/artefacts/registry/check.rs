@@ -161,8 +161,12 @@ mod tests {
         registry.promote(&version.id, 0, "first").unwrap();
         assert!(registry.verify().unwrap().is_empty());
         let folder = registry.path(&version.id);
-        for name in ["model.safetensors", VERSION_FILE] {
-            let file = folder.join(name);
+        let promotion = registry.folder().join("promotions/000001.json");
+        for file in [
+            folder.join("model.safetensors"),
+            folder.join(VERSION_FILE),
+            promotion,
+        ] {
             let whole = fs::read(&file).unwrap();
             for at in 0..whole.len() {
                 let mut flipped = whole.clone();
@@ -170,11 +174,10 @@ mod tests {
                 fs::write(&file, &flipped).unwrap();
                 // Blanks between the words of a JSON file may be any.
                 let is_blank = |byte: u8| matches!(byte, b' ' | b'\n' | b'!' | 0x0b);
-                let same = name == VERSION_FILE && is_blank(whole[at]) && is_blank(flipped[at]);
-                assert!(
-                    same || !registry.verify().unwrap().is_empty(),
-                    "{name} {at}"
-                );
+                let is_open = file.ends_with(VERSION_FILE);
+                let same = is_open && is_blank(whole[at]) && is_blank(flipped[at]);
+                let found = same || !registry.verify().unwrap().is_empty();
+                assert!(found, "{} {at}", file.display());
             }
             fs::write(&file, &whole).unwrap();
         }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use slate_types::FormatVersion;
 
-use super::listing::{files_below, names};
+use super::listing::{files_below, names, sweep_hidden};
 use super::{manifest, sync_all};
 use crate::console::Refusal;
 
@@ -89,6 +89,8 @@ pub(crate) struct Promotion {
     pub(crate) version: String,
     /// What was in use before.
     pub(crate) before: Option<String>,
+    /// Whether it takes the promotion back that was in force, rather than going on.
+    pub(crate) back: bool,
     pub(crate) reason: String,
 }
 
@@ -125,16 +127,8 @@ impl Registry {
     /// # Errors
     /// A folder that cannot be read.
     pub(crate) fn models(root: &Path) -> Result<Vec<String>> {
-        let entries =
-            fs::read_dir(root).with_context(|| format!("cannot read `{}`", root.display()))?;
-        let mut models = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if entry.path().join("versions").is_dir() {
-                models.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        models.sort();
+        let mut models = names(root)?;
+        models.retain(|name| root.join(name).join("versions").is_dir());
         Ok(models)
     }
 
@@ -218,7 +212,11 @@ impl Registry {
                 continue;
             }
             let file = folder.join(&name);
-            let value = manifest::read_json(&file)?;
+            let value = manifest::read_sealed(
+                &file,
+                "bring the file back from a copy; where there is none remove it, and bring the version into use \
+                 again that `current` links to: `slate registry promote VERSION`",
+            )?;
             let told = || format!("`{}` is no promotion", file.display());
             anyhow::ensure!(manifest::kind(&value)? == "promotion", told());
             promotions.push(serde_json::from_value(value).with_context(told)?);
@@ -297,14 +295,9 @@ impl Registry {
     /// # Errors
     /// A folder that cannot be read.
     pub(crate) fn sweep(&self) -> Result<()> {
-        let folder = self.versions_folder();
-        for name in names(&folder)? {
-            if name.starts_with('.') {
-                // Another process that wakes up late may be at the same.
-                let _ = fs::remove_dir_all(folder.join(name));
-            }
-        }
-        Ok(())
+        let folders = [self.versions_folder(), self.promotions_folder()];
+        let mut folders = folders.iter().chain([&self.folder]);
+        folders.try_for_each(|folder| sweep_hidden(folder))
     }
 
     /// Brings a version into use, as the promotion after number `after`, 0 for the first.
@@ -314,6 +307,27 @@ impl Registry {
     /// # Errors
     /// A damaged version, a promotion that was made meanwhile, a disk that cannot be written.
     pub(crate) fn promote(&self, id: &str, after: u64, reason: &str) -> Result<Promotion> {
+        self.bring(id, after, reason, false)
+    }
+
+    /// Takes the promotion back that is in force: what was in use before it is in use again. A second time
+    /// it takes back the one before that.
+    ///
+    /// # Errors
+    /// Nothing to go back to, and as [`Registry::promote`].
+    pub(crate) fn roll_back(&self, reason: &str) -> Result<Promotion> {
+        let promotions = self.promotions()?;
+        let after = promotions.last().map_or(0, |last| last.number);
+        let [.., before, _] = standing(&promotions)[..] else {
+            let told = "nothing was in use before, so there is nothing to go back to";
+            return Err(Refusal::new(told)
+                .hint("`slate registry promote VERSION` brings any version into use")
+                .into());
+        };
+        self.bring(before, after, reason, true)
+    }
+
+    fn bring(&self, id: &str, after: u64, reason: &str, back: bool) -> Result<Promotion> {
         let id = self.whole_id(id)?;
         self.verify_version(&id)?;
         let before = self.promotions()?;
@@ -324,6 +338,7 @@ impl Registry {
             number: after + 1,
             version: id,
             before: before.map(|promotion| promotion.version.clone()),
+            back,
             reason: reason.to_owned(),
         };
         let folder = self.promotions_folder();
@@ -331,7 +346,8 @@ impl Registry {
             .with_context(|| format!("cannot create `{}`", folder.display()))?;
         let path = folder.join(format!("{:06}.json", promotion.number));
         let beside = folder.join(format!(".{:06}.{}", promotion.number, std::process::id()));
-        manifest::write_json(&beside, &serde_json::to_value(&promotion)?)?;
+        let text = manifest::sealed(serde_json::to_value(&promotion)?);
+        manifest::write_text(&beside, &text)?;
         // As a whole or not at all, and never over one that is there.
         let made = fs::hard_link(&beside, &path);
         fs::remove_file(&beside)?;
@@ -391,6 +407,22 @@ impl Registry {
     }
 }
 
+/// The versions whose promotions stand, the one in use last: a promotion that was taken back is left out
+/// with the one that took it back.
+fn standing(promotions: &[Promotion]) -> Vec<&str> {
+    let mut standing: Vec<&str> = Vec::new();
+    for promotion in promotions {
+        if promotion.back {
+            standing.pop();
+        }
+        // One that is missing before it leaves another one on top.
+        if standing.last() != Some(&promotion.version.as_str()) {
+            standing.push(&promotion.version);
+        }
+    }
+    standing
+}
+
 /// Makes what was renamed into a folder safe on disk.
 fn sync_folder(folder: &Path) {
     let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
@@ -441,6 +473,28 @@ mod tests {
         assert_eq!(fs::read_to_string(&weights).unwrap(), "1");
         assert_eq!(registry.versions().unwrap().len(), 2);
         assert_eq!(Registry::models(dir.path()).unwrap(), ["ranker"]);
+    }
+
+    #[test]
+    fn each_rollback_goes_one_further_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path(), "ranker").unwrap();
+        let months = ["2026-01", "2026-02", "2026-03", "2026-04"];
+        let ids = months.map(|month| add(&registry, month, month).id);
+        let in_use = || registry.current().unwrap().unwrap().version;
+        for (after, id) in ids[..3].iter().enumerate() {
+            registry.promote(id, after as u64, "next").unwrap();
+        }
+        registry.roll_back("worse").unwrap();
+        assert_eq!(in_use(), ids[1]);
+        registry.roll_back("worse too").unwrap();
+        assert_eq!(in_use(), ids[0]);
+        let told = registry.roll_back("more").unwrap_err().to_string();
+        assert!(told.contains("nothing to go back to"), "{told}");
+        // What came after goes back to what stood before it.
+        registry.promote(&ids[3], 5, "next").unwrap();
+        registry.roll_back("worse").unwrap();
+        assert_eq!(in_use(), ids[0]);
     }
 
     #[test]

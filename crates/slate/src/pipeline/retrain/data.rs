@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use slate_features::{FeatureMap, Format, MapSource};
 
-use super::job::Job;
+use super::job::{Job, Reads};
 use crate::artefacts::manifest;
 use crate::pipeline::embedding::{self, TABLES};
 use crate::pipeline::featurise::{self, Logs};
@@ -101,7 +101,7 @@ impl Stage for Features {
     fn inputs(&self) -> Result<Value> {
         let map = self.parent_map();
         Ok(json!({
-            "made_of": made_of(&self.0),
+            "made_of": made_of(&self.0, &Reads::of(&self.0.file)),
             "map": map.map(|map| manifest::sha256(&map)).transpose()?,
         }))
     }
@@ -118,7 +118,7 @@ impl Stage for Features {
                 refit: false,
             },
         };
-        dataset(&self.0, map, given)
+        dataset(&self.0, &Reads::of(&self.0.file), map, given)
     }
 }
 
@@ -139,8 +139,11 @@ impl Stage for ChampionFeatures {
     }
 
     fn inputs(&self) -> Result<Value> {
-        let map = self.0.champion()?.folder.join("feature_map.json");
-        Ok(json!({ "made_of": made_of(&self.0), "map": manifest::sha256(&map)? }))
+        let champion = self.0.champion()?;
+        let map = champion.folder.join("feature_map.json");
+        Ok(json!({
+            "made_of": made_of(&self.0, &champion.reads), "map": manifest::sha256(&map)?,
+        }))
     }
 
     fn takes(&self) -> Takes {
@@ -148,8 +151,9 @@ impl Stage for ChampionFeatures {
     }
 
     fn run(&self, given: &Given<'_>) -> Result<()> {
-        let map = self.0.champion()?.folder.join("feature_map.json");
-        dataset(&self.0, MapSource::Given(FeatureMap::read(&map)?), given)
+        let champion = self.0.champion()?;
+        let map = FeatureMap::read(&champion.folder.join("feature_map.json"))?;
+        dataset(&self.0, &champion.reads, MapSource::Given(map), given)
     }
 }
 
@@ -161,14 +165,14 @@ fn after_vectors(job: &Job) -> Vec<Need> {
     needs
 }
 
-fn made_of(job: &Job) -> Value {
+fn made_of(job: &Job, reads: &Reads) -> Value {
     json!({
-        "logs": job.logs_seen(), "attribution": job.attribution(), "split": job.split(),
-        "features": job.file.features, "seed": job.seed, "command": job.command,
+        "logs": job.logs_seen(), "attribution": job.attribution(reads), "split": job.split(),
+        "features": reads.features, "seed": job.seed, "command": job.command,
     })
 }
 
-fn dataset(job: &Job, feature_map: MapSource, given: &Given<'_>) -> Result<()> {
+fn dataset(job: &Job, reads: &Reads, feature_map: MapSource, given: &Given<'_>) -> Result<()> {
     // Only what the month can see: a file of a later month is not even opened.
     let seen = given.unfinished.join("logs");
     job.logs.link_into(&seen)?;
@@ -176,8 +180,8 @@ fn dataset(job: &Job, feature_map: MapSource, given: &Given<'_>) -> Result<()> {
     let out = given.out;
     featurise::features(
         featurise::Job {
-            attribution: job.attribution(),
-            features: job.file.features.as_ref().context("checked before")?,
+            attribution: job.attribution(reads),
+            features: &reads.features,
             split: &job.split(),
             feature_map,
             formats: &BTreeSet::from([Format::Npy]),

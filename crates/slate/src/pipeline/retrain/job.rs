@@ -1,13 +1,14 @@
 //! What a month's retrain is of: the month, the model in use, the window of lists, and who asks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use slate_features::SplitSpec;
+use slate_features::{FeatureSpec, SplitSpec};
 use slate_logs::{AttributionOptions, EngineOptions};
 use slate_model::DeviceSpec;
-use slate_types::Seed;
+use slate_types::{FormatVersion, Seed};
 
 use super::log_files::LogFiles;
 use crate::artefacts::manifest;
@@ -24,6 +25,39 @@ pub(super) struct Champion {
     /// Number of the promotion that brought it into use.
     pub(super) number: u64,
     pub(super) folder: PathBuf,
+    pub(super) reads: Reads,
+}
+
+/// How a model reads logs; kept with it, as the configuration may change under it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reads {
+    format: FormatVersion,
+    kind: String,
+    pub(super) features: FeatureSpec,
+    /// Days that history features look back, in the attribution.
+    pub(super) history_days: Vec<u32>,
+}
+
+impl Reads {
+    pub(super) const FILE: &str = "reads.json";
+
+    /// As a configuration has it.
+    pub(super) fn of(file: &ConfigFile) -> Self {
+        let attribution = file.attribution.clone().unwrap_or_default();
+        Self {
+            format: manifest::FORMAT,
+            kind: "reads".to_owned(),
+            features: file.features.clone().unwrap_or_default(),
+            history_days: attribution.history_days,
+        }
+    }
+
+    fn read(file: &Path) -> Result<Self> {
+        let value = manifest::read_json(file)?;
+        let told = || format!("`{}` does not say how a model reads logs", file.display());
+        serde_json::from_value(value).with_context(told)
+    }
 }
 
 /// Profiles of earlier data, as the model in use reads them; its own where there is no later one.
@@ -76,8 +110,12 @@ impl Job {
             })
     }
 
-    /// Whether the model in use is of the network that is configured; another one begins with nothing.
+    /// Whether the model in use is of the network and the features that are configured; another one begins
+    /// with nothing.
     fn is_same_network(&self, champion: &Champion) -> bool {
+        if json!(champion.reads) != json!(Reads::of(&self.file)) {
+            return false;
+        }
         let own = json!(self.file.train);
         let told = manifest::read_json(&champion.folder.join("manifest.json"));
         told.is_ok_and(|told| {
@@ -115,9 +153,11 @@ impl Job {
         begins.max(self.sound_from)
     }
 
-    pub(super) fn attribution(&self) -> AttributionOptions {
+    /// Labels are the same for every model; what features look back on is a model's own.
+    pub(super) fn attribution(&self, reads: &Reads) -> AttributionOptions {
         AttributionOptions {
             label_as_of: Some(self.as_of()),
+            history_days: reads.history_days.clone(),
             ..self.file.attribution.clone().unwrap_or_default()
         }
     }
@@ -242,13 +282,14 @@ impl Champion {
         Ok(Self {
             version: registry.version(&promotion.version)?,
             number: promotion.number,
+            reads: Reads::read(&registry.path(&promotion.version).join(Reads::FILE))?,
             folder: registry.path(&promotion.version),
         })
     }
 }
 
 /// A JSON file that a stage wrote, as a value.
-pub(super) fn read(folder: &std::path::Path, name: &str) -> Result<Value> {
+pub(super) fn read(folder: &Path, name: &str) -> Result<Value> {
     manifest::read_json(&folder.join(name))
 }
 

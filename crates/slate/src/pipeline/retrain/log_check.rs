@@ -71,6 +71,13 @@ impl Found {
     }
 }
 
+/// The median count of days, of which there is at least one.
+fn median(days: &[DayCounts], of: impl Fn(&DayCounts) -> u64) -> u64 {
+    let mut counts: Vec<u64> = days.iter().map(of).collect();
+    counts.sort_unstable();
+    counts[counts.len() / 2]
+}
+
 fn mean(days: &[DayCounts], of: impl Fn(&DayCounts) -> u64) -> f64 {
     days.iter().map(|day| of(day) as f64).sum::<f64>() / days.len().max(1) as f64
 }
@@ -113,11 +120,11 @@ impl Stage for LogCheck {
             ));
         }
         let seen = given.unfinished.join("logs");
-        let mut days = Vec::new();
+        let (mut days, mut later) = (Vec::new(), Vec::new());
         if problems.is_empty() {
             job.logs.link_into(&seen)?;
             match self.days(&seen, given) {
-                Ok(found) => days = found,
+                Ok(found) => (days, later) = found,
                 // A log that cannot be read is data that is bad, not a fault of this program.
                 Err(error) if super::faults::is_about_data(&error) => {
                     // By the name of the logs, not of the links to them.
@@ -129,6 +136,7 @@ impl Stage for LogCheck {
         }
         if !days.is_empty() {
             problems.extend(self.uneven(&days));
+            problems.extend(self.late(&days, &later));
         }
         let files = job.logs.files.iter();
         let mut found = Found {
@@ -151,15 +159,49 @@ impl Stage for LogCheck {
 }
 
 impl LogCheck {
-    fn days(&self, seen: &std::path::Path, given: &Given<'_>) -> Result<Vec<DayCounts>> {
+    /// The days of the month, and those after it in which its labels settle.
+    fn days(
+        &self,
+        seen: &std::path::Path,
+        given: &Given<'_>,
+    ) -> Result<(Vec<DayCounts>, Vec<DayCounts>)> {
         let month = self.0.month;
         let root = seen.to_string_lossy();
         let work = given.unfinished.join("tables");
         std::fs::create_dir_all(&work)?;
         let source = LogSource::gather(Some(&root), &LogTables::default(), &work, given.progress)?;
         let day = |month: Month| month.begins().div_euclid(DAY);
-        let days = daily(&source, day(month), day(month.next()), &self.0.engine())?;
-        Ok(days.iter().map(counts).collect())
+        let until = self.0.sees_until().div_euclid(DAY);
+        let mut days = daily(&source, day(month), until, &self.0.engine())?;
+        let later = days.split_off((day(month.next()) - day(month)) as usize);
+        let counts = |days: Vec<Day>| days.iter().map(counts).collect();
+        Ok((counts(days), counts(later)))
+    }
+
+    /// Days after the month's end that have far fewer events than its own: with their files missing, what
+    /// was bought late would count as not bought.
+    fn late(&self, days: &[DayCounts], later: &[DayCounts]) -> Option<Problem> {
+        let least = self.0.section.checks.day;
+        let median = median(days, |day| day.events);
+        let few = |day: &&DayCounts| (day.events as f64) < least * median as f64;
+        let few: Vec<&DayCounts> = later.iter().filter(few).collect();
+        let first = few.first()?;
+        let what = format!(
+            "{} of the {} days after {} in which its labels settle have fewer than {least} of its median day's \
+             {median} events, the first is {} with {}",
+            few.len(),
+            later.len(),
+            self.0.month,
+            first.day,
+            first.events
+        );
+        let hint = "is a partition missing or late? bring it and start again, or read labels sooner: \
+                    `retrain.lag_days`";
+        // The month's lists are sound, and can be learned from once the events are there.
+        Some(Problem {
+            unsound: false,
+            ..Problem::new(what, hint)
+        })
     }
 
     /// Days that have far less than the others.
@@ -172,9 +214,7 @@ impl LogCheck {
             ("events", |day| day.events),
         ];
         for (what, of) in kinds {
-            let mut counts: Vec<u64> = days.iter().map(of).collect();
-            counts.sort_unstable();
-            let median = counts[counts.len() / 2];
+            let median = median(days, of);
             if median == 0 {
                 let told = format!("most days of {} have no {what}", self.0.month);
                 problems.push(Problem::new(told, "are the month's logs all there?"));

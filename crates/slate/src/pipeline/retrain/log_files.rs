@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result};
+use parquet::basic::{LogicalType, TimeUnit};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::FileReader as _;
 use parquet::file::serialized_reader::SerializedFileReader;
@@ -44,6 +45,8 @@ pub(super) struct LogFile {
 pub(super) struct LogFiles {
     pub(super) root: PathBuf,
     pub(super) files: BTreeMap<String, LogFile>,
+    /// Whether the index does not know all of it yet.
+    is_news: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,7 +58,7 @@ struct Index {
 }
 
 impl LogFiles {
-    /// Looks at all files, hashing those that are new or have changed since `index` was written.
+    /// Looks at all files, hashing those that are new or have changed since they were noted in `index`.
     ///
     /// # Errors
     /// A folder or file that cannot be read.
@@ -72,7 +75,7 @@ impl LogFiles {
                 )
                 .into());
         }
-        let known = match manifest::read_json(index) {
+        let known = match manifest::read_sealed(index, "") {
             Ok(value) => serde_json::from_value(value).ok(),
             // Made anew: it only saves time.
             Err(_) => None,
@@ -107,14 +110,28 @@ impl LogFiles {
             };
             files.insert(name, file);
         }
-        if files != known {
-            let value = json!({ "format": manifest::FORMAT, "kind": "log files", "files": files });
-            replace_file(index, format!("{value:#}\n").as_bytes())?;
-        }
         Ok(Self {
             root: root.to_owned(),
+            is_news: files != known,
             files,
         })
+    }
+
+    /// Notes what was seen in the index. Only for who holds the lease.
+    ///
+    /// # Errors
+    /// A disk that cannot be written.
+    pub(super) fn remember(&self, index: &Path) -> Result<()> {
+        if !self.is_news {
+            return Ok(());
+        }
+        let folder = index.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create `{}`", folder.display()))?;
+        let value = json!({
+            "format": manifest::FORMAT, "kind": "log files", "files": self.files,
+        });
+        replace_file(index, manifest::sealed(value).as_bytes())
     }
 
     /// Those that may have rows from one time on and before another.
@@ -127,7 +144,13 @@ impl LogFiles {
         Self {
             root: self.root.clone(),
             files: files.map(|(k, v)| (k.clone(), v.clone())).collect(),
+            is_news: false,
         }
+    }
+
+    /// Time of the first row that a file tells of; none where no file does.
+    pub(super) fn first_time(&self) -> Option<i64> {
+        self.files.values().filter_map(|file| file.from).min()
     }
 
     /// One hash of the names and bytes of all of them.
@@ -238,7 +261,16 @@ fn times(footer: &ParquetMetaData) -> Option<[i64; 2]> {
         let Some(Statistics::Int64(told)) = column.statistics() else {
             return None;
         };
-        let (first, last) = (*told.min_opt()?, told.max_opt()?.saturating_add(1));
+        let micros = |told: i64| match column.column_descr().logical_type_ref() {
+            Some(LogicalType::Timestamp(told_in)) => match told_in.unit {
+                TimeUnit::MILLIS => told.saturating_mul(1000),
+                TimeUnit::MICROS => told,
+                TimeUnit::NANOS => told.div_euclid(1000),
+            },
+            _ => told,
+        };
+        let (first, last) = (micros(*told.min_opt()?), micros(*told.max_opt()?));
+        let last = last.saturating_add(1);
         let [from, until] = span.unwrap_or([first, last]);
         span = Some([from.min(first), until.max(last)]);
     }
@@ -275,7 +307,11 @@ mod tests {
         }
         fs::write(logs.join("truth.parquet"), "").unwrap();
         let june = Month::parse("2026-06").unwrap().begins();
-        let look = || LogFiles::look(&logs, &index).unwrap();
+        let look = || {
+            let seen = LogFiles::look(&logs, &index).unwrap();
+            seen.remember(&index).unwrap();
+            seen
+        };
         let first = look();
         assert_eq!(first.files.len(), 2);
         assert_eq!(first.between(0, june).files.len(), 1);
@@ -307,7 +343,15 @@ mod tests {
         fs::write(logs.join("event.csv"), "1").unwrap();
         let index = dir.path().join("index.json");
         fs::write(&index, "{ no json").unwrap();
-        assert_eq!(LogFiles::look(&logs, &index).unwrap().files.len(), 1);
-        assert!(manifest::read_json(&index).is_ok());
+        let look = || LogFiles::look(&logs, &index).unwrap();
+        let seen = look();
+        assert_eq!(seen.files.len(), 1);
+        seen.remember(&index).unwrap();
+        assert!(!look().is_news);
+        // A hash that was changed in it is not believed.
+        let text = fs::read_to_string(&index).unwrap();
+        let hash = &seen.files["event.csv"].sha256;
+        fs::write(&index, text.replace(hash, &hash.replace('a', "b"))).unwrap();
+        assert_eq!(look().files["event.csv"].sha256, *hash);
     }
 }

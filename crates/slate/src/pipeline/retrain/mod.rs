@@ -5,6 +5,7 @@
 //! use, `gate` decides, `promote` puts it into the registry, `report` shows it. What is done is done once:
 //! killed anywhere and started again, a month ends with the same bytes.
 
+mod beginning;
 mod data;
 mod faults;
 mod gate;
@@ -17,7 +18,9 @@ pub(crate) mod notices;
 mod profile;
 mod promotion;
 pub(crate) mod record;
+mod report;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,29 +28,31 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use slate_model::DeviceSpec;
 use slate_types::{Progress, Seed};
 
 use self::data::{ChampionFeatures, Embed, Features};
 use self::faults::is_about_data;
 pub(crate) use self::gate::Verdict;
 use self::gate::{Decision, Gate};
-use self::job::{Before, Champion, Job};
+use self::job::{Champion, Job};
 use self::judging::{Backtest, Judge, Latency};
 use self::log_check::{LogCheck, Problem};
-use self::log_files::LogFiles;
 use self::model::{Calibrate, ChampionScore, Score, Train};
-use self::profile::{DataCheck, Profile};
-use self::promotion::{Promote, Report};
-use self::record::{Ended, Record};
+use self::profile::DataCheck;
+use self::promotion::Promote;
+use self::record::{Ended, PAGE, Record};
+use self::report::Report;
 use super::calendar::{DAY, Month};
 use super::stages::{Done, Event, Limits, Planned, Runner, Stage, Store};
 use crate::artefacts::registry::Registry;
-use crate::artefacts::{Lease, manifest};
+use crate::artefacts::{Lease, manifest, replace_file, sweep_hidden};
 use crate::config::{ConfigFile, RetrainSection};
 use crate::console::Refusal;
+
+/// The stage whose output later months are held to.
+pub(crate) const PROFILES: &str = DataCheck::NAME;
 
 /// How a month is to be retrained.
 pub(crate) struct Retrain<'a> {
@@ -68,6 +73,8 @@ pub(crate) struct Retrain<'a> {
     pub(crate) say: &'a dyn Fn(&str),
     pub(crate) progress: &'a dyn Progress,
     pub(crate) stop: &'static AtomicBool,
+    /// Whether a month was begun: who is far away hears of errors from then on.
+    pub(crate) begun: Cell<bool>,
 }
 
 /// What came of asking for a month.
@@ -80,7 +87,7 @@ pub(crate) enum Outcome {
         record: Record,
         /// With how long each took.
         stages: Vec<Done>,
-        report: Option<PathBuf>,
+        report: PathBuf,
     },
     /// Ended at `until`.
     Partly {
@@ -115,6 +122,7 @@ impl<'a> Retrain<'a> {
             say,
             progress,
             stop: crate::artefacts::end_when_asked(),
+            begun: Cell::new(false),
         })
     }
 
@@ -123,47 +131,13 @@ impl<'a> Retrain<'a> {
         months(&self.section)
     }
 
+    /// Folder of all that is the model's own.
+    fn folder(&self) -> PathBuf {
+        self.section.work.join(&self.section.model)
+    }
+
     fn store(&self) -> PathBuf {
         store(&self.section)
-    }
-
-    fn look(&self) -> Result<LogFiles> {
-        std::fs::create_dir_all(&self.section.work)
-            .with_context(|| format!("cannot create `{}`", self.section.work.display()))?;
-        let index = self.section.work.join("log_files.json");
-        LogFiles::look(Path::new(&self.section.logs), &index)
-    }
-
-    /// What a month is made of: where that is as it was, the month is as it was.
-    fn made_of(&self, logs: &LogFiles, month: Month) -> Result<String> {
-        let mut file = serde_json::to_value(self.file)?;
-        let of_the_day = [
-            "work",
-            "registry",
-            "logs",
-            "device",
-            "jobs",
-            "memory",
-            "retries",
-            "retry_seconds",
-            "lease_seconds",
-            "textfile",
-            "webhook",
-        ];
-        if let Some(section) = file["retrain"].as_object_mut() {
-            section.retain(|key, _| !of_the_day.contains(&key.as_str()));
-        }
-        if let Some(file) = file.as_object_mut() {
-            file.remove("simulate");
-            file.remove("sweep");
-        }
-        // Files of the days in which labels settle go on growing after the month is done.
-        let until = month.next().begins();
-        let value = json!({
-            "config": file, "seed": self.seed, "logs": logs.between(i64::MIN, until).hash(),
-            "slate": env!("CARGO_PKG_VERSION"),
-        });
-        Ok(manifest::hex(&Sha256::digest(value.to_string().as_bytes())))
     }
 
     /// Retrains for a month.
@@ -203,22 +177,18 @@ impl<'a> Retrain<'a> {
         if let Some(record) = before.take_if(|record| is_done(record) && whole) {
             return Ok(Outcome::Nothing(record));
         }
+        self.begun.set(true);
         self.registry.sweep()?;
+        for folder in [self.folder(), months.join(month.to_string())] {
+            sweep_hidden(&folder)?;
+        }
+        logs.remember(&self.index())?;
         let champion = self.champion(before.as_ref(), &of, month)?;
-        if let Some(champion) = &champion
-            && champion.version.about.month > month.to_string()
-        {
-            if let Some(record) = before.take_if(|record| self.done_stays && record.ended.is_some())
-            {
-                return Ok(Outcome::Left(record));
-            }
-            return Err(Refusal::new(format!(
-                "the model in use, `{}`, is of a later month than {month}: it has learned from the lists that it \
-                 would be judged on",
-                champion.version.id
-            ))
-            .hint("go back first, `slate registry rollback`, or retrain for a later month")
-            .into());
+        if let Some(refusal) = too_old(champion.as_ref(), month) {
+            return match before.take_if(|record| self.done_stays && record.ended.is_some()) {
+                Some(record) => Ok(Outcome::Left(record)),
+                None => Err(refusal.into()),
+            };
         }
         let was_done = before.as_ref().is_some_and(|record| record.ended.is_some());
         let mut record = Record {
@@ -241,6 +211,7 @@ impl<'a> Retrain<'a> {
         store.sweep()?;
         let may_write = || lease.check();
         let mut stages: Vec<Done> = Vec::new();
+        let mut failed = None;
         for until in self.phases(&job)? {
             let runner = Runner {
                 settled: &stages,
@@ -266,32 +237,33 @@ impl<'a> Retrain<'a> {
                 return Ok(Outcome::Partly { stages, problems });
             }
             if !problems.is_empty() {
-                record.ended = Some(Ended {
-                    unsound,
-                    ..ended(&stages, Decision::failed(problems), None)?
-                });
+                failed = Some((Decision::failed(problems), unsound));
                 break;
             }
         }
-        let mut report = None;
-        if record.ended.is_none() {
+        let ended = if let Some((decision, unsound)) = failed {
+            let page = report::of_failed(&job, &months, &decision, &stages)?;
+            let ended = Ended::new(&stages, decision, None, page.as_bytes())?;
+            (Ended { unsound, ..ended }, page.into_bytes())
+        } else {
             let output = |name: &str| path_of(&stages, name);
             let decision = Decision::read(output(Gate::NAME)?)?;
             let promotion = job::read(output(Promote::NAME)?, Promote::FILE)?;
             let version = promotion["version"].as_str().map(str::to_owned);
-            let target = months.join(month.to_string()).join(Report::FILE);
-            let page = std::fs::read(output(Report::NAME)?.join(Report::FILE))?;
-            lease.check()?;
-            crate::artefacts::replace_file(&target, &page)?;
-            report = Some(target);
-            record.ended = Some(ended(&stages, decision, version)?);
-        }
+            let page = std::fs::read(output(Report::NAME)?.join(PAGE))?;
+            (Ended::new(&stages, decision, version, &page)?, page)
+        };
+        let (ended, page) = ended;
+        record.ended = Some(ended);
+        let target = months.join(month.to_string()).join(PAGE);
+        lease.check()?;
+        replace_file(&target, &page)?;
         lease.check()?;
         record.write(&months, month)?;
         Ok(Outcome::Done {
             record,
             stages,
-            report,
+            report: target,
         })
     }
 
@@ -315,143 +287,24 @@ impl<'a> Retrain<'a> {
         })
     }
 
-    /// Refuses a month whose labels are not known yet.
-    fn refuse_early(&self, month: Month) -> Result<()> {
-        let read = until(&self.section, month);
-        let now: chrono::DateTime<chrono::Utc> = std::time::SystemTime::now().into();
-        if now.timestamp_micros() >= read {
-            return Ok(());
-        }
-        let told = format!(
-            "labels of {month} are read on {}, which has not come (by this machine's clock it is {})",
-            job::date(read),
-            now.format("%Y-%m-%d")
-        );
-        Err(Refusal::new(told)
-            .hint("start it then; `retrain.lag_days` says how long after the month that is")
-            .into())
-    }
-
     /// What would be done for a month, stage by stage.
     ///
     /// # Errors
     /// As [`Retrain::month`], but for what the stages themselves refuse.
     pub(crate) fn plan(&self, month: Month) -> Result<Vec<Planned>> {
+        self.refuse_early(month)?;
         let logs = self.look()?;
         let record = Record::read(&self.months(), month)?;
         let of = self.made_of(&logs, month)?;
         let champion = self.champion(record.as_ref(), &of, month)?;
+        if let Some(refusal) = too_old(champion.as_ref(), month) {
+            return Err(refusal.into());
+        }
         let job = self.job(&logs, month, champion, "plan".to_owned())?;
-        let store = Store::open(&self.store(), &job.mark)?;
+        let store = Store::at(&self.store(), &job.mark);
         let stages = self.stages(&job);
         self.runner(&store, &job, &|| Ok(()))
             .plan(stages, self.until)
-    }
-
-    /// The model a month is held to: what was in use when it first began, unless something else came into
-    /// use since that is not of this month.
-    fn champion(
-        &self,
-        record: Option<&Record>,
-        of: &str,
-        month: Month,
-    ) -> Result<Option<Champion>> {
-        let same = record.filter(|record| record.of == of);
-        if let Some(begun) = same {
-            let promotions = self.registry.promotions()?;
-            let after = promotions.iter().filter(|own| own.number > begun.champion);
-            let own_alone = after
-                .map(|promotion| self.registry.version(&promotion.version))
-                .all(|version| version.is_ok_and(|own| own.about.month == month.to_string()));
-            if own_alone {
-                let champion = promotions.iter().find(|own| own.number == begun.champion);
-                return champion
-                    .map(|promotion| Champion::of(&self.registry, promotion))
-                    .transpose();
-            }
-        }
-        let current = self.registry.current()?;
-        current
-            .map(|promotion| Champion::of(&self.registry, &promotion))
-            .transpose()
-    }
-
-    /// The profiles that a month is held to.
-    fn before(&self, champion: Option<&Champion>, month: Month) -> Result<Option<Before>> {
-        let Some(champion) = champion else {
-            return Ok(None);
-        };
-        let own = champion.folder.join(Profile::FILE);
-        let (mut sound, mut seen) = (None, None);
-        let month = month.to_string();
-        for record in Record::all(&self.months())?.into_iter().rev() {
-            // Another model reads the same data as other numbers.
-            if record.month >= month || record.champion != champion.number {
-                continue;
-            }
-            let Some(ended) = record.ended else { continue };
-            let folder = ended.stages.get(DataCheck::NAME);
-            let file = folder.map(|folder| self.store().join(folder).join(Profile::SEEN));
-            // One that is damaged is done without.
-            let Some(file) = file.filter(|file| Profile::read(file).is_ok()) else {
-                continue;
-            };
-            if ended.verdict != Verdict::Failed {
-                sound.get_or_insert_with(|| file.clone());
-            }
-            seen.get_or_insert(file);
-        }
-        Ok(Some(Before {
-            sound: sound.unwrap_or_else(|| own.clone()),
-            seen: seen.unwrap_or(own),
-        }))
-    }
-
-    /// End of the last earlier month whose data were refused.
-    fn sound_from(&self, month: Month) -> Result<i64> {
-        let mut from = i64::MIN;
-        for record in Record::all(&self.months())? {
-            let unsound = record.ended.as_ref().is_some_and(|ended| ended.unsound);
-            if unsound && record.month < month.to_string() {
-                from = Month::parse(&record.month)?.next().begins();
-            }
-        }
-        Ok(from)
-    }
-
-    fn job(
-        &self,
-        logs: &LogFiles,
-        month: Month,
-        champion: Option<Champion>,
-        mark: String,
-    ) -> Result<Arc<Job>> {
-        let before = self.before(champion.as_ref(), month)?;
-        let sound_from = self.sound_from(month)?;
-        let mut job = Job {
-            month,
-            before,
-            sound_from,
-            file: self.file.clone(),
-            section: self.section.clone(),
-            registry: self.registry.clone(),
-            champion,
-            logs: logs.clone(),
-            seed: self.seed,
-            threads: self.threads,
-            device: self.section.device.parse::<DeviceSpec>()?,
-            command: format!("slate retrain --month {month}"),
-            memory: self.memory,
-            mark,
-        };
-        job.logs = logs.between(job.sees_from(), job.sees_until());
-        if job.logs.files.is_empty() {
-            let told = format!("`{}` has no logs of {month}", self.section.logs);
-            return Err(Refusal::new(told)
-                .hint("expected Parquet, CSV or JSON lines as `slate features --logs` reads them")
-                .into());
-        }
-        Ok(Arc::new(job))
     }
 
     fn runner<'r>(
@@ -548,24 +401,44 @@ fn problems(stages: &[Done]) -> Result<(Vec<String>, bool)> {
     Ok((told, unsound))
 }
 
-fn ended(stages: &[Done], decision: Decision, version: Option<String>) -> Result<Ended> {
-    let metrics = match path_of(stages, Judge::NAME) {
-        Ok(folder) => Record::metrics(&judging::Judgement::read(folder)?),
-        Err(_) => Value::Null,
-    };
-    let folder = |done: &Done| {
-        let name = done.output.path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    };
-    Ok(Ended {
-        verdict: decision.verdict,
-        reasons: decision.reasons,
-        unsound: false,
-        version,
-        metrics,
-        stages: stages
-            .iter()
-            .map(|done| (done.name.clone(), folder(done)))
-            .collect::<BTreeMap<_, _>>(),
-    })
+/// Why a month is not retrained for where a later one is in use.
+fn too_old(champion: Option<&Champion>, month: Month) -> Option<Refusal> {
+    let champion = champion?;
+    let told = format!(
+        "the model in use, `{}`, is of a later month than {month}: it has learned from the lists that it would \
+         be judged on",
+        champion.version.id
+    );
+    let hint = "go back first, `slate registry rollback`, or retrain for a later month";
+    (champion.version.about.month > month.to_string()).then(|| Refusal::new(told).hint(hint))
+}
+
+impl Ended {
+    fn new(
+        stages: &[Done],
+        decision: Decision,
+        version: Option<String>,
+        page: &[u8],
+    ) -> Result<Self> {
+        let metrics = match path_of(stages, Judge::NAME) {
+            Ok(folder) => Record::metrics(&judging::Judgement::read(folder)?),
+            Err(_) => Value::Null,
+        };
+        let folder = |done: &Done| {
+            let name = done.output.path.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        };
+        Ok(Self {
+            verdict: decision.verdict,
+            reasons: decision.reasons,
+            unsound: false,
+            version,
+            metrics,
+            stages: stages
+                .iter()
+                .map(|done| (done.name.clone(), folder(done)))
+                .collect::<BTreeMap<_, _>>(),
+            report: manifest::hex(&Sha256::digest(page)),
+        })
+    }
 }

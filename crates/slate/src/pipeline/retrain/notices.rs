@@ -10,10 +10,21 @@ use serde_json::{Value, json};
 use super::gate::Verdict;
 use super::record::Record;
 use crate::artefacts::replace_file;
+use crate::console::hint_of;
+use crate::pipeline::calendar::Month;
 use crate::pipeline::stages::Done;
 
 /// How long a webhook may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a month is called that was begun and did not end.
+const ERROR: &str = "error";
+
+/// An error that ended a month before there was a verdict.
+pub(crate) struct Fault<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) month: Month,
+    pub(crate) error: &'a anyhow::Error,
+}
 
 /// Writes metrics in the text format of `OpenMetrics`, which Prometheus' textfile collector reads.
 ///
@@ -23,72 +34,97 @@ pub(crate) fn write_metrics(path: &Path, record: &Record, stages: &[Done], now: 
     replace_file(path, metrics(record, stages, now).as_bytes())
 }
 
+/// Writes the same metrics of a month that was begun and did not end.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(crate) fn write_fault(path: &Path, fault: &Fault<'_>, now: f64) -> Result<()> {
+    let mut families = Families::new(fault.model);
+    families.verdict(ERROR);
+    families.ended(&fault.month.to_string(), now);
+    replace_file(path, families.end().as_bytes())
+}
+
 fn metrics(record: &Record, stages: &[Done], now: f64) -> String {
-    let model = label(&record.model);
-    let mut text = String::new();
-    let mut family = |name: &str, help: &str, lines: &[(String, f64)]| {
+    let mut families = Families::new(&record.model);
+    let ended = record.ended.as_ref();
+    families.verdict(ended.map_or(ERROR, |ended| ended.verdict.name()));
+    families.ended(&record.month, now);
+    let seconds = stages.iter().filter(|done| !done.span.reused).map(|done| {
+        let stage = format!(",stage=\"{}\"", label(&done.name));
+        (stage, done.span.seconds)
+    });
+    families.add(
+        "slate_retrain_stage_seconds",
+        "How long each stage took that was not there already.",
+        &seconds.collect::<Vec<_>>(),
+    );
+    let values = ended.and_then(|ended| ended.metrics.as_array());
+    let values = values.into_iter().flatten().flat_map(|metric| {
+        let name = label(metric["name"].as_str().unwrap_or_default());
+        ["challenger", "champion"]
+            .into_iter()
+            .filter_map(move |of| {
+                let labels = format!(",metric=\"{name}\",of=\"{of}\"");
+                Some((labels, metric[of].as_f64()?))
+            })
+    });
+    families.add(
+        "slate_retrain_metric",
+        "Metrics of the new model and of the one in use on the held-out window.",
+        &values.collect::<Vec<_>>(),
+    );
+    families.end()
+}
+
+/// Text in the format of `OpenMetrics`, of one model.
+struct Families {
+    model: String,
+    text: String,
+}
+
+impl Families {
+    fn new(model: &str) -> Self {
+        Self {
+            model: label(model),
+            text: String::new(),
+        }
+    }
+
+    /// Adds a family of gauges: further labels of each, and its value.
+    fn add(&mut self, name: &str, help: &str, lines: &[(String, f64)]) {
+        let (text, model) = (&mut self.text, &self.model);
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in lines {
             let _ = writeln!(text, "{name}{{model=\"{model}\"{labels}}} {value}");
         }
-    };
-    let verdict = record.ended.as_ref().map(|ended| ended.verdict);
-    let verdicts = [Verdict::Promoted, Verdict::Kept, Verdict::Failed];
-    let lines: Vec<(String, f64)> = verdicts
-        .iter()
-        .map(|one| {
-            let labels = format!(",verdict=\"{}\"", one.name());
-            (labels, f64::from(u8::from(Some(*one) == verdict)))
-        })
-        .collect();
-    family(
-        "slate_retrain_verdict",
-        "1 for what the last month came to.",
-        &lines,
-    );
-    let month = format!(",month=\"{}\"", label(&record.month));
-    family(
-        "slate_retrain_end_timestamp_seconds",
-        "When the last month ended.",
-        &[(month, now)],
-    );
-    let seconds: Vec<(String, f64)> = stages
-        .iter()
-        .filter(|done| !done.span.reused)
-        .map(|done| {
-            (
-                format!(",stage=\"{}\"", label(&done.name)),
-                done.span.seconds,
-            )
-        })
-        .collect();
-    family(
-        "slate_retrain_stage_seconds",
-        "How long each stage took that was not there already.",
-        &seconds,
-    );
-    let ended = record.ended.as_ref().map(|ended| &ended.metrics);
-    let values = ended.and_then(Value::as_array);
-    let values: Vec<(String, f64)> = values
-        .into_iter()
-        .flatten()
-        .flat_map(|metric| {
-            let name = label(metric["name"].as_str().unwrap_or_default());
-            ["challenger", "champion"]
-                .into_iter()
-                .filter_map(move |of| {
-                    let labels = format!(",metric=\"{name}\",of=\"{of}\"");
-                    Some((labels, metric[of].as_f64()?))
-                })
-        })
-        .collect();
-    family(
-        "slate_retrain_metric",
-        "Metrics of the new model and of the one in use on the held-out window.",
-        &values,
-    );
-    text.push_str("# EOF\n");
-    text
+    }
+
+    fn verdict(&mut self, own: &str) {
+        let verdicts = [Verdict::Promoted, Verdict::Kept, Verdict::Failed];
+        let names = verdicts.map(Verdict::name).into_iter().chain([ERROR]);
+        let lines = names.map(|name| {
+            let labels = format!(",verdict=\"{name}\"");
+            (labels, f64::from(u8::from(name == own)))
+        });
+        let help = "1 for what the last month came to; error where it was begun and did not end.";
+        self.add("slate_retrain_verdict", help, &lines.collect::<Vec<_>>());
+    }
+
+    fn ended(&mut self, month: &str, now: f64) {
+        let labels = format!(",month=\"{}\"", label(month));
+        let help = "When the last month ended.";
+        self.add(
+            "slate_retrain_end_timestamp_seconds",
+            help,
+            &[(labels, now)],
+        );
+    }
+
+    fn end(mut self) -> String {
+        self.text.push_str("# EOF\n");
+        self.text
+    }
 }
 
 /// Text as a label's value.
@@ -104,14 +140,41 @@ fn label(text: &str) -> String {
 /// A URL that is none, a server that cannot be reached or refuses.
 pub(crate) fn post(url: &str, record: &Record) -> Result<()> {
     let ended = record.ended.as_ref().context("the month is not done")?;
+    let reasons = ended.reasons.join("; ");
+    let text = format!(
+        "{} for {}: {}. {reasons}",
+        record.model,
+        record.month,
+        ended.verdict.name()
+    );
     let body = json!({
-        "text": format!(
-            "{} for {}: {}. {}",
-            record.model, record.month, ended.verdict.name(), ended.reasons.join("; ")
-        ),
-        "model": record.model, "month": record.month, "verdict": ended.verdict,
+        "text": text, "model": record.model, "month": record.month, "verdict": ended.verdict,
         "reasons": ended.reasons, "version": ended.version, "metrics": ended.metrics,
     });
+    send(url, &body)
+}
+
+/// Posts that a month was begun and did not end, with what to do.
+///
+/// # Errors
+/// As [`post`].
+pub(crate) fn post_fault(url: &str, fault: &Fault<'_>) -> Result<()> {
+    let mut reasons = vec![format!("{:#}", fault.error)];
+    reasons.extend(hint_of(fault.error));
+    let text = format!(
+        "{} for {}: {ERROR}. {}; the model in use stays, and the same command goes on",
+        fault.model,
+        fault.month,
+        reasons.join("; ")
+    );
+    let body = json!({
+        "text": text, "model": fault.model, "month": fault.month.to_string(), "verdict": ERROR,
+        "reasons": reasons, "version": null, "metrics": null,
+    });
+    send(url, &body)
+}
+
+fn send(url: &str, body: &Value) -> Result<()> {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(PATIENCE))
         .build();
@@ -155,6 +218,7 @@ mod tests {
                 version: None,
                 metrics: json!([{ "name": "ndcg@10", "challenger": 0.5, "champion": null }]),
                 stages: std::collections::BTreeMap::new(),
+                report: String::new(),
             }),
         };
         let text = metrics(&record, &[], 7.0);

@@ -15,6 +15,7 @@ use super::data::{ChampionFeatures, Features};
 use super::job::{Job, read};
 use super::log_check::{Found, LogCheck, Problem};
 use crate::artefacts::manifest;
+use crate::pipeline::calendar::DAY;
 use crate::pipeline::stages::{Given, Need, Stage, Takes};
 
 /// A dataset in a few numbers for each input.
@@ -25,6 +26,9 @@ pub(super) struct Profile {
     kind: String,
     pub(super) pages_a_day: f64,
     pub(super) events_a_page: f64,
+    /// Days of logs before the first of these lists, as far as features look back: with fewer, history
+    /// features are smaller than they will be.
+    history_days: i64,
     /// Clicks and purchases of a placement.
     clicks: f64,
     purchases: f64,
@@ -59,7 +63,7 @@ impl Profile {
         manifest::write_json(file, &serde_json::to_value(self)?)
     }
 
-    fn of(columns: &Columns, found: &Found) -> Result<Self> {
+    fn of(columns: &Columns, found: &Found, history_days: i64) -> Result<Self> {
         let numbers = columns.dense.iter();
         let dense = numbers.map(|(name, values)| {
             let reference = Reference::numeric(values.iter().copied());
@@ -73,6 +77,7 @@ impl Profile {
             kind: "profile".to_owned(),
             pages_a_day: found.pages_a_day(),
             events_a_page: found.events_a_page(),
+            history_days,
             clicks: columns.clicks,
             purchases: columns.purchases,
             dense: dense.collect::<Result<_>>()?,
@@ -213,19 +218,25 @@ impl Stage for DataCheck {
         let found = read(given.output(LogCheck::NAME), LogCheck::FILE)?;
         let found: Found = serde_json::from_value(found)?;
         let own = Columns::of(features, self.0.month.begins())?;
-        let profile = Profile::of(&own, &found)?;
+        let history = self.history_days();
+        let profile = Profile::of(&own, &found, history)?;
         let mut problems = self.joined(features)?;
-        let mut moved = Vec::new();
+        let (mut moved, mut held) = (Vec::new(), true);
         if let Some(before) = &self.0.before {
             let now = Columns::of(given.output(ChampionFeatures::NAME), self.0.month.begins())?;
             problems.extend(self.rates(&own, &Profile::read(&before.sound)?));
-            moved = Profile::read(&before.seen)?.moved(&now)?;
-            problems.extend(self.drifted(&moved));
-            Profile::of(&now, &found)?.write(&given.out.join(Profile::SEEN))?;
+            let seen = Profile::read(&before.seen)?;
+            moved = seen.moved(&now)?;
+            // Counts over days that were not logged yet grow by themselves.
+            held = seen.history_days >= history;
+            if held {
+                problems.extend(self.drifted(&moved));
+            }
+            Profile::of(&now, &found, history)?.write(&given.out.join(Profile::SEEN))?;
         }
         let value = json!({
             "format": manifest::FORMAT, "kind": "data check",
-            "problems": problems, "drift": moved,
+            "problems": problems, "drift": moved, "drift_held_against_it": held,
         });
         manifest::write_json(&given.out.join(Self::FILE), &value)?;
         profile.write(&given.out.join(Profile::FILE))
@@ -233,6 +244,19 @@ impl Stage for DataCheck {
 }
 
 impl DataCheck {
+    /// Days of logs before the month, as far as features look back.
+    fn history_days(&self) -> i64 {
+        let attribution = self.0.file.attribution.clone().unwrap_or_default();
+        let longest = attribution.history_days.iter().max().copied().unwrap_or(0);
+        let begins = self.0.month.begins();
+        let first = self
+            .0
+            .logs
+            .first_time()
+            .map_or(begins, |first| first.min(begins));
+        ((begins - first) / DAY).min(i64::from(longest))
+    }
+
     /// Where events and rows went, and whether enough is left to judge by.
     fn joined(&self, features: &Path) -> Result<Vec<Problem>> {
         let checks = &self.0.section.checks;

@@ -1,6 +1,6 @@
-//! The last stages: a version in the registry, in use where the gate says so, and the month's report.
+//! The stage that puts a version into the registry, and into use where the gate says so.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -10,16 +10,12 @@ use slate_types::Split;
 
 use super::data::Features;
 use super::gate::{Decision, Gate, Verdict};
-use super::job::{Job, read};
-use super::judging::{Backtest, Judge, JudgePart, Judgement};
-use super::log_check::LogCheck;
+use super::job::{Job, Reads};
 use super::model::{CALIBRATOR, Calibrate, Train, dataset_hash};
 use super::profile::{DataCheck, Profile};
-use super::record::Record;
 use crate::artefacts::manifest;
-use crate::artefacts::registry::{About, Registry};
+use crate::artefacts::registry::About;
 use crate::pipeline::stages::{Given, Need, Stage};
-use crate::report;
 
 /// Puts the new model into the registry, and into use where the gate lets it.
 pub(super) struct Promote(pub(super) Arc<Job>);
@@ -68,6 +64,7 @@ impl Stage for Promote {
             std::fs::copy(given.output(stage).join(name), files.join(name))
                 .with_context(|| format!("cannot copy `{name}` into the version"))?;
         }
+        manifest::write_json(&files.join(Reads::FILE), &json!(Reads::of(&job.file)))?;
         let about = self.about(given.output(Features::NAME))?;
         (given.may_write)()?;
         let version = job.registry.add(&files, about, &job.mark)?;
@@ -120,99 +117,4 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes the page of the month.
-pub(super) struct Report {
-    pub(super) job: Arc<Job>,
-    /// Folder of the months' records.
-    pub(super) months: PathBuf,
-}
-
-impl Report {
-    pub(super) const NAME: &str = "report";
-    pub(super) const FILE: &str = "report.html";
-}
-
-impl Stage for Report {
-    fn name(&self) -> String {
-        Self::NAME.to_owned()
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![
-            Need::stage(Promote::NAME),
-            Need::stage(Gate::NAME),
-            Need::stage(Judge::NAME),
-            Need::AddedBy(Judge::NAME.to_owned()),
-            Need::stage(Backtest::NAME),
-            Need::stage(DataCheck::NAME),
-            Need::stage(LogCheck::NAME),
-            Need::stage(Calibrate::NAME),
-            Need::stage(Train::NAME),
-            Need::stage(Features::NAME),
-        ]
-    }
-
-    fn inputs(&self) -> Result<Value> {
-        let earlier = Record::before(&self.months, self.job.month)?;
-        Ok(json!({ "earlier": earlier, "champion": self.job.champion_id() }))
-    }
-
-    fn run(&self, given: &Given<'_>) -> Result<()> {
-        let job = &self.job;
-        let decision = Decision::read(given.output(Gate::NAME))?;
-        let judgement = Judgement::read(given.output(Judge::NAME))?;
-        let parts = given.outputs_like(JudgePart::BEGINNING);
-        let parts: Vec<Value> = parts
-            .map(|folder| read(folder, Judgement::FILE))
-            .collect::<Result<_>>()?;
-        let promotion = read(given.output(Promote::NAME), Promote::FILE)?;
-        let before = job.champion.as_ref().map_or(0, |champion| champion.number);
-        let number = promotion["promotion"].as_u64().unwrap_or(before);
-        let mut earlier = Record::before(&self.months, job.month)?;
-        let this = Record::metrics(&judgement);
-        earlier.push(json!({
-            "month": job.month.to_string(), "verdict": decision.verdict, "metrics": this,
-            "version": promotion["version"],
-        }));
-        let month = json!({
-            "format": manifest::FORMAT, "kind": "month", "month": job.month.to_string(),
-            "model": job.registry.model, "decision": decision,
-            "judgement": judgement, "parts": parts, "months": earlier,
-            "logs": read(given.output(LogCheck::NAME), LogCheck::FILE)?,
-            "data": read(given.output(DataCheck::NAME), DataCheck::FILE)?,
-            "version": promotion["version"], "lineage": lineage(&job.registry, number)?,
-            "trained": if job.updates() { "update" } else { "full" },
-        });
-        let file = given.out.join("month.json");
-        manifest::write_json(&file, &month)?;
-        let folders = [
-            file,
-            given.output(Backtest::NAME).to_owned(),
-            given.output(Calibrate::NAME).to_owned(),
-            given.output(Train::NAME).to_owned(),
-            given.output(Features::NAME).to_owned(),
-        ];
-        let shown = report::collect(&folders)?;
-        let title = format!("{} in {}", job.registry.model, job.month);
-        let page = report::page(&title, &shown, Some(&job.as_of()));
-        std::fs::write(given.out.join(Self::FILE), page).context("cannot write the month's report")
-    }
-}
-
-/// The promotions up to a number, each with what its version came from.
-fn lineage(registry: &Registry, upto: u64) -> Result<Vec<Value>> {
-    let promotions = registry.promotions()?.into_iter();
-    promotions
-        .filter(|promotion| promotion.number <= upto)
-        .map(|promotion| {
-            let about = registry.version(&promotion.version).ok();
-            let about = about.map(|version| version.about);
-            Ok(json!({
-                "number": promotion.number, "version": promotion.version,
-                "reason": promotion.reason, "about": about,
-            }))
-        })
-        .collect()
 }

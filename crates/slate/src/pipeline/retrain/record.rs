@@ -10,12 +10,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use slate_types::FormatVersion;
 
 use super::gate::Verdict;
 use super::judging::Judgement;
-use crate::artefacts::{manifest, replace_file};
+use crate::artefacts::{manifest, names, replace_file};
 use crate::pipeline::calendar::Month;
+
+/// The page of a month, beside its record.
+pub(super) const PAGE: &str = "report.html";
 
 /// The record of a month.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +54,13 @@ pub(crate) struct Ended {
     pub(crate) metrics: Value,
     /// Folders of its stages, by their names.
     pub(crate) stages: BTreeMap<String, String>,
+    /// SHA-256 of the month's page.
+    pub(crate) report: String,
 }
+
+/// What to do about a record that is damaged.
+const HINT: &str = "remove the month's folder and run `slate retrain --month MONTH` again: what its stages made \
+                    is still there";
 
 impl Record {
     pub(super) fn file(months: &Path, month: Month) -> PathBuf {
@@ -66,7 +76,7 @@ impl Record {
         if !file.is_file() {
             return Ok(None);
         }
-        let value = manifest::read_json(&file)?;
+        let value = manifest::read_sealed(&file, HINT)?;
         let told = || format!("`{}` is no record of a month", file.display());
         anyhow::ensure!(manifest::kind(&value)? == "month record", told());
         Ok(Some(serde_json::from_value(value).with_context(told)?))
@@ -76,8 +86,67 @@ impl Record {
         let file = Self::file(months, month);
         fs::create_dir_all(file.parent().unwrap_or(months))
             .with_context(|| format!("cannot create `{}`", months.display()))?;
-        let value = serde_json::to_value(self)?;
-        replace_file(&file, format!("{value:#}\n").as_bytes())
+        let text = manifest::sealed(serde_json::to_value(self)?);
+        replace_file(&file, text.as_bytes())
+    }
+
+    /// Whether all that are to hear of this record have.
+    pub(crate) fn is_told(&self, months: &Path, month: Month) -> bool {
+        let told = fs::read_to_string(Self::note(months, month));
+        told.is_ok_and(|told| Some(told) == self.seal())
+    }
+
+    /// Notes that they have.
+    ///
+    /// # Errors
+    /// A disk that cannot be written.
+    pub(crate) fn note_told(&self, months: &Path, month: Month) -> Result<()> {
+        let seal = self.seal().unwrap_or_default();
+        replace_file(&Self::note(months, month), seal.as_bytes())
+    }
+
+    fn note(months: &Path, month: Month) -> PathBuf {
+        months.join(month.to_string()).join("told.sha256")
+    }
+
+    /// One hash of all it says.
+    fn seal(&self) -> Option<String> {
+        let text = serde_json::to_string(self).ok()?;
+        Some(manifest::hex(&Sha256::digest(text.as_bytes())))
+    }
+
+    /// What is wrong with the records and pages of all months, in words.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub(crate) fn verify(months: &Path) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for month in Self::months(months)? {
+            let record = match Self::read(months, month) {
+                Ok(record) => record,
+                Err(error) => {
+                    problems.push(format!("{error:#} ({HINT})"));
+                    continue;
+                }
+            };
+            let Some(ended) = record.and_then(|record| record.ended) else {
+                continue;
+            };
+            let page = months.join(month.to_string()).join(PAGE);
+            if !manifest::sha256(&page).is_ok_and(|hash| hash == ended.report) {
+                problems.push(format!(
+                    "`{}` is not the page that the month's record tells of ({HINT})",
+                    page.display()
+                ));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// All months that were begun, in order.
+    fn months(months: &Path) -> Result<Vec<Month>> {
+        let names = names(months)?.into_iter();
+        Ok(names.filter_map(|name| Month::parse(&name).ok()).collect())
     }
 
     /// All months there are records of, in order.
@@ -85,18 +154,9 @@ impl Record {
     /// # Errors
     /// A record that cannot be read.
     pub(crate) fn all(months: &Path) -> Result<Vec<Self>> {
-        let mut found = Vec::new();
-        let Ok(entries) = fs::read_dir(months) else {
-            return Ok(found);
-        };
-        for entry in entries {
-            let name = entry?.file_name();
-            if let Ok(month) = Month::parse(&name.to_string_lossy()) {
-                found.extend(Self::read(months, month)?);
-            }
-        }
-        found.sort_by(|a, b| a.month.cmp(&b.month));
-        Ok(found)
+        let months_begun = Self::months(months)?.into_iter();
+        let records = months_begun.map(|month| Self::read(months, month));
+        records.filter_map(Result::transpose).collect()
     }
 
     /// What earlier months came to, in order.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use slate_types::FormatVersion;
 
-use crate::artefacts::{files_below, manifest, sync_all};
+use crate::artefacts::{files_below, manifest, names, sync_all};
 
 /// What a stage's folder says of itself.
 const STAGE_FILE: &str = "stage.json";
@@ -97,15 +97,22 @@ pub(super) enum Found {
 }
 
 impl Store {
+    /// The store in a folder that need not be there, to look at it.
+    pub(crate) fn at(folder: &Path, mark: &str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            mark: mark.to_owned(),
+        }
+    }
+
+    /// The store in a folder, which is made where it is not there.
+    ///
     /// # Errors
     /// A folder that cannot be made.
     pub(crate) fn open(folder: &Path, mark: &str) -> Result<Self> {
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create `{}`", folder.display()))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            mark: mark.to_owned(),
-        })
+        Ok(Self::at(folder, mark))
     }
 
     pub(super) fn path(&self, key: &Key) -> PathBuf {
@@ -202,36 +209,28 @@ impl Store {
         if !path.is_dir() {
             return Ok(Found::Missing);
         }
-        let file = path.join(STAGE_FILE);
-        let damaged = |file: PathBuf, why: &str| Ok(Found::Damaged(file, why.to_owned()));
-        let read = manifest::read_json(&file);
-        let kept: Option<Kept> = read.ok().and_then(|kept| serde_json::from_value(kept).ok());
-        let Some(kept) = kept else {
-            return damaged(file, "it cannot be read");
-        };
-        if kept.key != key.hash || key_hash(&kept.made_of) != key.hash {
-            return damaged(file, "it tells of another stage");
-        }
-        let mut files = hash_files(&path)?;
-        files.remove(STAGE_FILE);
-        for (name, hash) in &kept.files {
-            match files.get(name) {
-                None => return damaged(path.join(name), "it is missing"),
-                Some(now) if now != hash && name != VOLATILE => {
-                    return damaged(path.join(name), "its bytes are not what they were");
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some(name) = files.keys().find(|name| !kept.files.contains_key(*name)) {
-            return damaged(path.join(name), "it was not there when the stage was done");
-        }
-        Ok(Found::Whole(Output {
-            path,
-            hash: hash_of(&kept.files),
-        }))
+        look_at(path, Some(&key.hash))
     }
 
+    /// What is damaged of all outputs, in words.
+    ///
+    /// # Errors
+    /// A disk that cannot be read.
+    pub(crate) fn verify(&self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for name in names(&self.folder)? {
+            let path = self.folder.join(&name);
+            if !name.starts_with('.')
+                && let Found::Damaged(file, why) = look_at(path, None)?
+            {
+                problems.push(format!(
+                    "`{}` is damaged ({why}): it is made again when it is needed",
+                    file.display()
+                ));
+            }
+        }
+        Ok(problems)
+    }
     /// Takes a damaged or unwanted output out of the way.
     ///
     /// # Errors
@@ -280,6 +279,38 @@ impl Store {
         }
         Ok(gone)
     }
+}
+
+/// Looks at the output in a folder that is there: whether it is whole, and that of a key where one is given.
+fn look_at(path: PathBuf, wanted: Option<&str>) -> Result<Found> {
+    let file = path.join(STAGE_FILE);
+    let damaged = |file: PathBuf, why: &str| Ok(Found::Damaged(file, why.to_owned()));
+    let read = manifest::read_json(&file);
+    let kept: Option<Kept> = read.ok().and_then(|kept| serde_json::from_value(kept).ok());
+    let Some(kept) = kept else {
+        return damaged(file, "it cannot be read");
+    };
+    if wanted.is_some_and(|hash| kept.key != hash) || key_hash(&kept.made_of) != kept.key {
+        return damaged(file, "it tells of another stage");
+    }
+    let mut files = hash_files(&path)?;
+    files.remove(STAGE_FILE);
+    for (name, hash) in &kept.files {
+        match files.get(name) {
+            None => return damaged(path.join(name), "it is missing"),
+            Some(now) if now != hash && name != VOLATILE => {
+                return damaged(path.join(name), "its bytes are not what they were");
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(name) = files.keys().find(|name| !kept.files.contains_key(*name)) {
+        return damaged(path.join(name), "it was not there when the stage was done");
+    }
+    Ok(Found::Whole(Output {
+        path,
+        hash: hash_of(&kept.files),
+    }))
 }
 
 /// Bytes of a folder.

@@ -1,18 +1,19 @@
-//! The monthly retrain with real processes: killed, stopped, started twice, on bad data and full disks.
+//! The monthly retrain with real processes: what a month comes to, who hears of it, what is refused.
+
+mod faults;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::program::{Ran, config, shell, slate, start};
+use crate::program::{Ran, config, slate};
 
 /// Small, and gates so wide that the models pass.
 const SMALL: &str = "--set train.epochs=2 --set train.network.hidden=8 --set train.network.layers=1 \
@@ -126,6 +127,8 @@ fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
     let folder = house.path();
     let planned = retrain(folder, "2025-01", "--dry-run --json").done().json();
     assert_eq!(planned["stages"][0]["state"], "missing");
+    let made = ["registry", "retrain"].map(|name| folder.join(name).exists());
+    assert_eq!(made, [false; 2], "a dry run writes nothing");
     let first = retrain(folder, "2025-01", "--json").done().json();
     assert_eq!(first["verdict"], "promoted", "{first}");
     let version = first["run"].as_str().unwrap();
@@ -172,6 +175,31 @@ fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
         assert!(page.contains(words), "{words}");
     }
     slate(folder, &with("registry verify")).done();
+    let made = folder.join("retrain/page-ranker");
+    for name in [
+        "months/2025-01/record.json",
+        "months/2025-02/report.html",
+        "store/*/metrics.jsonl",
+    ] {
+        let file = match name.split_once('*') {
+            None => made.join(name),
+            Some((above, below)) => {
+                let below = below.trim_start_matches('/');
+                let stages = fs::read_dir(made.join(above)).unwrap();
+                let mut files = stages.map(|stage| stage.unwrap().path().join(below));
+                files.find(|file| file.is_file()).unwrap()
+            }
+        };
+        let whole = fs::read(&file).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        fs::write(&file, flipped).unwrap();
+        let found = slate(folder, &with("registry verify"));
+        assert_eq!(found.code, Some(1), "{name}");
+        let file_name = file.file_name().unwrap().to_str().unwrap();
+        assert!(found.stdout.contains(file_name), "{}", found.stdout);
+        fs::write(&file, whole).unwrap();
+    }
     // Back, and what differs.
     slate(folder, &with("registry rollback")).done();
     let shown = slate(folder, &with("registry show --json")).done().json();
@@ -190,214 +218,6 @@ fn a_month_is_promoted_and_then_there_is_nothing_to_do() {
         .json();
     assert_eq!(gone["versions"], Value::Array(Vec::new()), "{gone}");
     assert!(gone["stages"].as_u64().unwrap() > 0);
-}
-
-#[test]
-fn killed_at_fifty_moments_it_ends_with_the_same_bytes() {
-    let house = house();
-    let line = with("backfill --from 2025-01 --to 2025-02");
-    let mut kills = 0;
-    // Later and later, so that it comes to an end; never the same moment twice.
-    for wait in (0_u64..).map(|turn| 40 + turn * 15 + turn * 7919 % 61) {
-        let mut child = start(house.path(), &line);
-        let until = Instant::now() + Duration::from_millis(wait);
-        let mut ended = None;
-        while ended.is_none() && (kills >= 50 || Instant::now() < until) {
-            ended = child.try_wait().unwrap();
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        if let Some(status) = ended {
-            assert_eq!(status.code(), Some(0));
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-    }
-    assert!(kills >= 20, "it was killed {kills} times only");
-    assert_same(house.path());
-}
-
-#[test]
-fn of_two_started_together_one_does_the_work() {
-    let house = house();
-    let line = with("backfill --from 2025-01 --to 2025-02");
-    let pair = [start(house.path(), &line), start(house.path(), &line)];
-    let codes = pair.map(|child| {
-        let ran = Ran::new(child.wait_with_output().unwrap());
-        if ran.code != Some(0) {
-            assert!(
-                ran.stderr.contains("is at work on this model"),
-                "{}",
-                ran.stderr
-            );
-        }
-        ran.code
-    });
-    assert!(codes.contains(&Some(0)), "{codes:?}");
-    assert_same(house.path());
-}
-
-#[test]
-fn a_stopped_process_that_wakes_up_writes_nothing_late() {
-    let house = house();
-    let line = with("backfill --from 2025-01 --to 2025-02");
-    let late = start(house.path(), &line);
-    let signal = |name: &str| {
-        let told = Command::new("kill")
-            .args([name, &late.id().to_string()])
-            .status();
-        assert!(told.unwrap().success());
-    };
-    // In the middle of the work.
-    std::thread::sleep(Duration::from_millis(700));
-    signal("-STOP");
-    slate(house.path(), &line).done();
-    assert_same(house.path());
-    signal("-CONT");
-    let late = Ran::new(late.wait_with_output().unwrap());
-    assert_eq!(late.code, Some(2), "{}", late.stderr);
-    assert!(
-        late.stderr.contains("lease was taken over"),
-        "{}",
-        late.stderr
-    );
-    assert_same(house.path());
-    slate(house.path(), &with("registry verify")).done();
-}
-
-#[test]
-fn on_a_full_disk_it_says_so_and_goes_on_when_there_is_room() {
-    let house = house();
-    let line = with("backfill --from 2025-01 --to 2025-02");
-    let mut failed = 0;
-    // Files of at most so many blocks of 512 bytes, as on a disk that is full from there on.
-    for blocks in [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 4096] {
-        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec $SLATE {line}");
-        let ran = shell(
-            house.path(),
-            &limited.replace("[{", "'[{").replace("}]", "}]'"),
-        );
-        if ran.code == Some(0) {
-            break;
-        }
-        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-        assert!(
-            ran.stderr.starts_with("error: ") || ran.stderr.contains("\nerror: "),
-            "{}",
-            ran.stderr
-        );
-        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
-        failed += 1;
-    }
-    assert!(failed >= 3, "{failed}");
-    slate(house.path(), &line).done();
-    assert_same(house.path());
-}
-
-#[test]
-fn bad_logs_fail_the_month_with_words_and_good_ones_mend_it() {
-    let house = house();
-    let folder = house.path();
-    retrain(folder, "2025-01", "").done();
-    let part = folder.join("logs/event/month=2025-02");
-    let aside = folder.join("aside");
-    let mut parts: Vec<PathBuf> = fs::read_dir(&part)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    parts.sort();
-    let file = parts.remove(0);
-    let whole = fs::read(&file).unwrap();
-    let failed = |words: &[&str]| {
-        let ran = retrain(folder, "2025-02", "--json");
-        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-        let told = ran.json();
-        assert_eq!(told["verdict"], "failed", "{told}");
-        for word in words {
-            assert!(
-                told["reasons"].to_string().contains(word),
-                "no `{word}` in {told}"
-            );
-        }
-    };
-    // Missing.
-    fs::rename(&part, &aside).unwrap();
-    failed(&["have no events"]);
-    // Of the same bad logs it says the same at once.
-    let again = retrain(folder, "2025-02", "--json");
-    assert_eq!(
-        (again.code, &again.json()["verdict"]),
-        (Some(2), &"nothing_to_do".into())
-    );
-    fs::rename(&aside, &part).unwrap();
-    // Cut off.
-    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    failed(&["month=2025-02"]);
-    // Empty.
-    fs::write(&file, "").unwrap();
-    failed(&["is an empty file"]);
-    // There twice.
-    fs::write(&file, &whole).unwrap();
-    let twin = part.join("part-again.parquet");
-    fs::write(&twin, &whole).unwrap();
-    failed(&["are the same bytes", "part-again"]);
-    fs::remove_file(twin).unwrap();
-    // Late, but there: as if nothing had been.
-    retrain(folder, "2025-02", "").done();
-    let names = |files: &BTreeMap<PathBuf, Vec<u8>>| -> Vec<PathBuf> {
-        let own = files.keys().filter(|name| name.starts_with("registry"));
-        own.cloned().collect()
-    };
-    let (now, then) = (files(folder), undisturbed());
-    assert_eq!(names(&now), names(then));
-    for name in names(then) {
-        assert!(now[&name] == then[&name], "{} differs", name.display());
-    }
-}
-
-#[test]
-fn one_flipped_byte_is_found_wherever_it_is() {
-    let house = house();
-    let folder = house.path();
-    let flip = |name: &Path| {
-        let path = folder.join(name);
-        let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        fs::write(path, bytes).unwrap();
-    };
-    // Of what stages left: the stage is made again, and all is as it would have been.
-    retrain(folder, "2025-01", "").done();
-    retrain(folder, "2025-02", "--until judge").done();
-    let mut spoiled = std::collections::BTreeSet::new();
-    for (name, bytes) in &files(folder) {
-        let of_stage = name.starts_with("retrain/page-ranker/store") && !bytes.is_empty();
-        // One file of each stage, another one of the next.
-        let stage = name.iter().nth(3).unwrap_or_default().to_owned();
-        if of_stage && spoiled.insert(stage) {
-            flip(name);
-        }
-    }
-    assert!(spoiled.len() > 15, "{}", spoiled.len());
-    let mended = retrain(folder, "2025-02", "").done();
-    let times = mended.stderr.matches("is damaged").count();
-    assert!(times >= 9, "{times}: {}", mended.stderr);
-    // Of a version: verify says which, and so does the next month that reads it.
-    let all = files(folder);
-    let version = all.keys().find(|name| {
-        name.ends_with("model.safetensors")
-            && name.display().to_string().contains("versions/2025-02")
-    });
-    flip(version.unwrap());
-    let found = slate(folder, &with("registry verify"));
-    assert_eq!(found.code, Some(1));
-    assert!(
-        found.stdout.contains("model.safetensors"),
-        "{}",
-        found.stdout
-    );
-    retrain(folder, "2025-03", "").refused(&["model.safetensors", "registry rollback"]);
 }
 
 #[test]
@@ -426,9 +246,8 @@ fn a_gate_that_cannot_decide_keeps_the_model() {
     assert_eq!(list["current"], refused);
 }
 
-#[test]
-fn the_world_is_told_of_the_verdict() {
-    let house = house();
+/// A server that hears one post: the settings that lead to it, and what it heard.
+fn server() -> (String, JoinHandle<String>) {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
     let hears = std::thread::spawn(move || {
@@ -447,10 +266,22 @@ fn the_world_is_told_of_the_verdict() {
     let more = format!(
         "--set retrain.webhook=http://127.0.0.1:{port}/hook --set retrain.textfile=slate.prom"
     );
-    retrain(house.path(), "2025-01", &more).done();
+    (more, hears)
+}
+
+/// The body of the post.
+fn heard(hears: JoinHandle<String>) -> Value {
     let heard = hears.join().unwrap();
     assert!(heard.starts_with("POST /hook "), "{heard}");
-    let body: Value = serde_json::from_str(heard.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    serde_json::from_str(heard.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+}
+
+#[test]
+fn the_world_is_told_of_the_verdict() {
+    let house = house();
+    let (more, hears) = server();
+    retrain(house.path(), "2025-01", &more).done();
+    let body = heard(hears);
     assert_eq!(
         (&body["verdict"], &body["month"]),
         (&"promoted".into(), &"2025-01".into())
@@ -461,6 +292,9 @@ fn the_world_is_told_of_the_verdict() {
         metrics.contains(promoted) && metrics.ends_with("# EOF\n"),
         "{metrics}"
     );
+    // They have heard: the same month does not tell them again.
+    let ran = retrain(house.path(), "2025-01", &more).done();
+    assert!(!ran.stderr.contains("cannot post"), "{}", ran.stderr);
     // A server that is gone is a warning, no failure.
     let ran = retrain(house.path(), "2025-02", &more).done();
     assert!(
@@ -468,6 +302,53 @@ fn the_world_is_told_of_the_verdict() {
         "{}",
         ran.stderr
     );
+    // It hears of the month when it is there again.
+    let (more, hears) = server();
+    retrain(house.path(), "2025-02", &more).done();
+    assert_eq!(heard(hears)["verdict"], "promoted");
+    // And of a month that began and did not end.
+    let (more, hears) = server();
+    let version = house
+        .path()
+        .join("registry/page-ranker/current/calibrator.json");
+    fs::write(version, "{}").unwrap();
+    retrain(house.path(), "2025-03", &more).refused(&["calibrator.json"]);
+    let told = heard(hears);
+    assert_eq!(told["verdict"], "error");
+    assert!(
+        told["text"].as_str().unwrap().contains("calibrator.json"),
+        "{told}"
+    );
+    let metrics = fs::read_to_string(house.path().join("slate.prom")).unwrap();
+    assert!(metrics.contains("verdict=\"error\"} 1"), "{metrics}");
+}
+
+#[test]
+fn what_was_rolled_back_stays_so_when_its_month_is_started_again() {
+    let house = house();
+    let folder = house.path();
+    retrain(folder, "2025-01", "").done();
+    let first = slate(folder, &with("registry show --json")).done().json();
+    // As if killed between the promotion and the end of the month.
+    retrain(folder, "2025-02", "--until promote").done();
+    slate(folder, &with("registry rollback")).done();
+    retrain(folder, "2025-02", "").done();
+    let now = slate(folder, &with("registry show --json")).done().json();
+    assert_eq!(now["id"], first["id"]);
+    slate(folder, &with("registry rollback")).refused(&["nothing to go back to"]);
+}
+
+#[test]
+fn other_features_are_learned_from_nothing() {
+    let house = house();
+    let folder = house.path();
+    retrain(folder, "2025-01", "").done();
+    // The model in use goes on reading the logs as it did.
+    let more = "--set features.categorical=[{column=\"device\"}]";
+    retrain(folder, "2025-02", more).done();
+    let list = slate(folder, &with("registry list --json")).done().json();
+    assert_eq!(list["versions"][1]["about"]["trained"], "full");
+    assert_eq!(list["promotions"].as_array().unwrap().len(), 2);
 }
 
 #[test]
