@@ -82,7 +82,7 @@ pub use layout::ExampleColumns;
 pub use options::{Attribution, AttributionOptions, EngineOptions, Grades, JoinOn};
 pub use passes::Memory;
 pub use rejects::RejectCount;
-pub use source::{LogSource, LogTables};
+pub use source::{LogSource, LogTables, RemoteLog};
 pub use summary::{ExampleFiles, ExamplesSummary};
 pub use trace::{
     CreditTrace, EventTrace, PageTrace, PlacementTrace, RawRow, RawValue, RejectedRow, span, trace,

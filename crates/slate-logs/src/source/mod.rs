@@ -9,6 +9,7 @@
 mod gather;
 mod location;
 mod remote;
+mod remote_log;
 mod text;
 
 use std::fs::{self, File};
@@ -29,6 +30,7 @@ use crate::LogError;
 use crate::rejects::RejectCount;
 
 pub use location::LogTables;
+pub use remote_log::RemoteLog;
 
 /// A log whose schema is right.
 #[derive(Debug, Clone)]

@@ -92,6 +92,11 @@ impl Store {
         })
     }
 
+    /// Whether its files can be listed.
+    pub(crate) fn lists(&self) -> bool {
+        self.lists
+    }
+
     /// The files of a table below a log's URL, sorted by name; none where it is absent.
     pub(crate) fn table(&self, log: &Url, table: &Table) -> Result<Vec<RemoteFile>, LogError> {
         let base = key(log)?;
@@ -240,6 +245,20 @@ impl RemoteFile {
     /// Bytes.
     pub(crate) fn size(&self) -> u64 {
         self.meta.size
+    }
+
+    /// The path below a log's URL.
+    pub(crate) fn below(&self, log: &Url) -> Result<String, LogError> {
+        let (path, base) = (self.meta.location.as_ref(), key(log)?);
+        let below = path.strip_prefix(base.as_ref()).unwrap_or(path);
+        Ok(below.trim_start_matches('/').to_owned())
+    }
+
+    /// What the store says to tell this version from others: its tag, or else when it was written.
+    pub(crate) fn version(&self) -> String {
+        let meta = &self.meta;
+        let written = || meta.last_modified.to_rfc3339();
+        meta.e_tag.clone().unwrap_or_else(written)
     }
 }
 

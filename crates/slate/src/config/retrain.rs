@@ -17,7 +17,7 @@ pub(crate) struct RetrainSection {
     pub(crate) registry: PathBuf,
     /// Folder of stages and months.
     pub(crate) work: PathBuf,
-    /// Folder of the logs.
+    /// Folder of the logs, or their place in an object store, as in `s3://bucket/logs`.
     pub(crate) logs: String,
     /// Months that a training from nothing learns from.
     pub(crate) window_months: u32,

@@ -11,6 +11,7 @@
 
 mod backtest;
 mod bad_input;
+mod bucket;
 mod calibration;
 mod chain;
 #[cfg(feature = "cluster")]

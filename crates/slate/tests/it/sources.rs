@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
 use serde_json::Value;
 
+use super::bucket::Bucket;
 use super::program::{Ran, SMALL, config, logs, parquet_rows, slate, slate_with};
 
 const TABLES: [&str; 4] = ["page_impression", "slot_impression", "event", "item"];
@@ -321,98 +321,6 @@ fn a_web_server_is_a_source() {
     features(place.path(), "no", &one, &[]).refused(&["none.parquet", "no such file"]);
     let pattern = one.replace("none", "*");
     features(place.path(), "no", &pattern, &[]).refused(&["cannot list files"]);
-}
-
-/// An S3 server, for as long as this lives.
-struct Bucket {
-    server: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    endpoint: String,
-}
-
-const SERVER: &str = r#"
-import sys, pathlib, boto3, urllib.request
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-endpoint = "http://%s:%s" % server.get_host_and_port()
-client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1",
-                      aws_access_key_id="key", aws_secret_access_key="word")
-client.create_bucket(Bucket="shop")
-folder = pathlib.Path(sys.argv[1])
-for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-    client.upload_file(str(path), "shop", "logs/" + path.relative_to(folder).as_posix())
-print(endpoint, flush=True)
-for line in sys.stdin:
-    # From here on a key must belong to somebody who may.
-    urllib.request.urlopen(urllib.request.Request(
-        endpoint + "/moto-api/reset-auth", data=b"0", method="POST", headers={"Content-Type": "text/plain"}))
-    print("locked", flush=True)
-"#;
-
-impl Bucket {
-    /// A bucket `shop` with the files of a folder under `logs/`; none where there is no server.
-    fn with(folder: &Path) -> Option<Self> {
-        let Some(python) = std::env::var_os("SLATE_PYTHON") else {
-            println!("skipped: SLATE_PYTHON is not set, so there is no S3 server");
-            return None;
-        };
-        let mut server = Command::new(python)
-            .args(["-c", SERVER])
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = server.stdin.take().unwrap();
-        let mut output = BufReader::new(server.stdout.take().unwrap());
-        let mut endpoint = String::new();
-        output.read_line(&mut endpoint).unwrap();
-        if endpoint.is_empty() {
-            let mut error = String::new();
-            server
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut error)
-                .unwrap();
-            panic!("the S3 server did not start: {error}");
-        }
-        Some(Self {
-            server,
-            input,
-            output,
-            endpoint: endpoint.trim().to_owned(),
-        })
-    }
-
-    fn environment(&self, key: &str) -> Vec<(&'static str, String)> {
-        vec![
-            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", key.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "secret-word".to_owned()),
-        ]
-    }
-
-    /// From now on keys are looked at.
-    fn lock(&mut self) {
-        self.input.write_all(b"lock\n").unwrap();
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).unwrap();
-        assert_eq!(answer, "locked\n");
-    }
-}
-
-impl Drop for Bucket {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a month begins with: the logs it can see, the model in use, the months before it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -22,7 +22,7 @@ use crate::pipeline::calendar::Month;
 impl Retrain<'_> {
     /// All files of the logs.
     pub(super) fn look(&self) -> Result<LogFiles> {
-        LogFiles::look(Path::new(&self.section.logs), &self.index())
+        LogFiles::look(&self.section.logs, &self.index())
     }
 
     /// Where the hashes of log files are kept.

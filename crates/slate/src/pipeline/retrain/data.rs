@@ -57,11 +57,13 @@ impl Stage for Embed {
         let job = &self.0;
         let section = job.file.embed.clone().unwrap_or_default();
         let out = Self::folder(job)?;
+        let seen = given.unfinished.join("logs");
+        job.logs.link_into(&seen, given.progress)?;
         let embedded = embedding::embed(
             &embedding::Job {
                 section: &section,
-                items: &job.logs.root,
-                pictures: &job.logs.root,
+                items: &seen,
+                pictures: Path::new(&job.section.logs),
                 out: &out,
                 device: "auto".parse()?,
                 force: false,
@@ -175,7 +177,7 @@ fn made_of(job: &Job, reads: &Reads) -> Value {
 fn dataset(job: &Job, reads: &Reads, feature_map: MapSource, given: &Given<'_>) -> Result<()> {
     // Only what the month can see: a file of a later month is not even opened.
     let seen = given.unfinished.join("logs");
-    job.logs.link_into(&seen)?;
+    job.logs.link_into(&seen, given.progress)?;
     let logs = seen.to_string_lossy();
     let out = given.out;
     featurise::features(

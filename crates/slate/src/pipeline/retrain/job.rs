@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slate_features::{FeatureSpec, SplitSpec};
-use slate_logs::{AttributionOptions, EngineOptions};
+use slate_logs::{AttributionOptions, EngineOptions, RemoteLog};
 use slate_model::DeviceSpec;
 use slate_types::{FormatVersion, Seed};
 
@@ -260,6 +260,17 @@ impl Job {
                     .hint("give `valid`, `calibrate` and `test` as shares")
                     .into());
             }
+        }
+        let pictures = file
+            .embed
+            .as_ref()
+            .is_some_and(|embed| embed.image.is_some());
+        if pictures && RemoteLog::is_remote(&section.logs) {
+            let told =
+                "[embed.image] reads pictures below `retrain.logs`, which is an object store";
+            return Err(Refusal::new(told)
+                .hint("pictures are read from folders alone: mount the store, or embed titles only")
+                .into());
         }
         if file.logs.is_some() {
             return Err(Refusal::new(

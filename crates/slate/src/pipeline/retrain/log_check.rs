@@ -107,9 +107,8 @@ impl Stage for LogCheck {
         let job = &self.0;
         let mut problems = Vec::new();
         for (name, file) in &job.logs.files {
-            let path = job.logs.root.join(name);
-            if path.metadata().is_ok_and(|about| about.len() == 0) {
-                let told = format!("`{}` is an empty file ({})", path.display(), file.sha256);
+            if file.bytes == 0 {
+                let told = format!("`{}/{name}` is an empty file", job.section.logs);
                 problems.push(Problem::new(told, "remove it, or bring the file again"));
             }
         }
@@ -122,7 +121,7 @@ impl Stage for LogCheck {
         let seen = given.unfinished.join("logs");
         let (mut days, mut later) = (Vec::new(), Vec::new());
         if problems.is_empty() {
-            job.logs.link_into(&seen)?;
+            job.logs.link_into(&seen, given.progress)?;
             match self.days(&seen, given) {
                 Ok(found) => (days, later) = found,
                 // A log that cannot be read is data that is bad, not a fault of this program.

@@ -2,7 +2,8 @@
 //!
 //! Hashing is done once for each state of a file: its size and time of change are kept beside its hash in
 //! `log_files.json`. A file of a later month is known by its folder, as in `month=2026-05`, or by the
-//! times in its footer, and is not looked at.
+//! times in its footer, and is not looked at. In an object store a file is known by its tag, and brought
+//! here when a month first needs it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,8 +19,10 @@ use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use slate_types::FormatVersion;
+use slate_logs::RemoteLog;
+use slate_types::{FormatVersion, Progress};
 
+use super::bucket::Bucket;
 use crate::artefacts::{manifest, replace_file};
 use crate::console::Refusal;
 use crate::pipeline::calendar::{DAY, Month};
@@ -28,9 +31,10 @@ use crate::pipeline::calendar::{DAY, Month};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogFile {
-    bytes: u64,
-    /// Nanoseconds since 1970.
+    pub(super) bytes: u64,
+    /// Nanoseconds since 1970; 0 in an object store.
     changed: u64,
+    /// Hash of its bytes; of its tag in an object store.
     pub(super) sha256: String,
     /// Time of its first row, UTC microseconds; none where it does not say.
     from: Option<i64>,
@@ -43,7 +47,9 @@ pub(super) struct LogFile {
 /// The files below a folder, by their paths below it.
 #[derive(Debug, Clone)]
 pub(super) struct LogFiles {
-    pub(super) root: PathBuf,
+    root: PathBuf,
+    /// Where the files come from, if not from this machine.
+    bucket: Option<Bucket>,
     pub(super) files: BTreeMap<String, LogFile>,
     /// Whether the index does not know all of it yet.
     is_news: bool,
@@ -57,22 +63,52 @@ struct Index {
     files: BTreeMap<String, LogFile>,
 }
 
+impl LogFile {
+    /// A file of an object store.
+    fn remote(name: &str, bytes: u64, version: &str) -> Self {
+        let span = partition(name);
+        Self {
+            bytes,
+            changed: 0,
+            sha256: manifest::hex(&Sha256::digest(format!("{version} {bytes}").as_bytes())),
+            from: span.map(|span| span[0]),
+            until: span.map(|span| span[1]),
+            rows: None,
+        }
+    }
+}
+
 impl LogFiles {
+    /// The files of a log in an object store, which are brought into the folder `root`.
+    pub(super) fn of_bucket(bucket: Bucket, root: &Path) -> Self {
+        let files = bucket.log.files().map(|(name, bytes, version)| {
+            let file = LogFile::remote(name, bytes, &version);
+            (name.to_owned(), file)
+        });
+        Self {
+            root: root.to_owned(),
+            files: files.collect(),
+            bucket: Some(bucket),
+            is_news: false,
+        }
+    }
+
     /// Looks at all files, hashing those that are new or have changed since they were noted in `index`.
     ///
     /// # Errors
     /// A folder or file that cannot be read.
-    pub(super) fn look(root: &Path, index: &Path) -> Result<Self> {
+    pub(super) fn look(logs: &str, index: &Path) -> Result<Self> {
+        if RemoteLog::is_remote(logs) {
+            return Bucket::look(logs, index);
+        }
+        let root = Path::new(logs);
         if !root.is_dir() {
             let told = format!(
                 "the logs `{}` are no folder of this machine",
                 root.display()
             );
             return Err(Refusal::new(told)
-                .hint(
-                    "`retrain.logs` names a folder: what is in an object store is brought here first, \
-                     or mounted",
-                )
+                .hint("`retrain.logs` names a folder, or a place in an object store: s3://, gs:// or az://")
                 .into());
         }
         let known = match manifest::read_sealed(index, "") {
@@ -112,6 +148,7 @@ impl LogFiles {
         }
         Ok(Self {
             root: root.to_owned(),
+            bucket: None,
             is_news: files != known,
             files,
         })
@@ -143,6 +180,7 @@ impl LogFiles {
         });
         Self {
             root: self.root.clone(),
+            bucket: self.bucket.clone(),
             files: files.map(|(k, v)| (k.clone(), v.clone())).collect(),
             is_news: false,
         }
@@ -188,9 +226,12 @@ impl LogFiles {
     ///
     /// # Errors
     /// A disk that cannot be written.
-    pub(super) fn link_into(&self, folder: &Path) -> Result<()> {
+    pub(super) fn link_into(&self, folder: &Path, progress: &dyn Progress) -> Result<()> {
         if folder.exists() {
             fs::remove_dir_all(folder)?;
+        }
+        if let Some(bucket) = &self.bucket {
+            bucket.bring(&self.root, &self.files, progress)?;
         }
         let root = self.root.canonicalize()?;
         for name in self.files.keys() {
@@ -279,6 +320,8 @@ fn times(footer: &ParquetMetaData) -> Option<[i64; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use slate_types::Silent;
+
     use super::*;
 
     #[test]
@@ -308,7 +351,7 @@ mod tests {
         fs::write(logs.join("truth.parquet"), "").unwrap();
         let june = Month::parse("2026-06").unwrap().begins();
         let look = || {
-            let seen = LogFiles::look(&logs, &index).unwrap();
+            let seen = LogFiles::look(logs.to_str().unwrap(), &index).unwrap();
             seen.remember(&index).unwrap();
             seen
         };
@@ -329,7 +372,7 @@ mod tests {
         assert_eq!(now.doubled().len(), 1);
         assert_ne!(now.between(0, june).hash(), first.between(0, june).hash());
         let seen = dir.path().join("seen");
-        now.between(0, june).link_into(&seen).unwrap();
+        now.between(0, june).link_into(&seen, &Silent).unwrap();
         let text = fs::read_to_string(seen.join("event/month=2026-05/b.csv")).unwrap();
         assert_eq!(text, "1");
         assert!(!seen.join("event/month=2026-06").exists());
@@ -343,7 +386,7 @@ mod tests {
         fs::write(logs.join("event.csv"), "1").unwrap();
         let index = dir.path().join("index.json");
         fs::write(&index, "{ no json").unwrap();
-        let look = || LogFiles::look(&logs, &index).unwrap();
+        let look = || LogFiles::look(logs.to_str().unwrap(), &index).unwrap();
         let seen = look();
         assert_eq!(seen.files.len(), 1);
         seen.remember(&index).unwrap();

@@ -6,6 +6,7 @@
 //! killed anywhere and started again, a month ends with the same bytes.
 
 mod beginning;
+mod bucket;
 mod data;
 mod faults;
 mod gate;

@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ran, config, slate};
+use crate::bucket::Bucket;
+use crate::program::{Ran, config, slate, slate_with};
 
 /// Small, and gates so wide that the models pass.
 const SMALL: &str = "--set train.epochs=2 --set train.network.hidden=8 --set train.network.layers=1 \
@@ -321,6 +322,58 @@ fn the_world_is_told_of_the_verdict() {
     );
     let metrics = fs::read_to_string(house.path().join("slate.prom")).unwrap();
     assert!(metrics.contains("verdict=\"error\"} 1"), "{metrics}");
+}
+
+#[test]
+fn logs_in_a_bucket_come_to_the_same_models() {
+    let house = house();
+    let (folder, source) = (house.path(), house.path().join("logs"));
+    let Some(mut bucket) = Bucket::with(&source) else {
+        return;
+    };
+    let environment = bucket.environment("key");
+    let line = with("backfill --from 2025-01 --to 2025-02 --set retrain.logs=s3://shop/logs");
+    slate_with(folder, &line, &environment).done();
+    let registry = |files: &BTreeMap<PathBuf, Vec<u8>>| {
+        let own = files
+            .iter()
+            .filter(|(name, _)| name.starts_with("registry"));
+        own.map(|(name, bytes)| (name.clone(), bytes.clone()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert!(registry(&files(folder)) == registry(undisturbed()));
+    let again = slate_with(folder, &format!("{line} --json"), &environment).done();
+    assert_eq!(again.json()["months"][1]["verdict"], "nothing_to_do");
+    // One that was brought and is not what it was is brought again, and so is one that is another there.
+    let one = |below: &str| {
+        let mut files = fs::read_dir(source.join(below)).unwrap();
+        files.next().unwrap().unwrap().path()
+    };
+    let (here, there) = (one("event/month=2025-02"), one("event/month=2025-03"));
+    let brought = folder.join("retrain/page-ranker/logs");
+    let brought = brought.join(here.strip_prefix(&source).unwrap());
+    assert!(brought.is_file());
+    fs::write(&brought, "spoiled").unwrap();
+    let whole = fs::read(&there).unwrap();
+    fs::write(&there, "cut").unwrap();
+    bucket.put(&there);
+    let march = with("retrain --month 2025-03 --until logs --set retrain.logs=s3://shop/logs");
+    let failed = slate_with(folder, &march, &environment);
+    assert!(
+        failed.stdout.contains("s3://shop/logs/event/month=2025-03"),
+        "{}",
+        failed.stdout
+    );
+    fs::write(&there, whole).unwrap();
+    bucket.put(&there);
+    let told = slate_with(folder, &march, &environment).stdout;
+    assert!(!told.contains("month=2025-03"), "{told}");
+    assert_eq!(fs::read(&brought).unwrap(), fs::read(&here).unwrap());
+    let pictures = format!("{march} --set embed.image.encoder=hashed");
+    slate_with(folder, &pictures, &environment).refused(&["embed.image", "object store"]);
+    slate_with(folder, &march, &[]).refused(&["s3://shop/logs"]);
+    let web = march.replace("s3://", "http://");
+    slate_with(folder, &web, &environment).refused(&["cannot list files"]);
 }
 
 #[test]
