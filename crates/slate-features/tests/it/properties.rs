@@ -35,6 +35,39 @@ proptest! {
     }
 
     #[test]
+    fn a_window_of_lists_is_a_dataset_of_those_lists(
+        seed in 0_u64..1000,
+        from in 0_i64..15,
+        lists in 25_i64..45,
+    ) {
+        let rows = day(60, seed);
+        let minute = |list: i64| format!("2026-01-01T{:02}:{:02}:00Z", list / 60, list % 60);
+        let split = SplitSpec {
+            from: Some(minute(from)),
+            until: Some(minute(from + lists)),
+            ..SplitSpec::default()
+        };
+        let window = Place::with(&rows);
+        window.build_split(EVERYTHING, &split).unwrap();
+        let own = from..from + lists;
+        let within: Vec<Row> = rows.into_iter().filter(|row| own.contains(&row.list)).collect();
+        let alone = Place::with(&within);
+        alone.build(EVERYTHING).unwrap();
+        let [window, alone] = [&window, &alone].map(|place| Dataset::open(&place.out()).unwrap());
+        prop_assert_eq!(&window.map().dense, &alone.map().dense);
+        let mut seen = 0;
+        for split in Split::ALL {
+            let [one, two] = [&window, &alone].map(|dataset| dataset.split(split).unwrap());
+            prop_assert_eq!(&one.list_ts, &two.list_ts);
+            prop_assert_eq!(&one.dense, &two.dense);
+            prop_assert_eq!(&one.categorical, &two.categorical);
+            prop_assert_eq!(&one.grade, &two.grade);
+            seen += one.lists.len();
+        }
+        prop_assert_eq!(seen as i64, lists);
+    }
+
+    #[test]
     fn unseen_values_are_id_0(seed in 0_u64..1000) {
         let mut rows = day(40, seed);
         for row in rows.iter_mut().filter(|row| row.list >= 30) {
