@@ -17,8 +17,11 @@
 
 use slate_types::ListOffsets;
 
-use crate::ranking::{List, Order, Ranking};
-use crate::{Convention, EvalError, check};
+use crate::ranking::{List, Order, Place, Ranking};
+use crate::{Convention, EvalError, Ties, check};
+
+/// Relevant rows up to which only these are put in order.
+const FEW: usize = 20;
 
 /// Computes NDCG of each list, over its first `k` ranks or, with `None`, all of them.
 ///
@@ -144,8 +147,49 @@ impl Tables {
         ideal
     }
 
+    /// DCG of the order by score where few rows are relevant: only these need a place. The same to the bit
+    /// as that of the whole order. None for other lists.
+    fn sum_of_few(&self, list: &List<'_>, grades: &[u8], ties: Ties) -> Option<f64> {
+        let mut relevant = [0; FEW + 1];
+        let mut count = 0;
+        // Written always and kept by the count: which rows are kept is not to be guessed.
+        for (row, &grade) in grades.iter().enumerate() {
+            relevant[count.min(FEW)] = row;
+            count += usize::from(grade > 0);
+        }
+        let relevant = relevant.get(..count).filter(|_| count <= FEW)?;
+        let mut places = [(Place { start: 0, end: 0 }, 0.0); FEW];
+        let places = &mut places[..count];
+        for (place, &row) in places.iter_mut().zip(relevant) {
+            *place = (list.place(row, ties)?, self.gain[usize::from(grades[row])]);
+        }
+        places.sort_by_key(|(place, _)| place.start);
+        let groups = places.chunk_by(|(a, _), (b, _)| a.start == b.start);
+        let mut sum = 0.0;
+        for group in groups {
+            let Place { start, end } = group[0].0;
+            let gains: f64 = group.iter().map(|(_, gain)| gain).sum();
+            if gains > 0.0 {
+                sum += gains / (end - start) as f64 * self.discounts(start, end);
+            }
+        }
+        Some(sum)
+    }
+
     /// DCG of the order by score.
     fn sum(
+        &self,
+        list: &List<'_>,
+        grades: &[u8],
+        convention: Convention,
+        ranking: &mut Ranking,
+    ) -> f64 {
+        let few = self.sum_of_few(list, grades, convention.ties);
+        few.unwrap_or_else(|| self.sum_of_all(list, grades, convention, ranking))
+    }
+
+    /// The same by putting the first ranks in order.
+    fn sum_of_all(
         &self,
         list: &List<'_>,
         grades: &[u8],
@@ -172,8 +216,45 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ties;
     use serde_json::Value;
+
+    #[test]
+    fn few_relevant_rows_are_summed_as_the_whole_order_is() {
+        let seed = slate_types::Seed(5);
+        let mut few = 0;
+        for case in 0..600 {
+            let draw = seed.index(case);
+            let rows = 1 + case % 70;
+            let scores: Vec<f64> = (0..rows)
+                .map(|row| (draw.index(row).unit() * (1 + case % 50) as f64).floor() - 3.0)
+                .collect();
+            let share = (case % 7) as f64 / 6.0;
+            let grade = draw.derive("grade");
+            let grades: Vec<u8> = (0..rows)
+                .map(|row| (grade.index(row).unit() * share * 4.0) as u8)
+                .collect();
+            let lists = ListOffsets::from_lengths([rows]).unwrap();
+            for ties in [Ties::Mean, Ties::Stable] {
+                let convention = Convention {
+                    ties,
+                    ..Convention::default()
+                };
+                let order = Order::new(&lists, &scores, None, "ndcg", None, convention).unwrap();
+                for k in [1, 3, 10, rows as usize] {
+                    let tables = Tables::new(k.min(rows as usize), convention);
+                    few += order.each_list(|ranking, list| {
+                        let all = tables.sum_of_all(&list, &grades, convention, ranking);
+                        let own = tables.sum_of_few(&list, &grades, ties);
+                        if let Some(own) = own {
+                            assert_eq!(own.to_bits(), all.to_bits(), "{scores:?} {grades:?} {k}");
+                        }
+                        usize::from(own.is_some())
+                    })[0];
+                }
+            }
+        }
+        assert!((1000..4800).contains(&few), "{few} of both kinds");
+    }
 
     /// From `tests/data/gold_ndcg.py` and `gold_ndcg2.py`: scikit-learn 1.9.1, LightGBM 4.7.0 and
     /// a plain-Python NDCG over 16 lists.

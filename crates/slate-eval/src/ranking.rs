@@ -100,7 +100,43 @@ pub(crate) fn key(score: f64) -> u64 {
 /// Rows that are put in order by counting.
 const FEW: usize = 20;
 
+/// Where a row stands: the group of rows of its score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// Rows before the group.
+    pub(crate) start: usize,
+    /// Rows up to its end.
+    pub(crate) end: usize,
+}
+
 impl List<'_> {
+    /// Where a row stands, by counting the rows of larger and of equal score: quicker than putting the list
+    /// in order where few rows are asked for. None where that takes more than scores.
+    pub(crate) fn place(&self, row: usize, ties: Ties) -> Option<Place> {
+        if self.unranked.is_some() || ties == Ties::Docid {
+            return None;
+        }
+        let own = self.scores[row];
+        // Sums of comparisons, which the compiler makes wide operations of.
+        let count = |scores: &[f64], holds: fn(f64, f64) -> bool| -> u64 {
+            scores
+                .iter()
+                .map(|other| u64::from(holds(*other, own)))
+                .sum()
+        };
+        let start = count(self.scores, |other, own| other > own) as usize;
+        Some(if ties == Ties::Mean {
+            let end = count(self.scores, |other, own| other >= own) as usize;
+            Place { start, end }
+        } else {
+            let above = count(&self.scores[..row], |other, own| other == own) as usize;
+            Place {
+                start: start + above,
+                end: start + above + 1,
+            }
+        })
+    }
+
     /// Rows that have a rank.
     pub(crate) fn ranked(&self) -> usize {
         let unranked = self

@@ -70,9 +70,11 @@ pub(crate) struct ChecksSection {
     pub(crate) duplicates: f64,
     /// Share of placements that cannot be used, at most.
     pub(crate) rejects: f64,
-    /// Share of missing values of a feature over that of the model in use, at most so much more.
+    /// Share of missing values of a feature over that of the last month that was looked at: at most so much
+    /// more for each month between.
     pub(crate) missing: f64,
-    /// Population stability index of a feature, at most.
+    /// Population stability index of a feature beside the last month that was looked at: at most so much for
+    /// each month between.
     pub(crate) psi: f64,
 }
 

@@ -73,6 +73,12 @@ impl Month {
         }
     }
 
+    /// Months from an earlier one to it; 0 for one that is not earlier.
+    pub(crate) fn since(self, earlier: Self) -> u32 {
+        let count = |month: Self| month.year * 12 + month.month as i32;
+        (count(self) - count(earlier)).max(0) as u32
+    }
+
     /// The last one that is over, by the clock of this machine.
     pub(crate) fn last() -> Self {
         let now = chrono::DateTime::from(std::time::SystemTime::now());
@@ -127,5 +133,7 @@ mod tests {
         assert_eq!(march.day_before(1), "2026-02-28");
         assert_eq!(march.before(3).to_string(), "2025-12");
         assert_eq!(march.before(14).to_string(), "2025-01");
+        assert_eq!(march.since(march.before(14)), 14);
+        assert_eq!(march.since(march.next()), 0);
     }
 }

@@ -15,7 +15,7 @@ use super::data::{ChampionFeatures, Features};
 use super::job::{Job, read};
 use super::log_check::{Found, LogCheck, Problem};
 use crate::artefacts::manifest;
-use crate::pipeline::calendar::DAY;
+use crate::pipeline::calendar::{DAY, Month};
 use crate::pipeline::stages::{Given, Need, Stage, Takes};
 
 /// A dataset in a few numbers for each input.
@@ -24,6 +24,7 @@ use crate::pipeline::stages::{Given, Need, Stage, Takes};
 pub(super) struct Profile {
     format: FormatVersion,
     kind: String,
+    month: String,
     pub(super) pages_a_day: f64,
     pub(super) events_a_page: f64,
     /// Days of logs before the first of these lists, as far as features look back: with fewer, history
@@ -75,6 +76,7 @@ impl Profile {
         Ok(Self {
             format: manifest::FORMAT,
             kind: "profile".to_owned(),
+            month: found.month.clone(),
             pages_a_day: found.pages_a_day(),
             events_a_page: found.events_a_page(),
             history_days,
@@ -230,7 +232,8 @@ impl Stage for DataCheck {
             // Counts over days that were not logged yet grow by themselves.
             held = seen.history_days >= history;
             if held {
-                problems.extend(self.drifted(&moved));
+                let months = self.0.month.since(Month::parse(&seen.month)?).max(1);
+                problems.extend(self.drifted(&moved, months));
             }
             Profile::of(&now, &found, history)?.write(&given.out.join(Profile::SEEN))?;
         }
@@ -356,29 +359,38 @@ impl DataCheck {
         problems
     }
 
-    fn drifted(&self, moved: &[Moved]) -> Vec<Problem> {
+    /// Features that moved by more than they may in so many months.
+    fn drifted(&self, moved: &[Moved], months: u32) -> Vec<Problem> {
         let checks = &self.0.section.checks;
+        let times = f64::from(months);
+        let since = match months {
+            1 => "the month before".to_owned(),
+            _ => format!("{months} months before"),
+        };
         let mut problems = Vec::new();
         for Moved { feature, drift, .. } in moved {
-            if drift.psi > checks.psi {
+            let most = times * checks.psi;
+            if drift.psi > most {
                 problems.push(Problem::new(
                     format!(
-                        "feature `{feature}` has a population stability index of {:.3} beside the month \
-                         before, expected at most {}",
-                        drift.psi, checks.psi
+                        "feature `{feature}` has a population stability index of {:.3} beside {since}, expected at \
+                         most {most}",
+                        drift.psi
                     ),
-                    "does its column still mean the same? the limit is `retrain.checks.psi`",
+                    "does its column still mean the same? the limit for a month is `retrain.checks.psi`",
                 ));
             }
-            let more = drift.missing_now - drift.missing_before;
-            if more > checks.missing {
+            let most = times * checks.missing;
+            if drift.missing_now - drift.missing_before > most {
                 problems.push(Problem::new(
                     format!(
-                        "feature `{feature}` is missing or unknown in {:.1} % of rows, before in {:.1} %",
+                        "feature `{feature}` is missing or unknown in {:.1} % of rows, {since} in {:.1} %, expected \
+                         at most {:.1} % more",
                         100.0 * drift.missing_now,
-                        100.0 * drift.missing_before
+                        100.0 * drift.missing_before,
+                        100.0 * most
                     ),
-                    "is its column still logged? the limit is `retrain.checks.missing`",
+                    "is its column still logged? the limit for a month is `retrain.checks.missing`",
                 ));
             }
         }
