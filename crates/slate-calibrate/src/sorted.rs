@@ -19,6 +19,8 @@ const CHUNK: usize = 1 << 15;
 const SMALL: usize = 1 << 14;
 /// Rows a bucket should have.
 const PER_BUCKET: usize = 1 << 12;
+/// Numbers of one cell up to which they are put in order by moving.
+const CROWD: u32 = 16;
 /// Sampled scores for each bucket.
 const SAMPLES: usize = 8;
 
@@ -228,9 +230,57 @@ impl Counts {
     }
 }
 
+/// Sorts numbers that lie more or less evenly between the least and the largest, as keys of one bucket do:
+/// each is put where it would stand if they did exactly, and the few that then stand wrong are moved.
+fn sort(numbers: Vec<u64>) -> Vec<u64> {
+    let (low, high) = numbers.iter().fold((u64::MAX, 0), |(low, high), &number| {
+        (number.min(low), number.max(high))
+    });
+    if numbers.len() < 2 || low == high {
+        return numbers;
+    }
+    // At most as many cells as numbers.
+    let bits = (high - low).ilog2() + 1;
+    let shift = bits.saturating_sub(numbers.len().ilog2());
+    let cell = |number: u64| ((number - low) >> shift) as usize;
+    let mut next = vec![0_u32; cell(high) + 2];
+    for &number in &numbers {
+        next[cell(number) + 1] += 1;
+    }
+    let uneven = next.iter().any(|&count| count > CROWD);
+    for cell in 1..next.len() {
+        next[cell] += next[cell - 1];
+    }
+    let mut sorted = vec![0; numbers.len()];
+    for &number in &numbers {
+        let place = &mut next[cell(number)];
+        sorted[*place as usize] = number;
+        *place += 1;
+    }
+    if uneven {
+        let mut start = 0;
+        // Where each cell ends, now that it is full.
+        for &end in &next[..next.len() - 1] {
+            sorted[start..end as usize].sort_unstable();
+            start = end as usize;
+        }
+        return sorted;
+    }
+    for at in 1..sorted.len() {
+        let number = sorted[at];
+        let mut place = at;
+        while place > 0 && sorted[place - 1] > number {
+            sorted[place] = sorted[place - 1];
+            place -= 1;
+        }
+        sorted[place] = number;
+    }
+    sorted
+}
+
 /// Pools rows of weight 1 and label 0 or 1: `(key - base) * 2 + label`.
-fn pool_packed(base: u64, mut rows: Vec<u64>) -> Vec<Block> {
-    rows.sort_unstable();
+fn pool_packed(base: u64, rows: Vec<u64>) -> Vec<Block> {
+    let rows = sort(rows);
     let mut stack: Vec<Counts> = Vec::new();
     let mut at = 0;
     while at < rows.len() {
@@ -305,6 +355,22 @@ mod tests {
         }
         assert!(key(-1.0) < key(-0.5) && key(-0.5) < key(0.0) && key(0.0) < key(1e-9));
         assert_eq!(key(-0.0), key(0.0));
+    }
+
+    #[test]
+    fn numbers_are_sorted_however_they_lie() {
+        let seed = slate_types::Seed(9);
+        for case in 0..300_u64 {
+            let draw = seed.index(case);
+            let power = 1 + case as i32 % 60;
+            let numbers: Vec<u64> = (0..case * 3)
+                .map(|at| (draw.index(at).unit().powi(power) * 2_f64.powi(power)) as u64)
+                .chain((case % 4 == 0).then_some(u64::MAX >> 1))
+                .collect();
+            let mut expected = numbers.clone();
+            expected.sort_unstable();
+            assert_eq!(sort(numbers), expected);
+        }
     }
 
     /// Many buckets give the blocks of one.

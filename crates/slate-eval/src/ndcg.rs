@@ -157,12 +157,20 @@ impl Tables {
             relevant[count.min(FEW)] = row;
             count += usize::from(grade > 0);
         }
-        let relevant = relevant.get(..count).filter(|_| count <= FEW)?;
-        let mut places = [(Place { start: 0, end: 0 }, 0.0); FEW];
-        let places = &mut places[..count];
-        for (place, &row) in places.iter_mut().zip(relevant) {
-            *place = (list.place(row, ties)?, self.gain[usize::from(grades[row])]);
+        if count > FEW || !list.is_plain(ties) {
+            return None;
         }
+        let mut places = [(Place { start: 0, end: 0 }, 0.0); FEW];
+        let mut inside = 0;
+        for &row in &relevant[..count] {
+            let larger = list.larger(row);
+            if larger < self.ranks() {
+                let place = list.place(row, larger, ties);
+                places[inside] = (place, self.gain[usize::from(grades[row])]);
+                inside += 1;
+            }
+        }
+        let places = &mut places[..inside];
         places.sort_by_key(|(place, _)| place.start);
         let groups = places.chunk_by(|(a, _), (b, _)| a.start == b.start);
         let mut sum = 0.0;

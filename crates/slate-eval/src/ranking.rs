@@ -109,32 +109,40 @@ pub(crate) struct Place {
     pub(crate) end: usize,
 }
 
+/// Scores of which something holds: a sum of comparisons, which the compiler makes wide operations of.
+fn count(scores: &[f64], holds: impl Fn(f64) -> bool) -> usize {
+    let count: u64 = scores.iter().map(|score| u64::from(holds(*score))).sum();
+    count as usize
+}
+
 impl List<'_> {
-    /// Where a row stands, by counting the rows of larger and of equal score: quicker than putting the list
-    /// in order where few rows are asked for. None where that takes more than scores.
-    pub(crate) fn place(&self, row: usize, ties: Ties) -> Option<Place> {
-        if self.unranked.is_some() || ties == Ties::Docid {
-            return None;
-        }
+    /// Whether scores and the order of rows say all about who stands where.
+    pub(crate) fn is_plain(&self, ties: Ties) -> bool {
+        self.unranked.is_none() && ties != Ties::Docid
+    }
+
+    /// Rows of larger score than a row: quicker than putting the list in order where few rows are asked
+    /// for.
+    pub(crate) fn larger(&self, row: usize) -> usize {
         let own = self.scores[row];
-        // Sums of comparisons, which the compiler makes wide operations of.
-        let count = |scores: &[f64], holds: fn(f64, f64) -> bool| -> u64 {
-            scores
-                .iter()
-                .map(|other| u64::from(holds(*other, own)))
-                .sum()
-        };
-        let start = count(self.scores, |other, own| other > own) as usize;
-        Some(if ties == Ties::Mean {
-            let end = count(self.scores, |other, own| other >= own) as usize;
-            Place { start, end }
-        } else {
-            let above = count(&self.scores[..row], |other, own| other == own) as usize;
+        count(self.scores, |other| other > own)
+    }
+
+    /// Where a row of a plain list stands that has so many of larger score.
+    pub(crate) fn place(&self, row: usize, larger: usize, ties: Ties) -> Place {
+        let own = self.scores[row];
+        if ties == Ties::Mean {
             Place {
-                start: start + above,
-                end: start + above + 1,
+                start: larger,
+                end: larger + count(self.scores, |other| other == own),
             }
-        })
+        } else {
+            let start = larger + count(&self.scores[..row], |other| other == own);
+            Place {
+                start,
+                end: start + 1,
+            }
+        }
     }
 
     /// Rows that have a rank.
@@ -166,8 +174,7 @@ impl Ranking {
         k: usize,
         ties: Ties,
     ) -> impl Iterator<Item = &[(u64, u32)]> {
-        let plain = list.unranked.is_none() && ties != Ties::Docid;
-        let head = if plain && k < list.scores.len() {
+        let head = if list.is_plain(ties) && k < list.scores.len() {
             self.pick(list.scores, k, ties)
         } else {
             self.sort(list, k, ties)

@@ -299,7 +299,7 @@ pub(crate) fn bars(title: &str, x: &str, y: &str, bars: &[Bar]) -> String {
 
 fn figure<'a>(axes: &Axes<'_>, svg: &str, names: impl Iterator<Item = &'a str>) -> String {
     let mut html = format!("<figure><figcaption>{}", escape(axes.title));
-    if !axes.y.is_empty() {
+    if !axes.y.is_empty() && axes.y != axes.title {
         let _ = write!(html, r#" <span class="unit">{}</span>"#, escape(axes.y));
     }
     html.push_str("</figcaption>");
