@@ -116,6 +116,24 @@ pub fn fit_binned(bins: &[Bin]) -> Result<Isotonic, FitError> {
     Ok(Isotonic::steps(&pool(&examples), low, high))
 }
 
+/// A line between two knots, or the constant outside of all.
+#[derive(Clone, Copy)]
+struct Piece {
+    x: f64,
+    y: f64,
+    slope: f64,
+    most: f64,
+}
+
+impl Piece {
+    /// The probability at a score that is no NaN.
+    fn at(self, score: f64) -> f64 {
+        // Each rounded step is non-decreasing in the score, and so is the result; the cut keeps
+        // the last one from passing the next knot, and an infinite score in its constant.
+        (self.y + self.slope * (score - self.x)).min(self.most)
+    }
+}
+
 impl Bounds {
     /// Lowest and highest probability for `examples`, which stand for `rows` rows.
     pub(crate) fn of(self, examples: &Examples<'_>, rows: usize) -> Result<(f64, f64), FitError> {
@@ -183,7 +201,7 @@ impl Isotonic {
             return f64::NAN;
         }
         let above = self.scores.partition_point(|knot| *knot <= score);
-        self.between(score, above)
+        self.piece(above).at(score)
     }
 
     /// The probability of each score, in order: as [`Isotonic::apply`], with a table that says
@@ -197,6 +215,9 @@ impl Isotonic {
         // Never falls in the score, so a knot of an earlier cell is below a score, one of a later
         // cell above it.
         let cell = |score: f64| ((score - low) * scale).clamp(0.0, (CELLS - 1) as f64) as usize;
+        let pieces: Vec<Piece> = (0..=self.scores.len())
+            .map(|above| self.piece(above))
+            .collect();
         let mut starts = vec![0_usize; CELLS + 1];
         for knot in &self.scores {
             starts[cell(*knot) + 1] += 1;
@@ -209,28 +230,40 @@ impl Isotonic {
                 return f64::NAN;
             }
             let cell = cell(*score);
-            let inside = &self.scores[starts[cell]..starts[cell + 1]];
-            self.between(
-                *score,
-                starts[cell] + inside.partition_point(|knot| knot <= score),
-            )
+            let (start, end) = (starts[cell], starts[cell + 1]);
+            // Most cells have no knot.
+            let above = if start == end {
+                start
+            } else {
+                start + self.scores[start..end].partition_point(|knot| knot <= score)
+            };
+            pieces[above].at(*score)
         };
         scores.par_iter().with_min_len(1 << 12).map(value).collect()
     }
 
-    /// The probability at `score`, whose first knot above it is `above`.
-    fn between(&self, score: f64, above: usize) -> f64 {
+    /// The map from the knot before `above` on, up to that knot.
+    fn piece(&self, above: usize) -> Piece {
+        let flat = |y: f64| Piece {
+            x: 0.0,
+            y,
+            slope: 0.0,
+            most: y,
+        };
         if above == 0 {
-            return self.probabilities[0];
+            return flat(self.probabilities[0]);
         }
         let (x0, y0) = (self.scores[above - 1], self.probabilities[above - 1]);
-        if above == self.scores.len() || score == x0 {
-            return y0;
+        if above == self.scores.len() {
+            return flat(y0);
         }
         let (x1, y1) = (self.scores[above], self.probabilities[above]);
-        // Each rounded step is non-decreasing in the score, and so is the result; the cut keeps
-        // the last one from passing the next knot.
-        (y0 + (y1 - y0) / (x1 - x0) * (score - x0)).min(y1)
+        Piece {
+            x: x0,
+            y: y0,
+            slope: (y1 - y0) / (x1 - x0),
+            most: y1,
+        }
     }
 
     /// The one score with this probability; `None` where no score or a whole flat step has it.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::chart::{self, Axes, Bar, Row, Series, intervals, lines, short};
-use super::{Part, count, escape, list, number, table, text};
+use super::{Part, count, escape, list, number, prose, table, text};
 
 /// A comparison of policies.
 pub(super) fn section(part: &Part) -> String {
@@ -17,10 +17,7 @@ pub(super) fn section(part: &Part) -> String {
         .iter()
         .zip(list(&value["verdicts"]))
     {
-        content.push_str(&format!(
-            "<p class=\"verdict\">{}</p>\n",
-            escape(sentence.as_str().unwrap_or(""))
-        ));
+        content.push_str(&told(sentence.as_str().unwrap_or("")));
         content.push_str(&format!(
             "<p>{}</p>\n",
             advice(verdict.as_str().unwrap_or(""))
@@ -50,6 +47,21 @@ pub(super) fn section(part: &Part) -> String {
         [] => "Backtest".to_owned(),
     };
     super::section(&title, &content, &[&part.source])
+}
+
+/// A verdict: what it comes to, and each doubt on a line of its own.
+fn told(sentence: &str) -> String {
+    let mut parts = sentence.split("; ");
+    let first = parts.next().unwrap_or_default();
+    let rest: String = parts
+        .map(|part| format!("<li>{}</li>", prose(part)))
+        .collect();
+    let rest = if rest.is_empty() {
+        rest
+    } else {
+        format!("<ul>{rest}</ul>\n")
+    };
+    format!("<p class=\"verdict\">{}</p>\n{rest}", prose(first))
 }
 
 /// What a reader should do about it.

@@ -248,9 +248,32 @@ fn section(heading: &str, content: &str, sources: &[&str]) -> String {
     )
 }
 
+/// Words of the program as HTML: what stands between backticks is code.
+fn prose(words: &str) -> String {
+    let mut html = String::new();
+    for (at, part) in words.split('`').enumerate() {
+        let part = escape(part);
+        if at % 2 == 1 {
+            html.push_str(&format!("<code>{part}</code>"));
+        } else {
+            html.push_str(&part);
+        }
+    }
+    html
+}
+
 /// A table; on a phone each row becomes a block whose lines carry the column names. Cells are HTML,
 /// column names plain text made safe.
 fn table(header: &[String], rows: &[Vec<String>]) -> String {
+    table_of("", header, rows)
+}
+
+/// The same for words: they begin at the left and go on in the next line.
+fn word_table(header: &[String], rows: &[Vec<String>]) -> String {
+    table_of(" class=\"words\"", header, rows)
+}
+
+fn table_of(class: &str, header: &[String], rows: &[Vec<String>]) -> String {
     let head: String = header
         .iter()
         .map(|cell| format!("<th scope=\"col\">{cell}</th>"))
@@ -262,7 +285,7 @@ fn table(header: &[String], rows: &[Vec<String>]) -> String {
     };
     let body: String = rows.iter().map(line).collect();
     format!(
-        "<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>"
+        "<div class=\"scroll\"><table{class}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>"
     )
 }
 

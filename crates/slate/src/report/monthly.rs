@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::chart::{Axes, Series, lines};
-use super::{Part, count, difference, escape, list, number, table, text};
+use super::{Part, count, difference, escape, list, number, prose, table, text, word_table};
 use crate::pipeline::evaluation::decimals;
 
 /// Features that moved most that are shown.
@@ -29,7 +29,7 @@ fn verdict(value: &Value) -> String {
     let reasons = list(&decision["reasons"]);
     let reasons: String = reasons
         .iter()
-        .map(|reason| format!("<li>{}</li>", escape(text(reason))))
+        .map(|reason| format!("<li>{}</li>", prose(text(reason))))
         .collect();
     let told = match text(&decision["verdict"]) {
         "promoted" => "the new model is in use",
@@ -54,7 +54,7 @@ fn verdict(value: &Value) -> String {
         .map(|answer| {
             ["question", "answer", "why"]
                 .iter()
-                .map(|key| escape(text(&answer[*key])))
+                .map(|key| prose(text(&answer[*key])))
                 .collect()
         })
         .collect();
@@ -66,7 +66,7 @@ fn verdict(value: &Value) -> String {
         if answers.is_empty() {
             String::new()
         } else {
-            table(&header, &answers)
+            word_table(&header, &answers)
         }
     )
 }
@@ -109,7 +109,7 @@ fn compared(value: &Value) -> String {
 
 fn months(value: &Value) -> String {
     let months = list(&value["months"]);
-    let mut content = String::new();
+    let mut content = "<div class=\"charts\">".to_owned();
     let names: Vec<&str> = months
         .iter()
         .rev()
@@ -118,6 +118,7 @@ fn months(value: &Value) -> String {
         .flatten()
         .map(|metric| text(&metric["name"]))
         .collect();
+    let x = format!("month; 1 is {}", text(&months[0]["month"]));
     for name in names {
         let series = [("new model", "challenger"), ("in use", "champion")].map(|(label, key)| {
             let points = months.iter().enumerate().filter_map(|(at, month)| {
@@ -139,7 +140,7 @@ fn months(value: &Value) -> String {
         if !series.is_empty() {
             let axes = Axes {
                 title: name,
-                x: "month, from the first",
+                x: &x,
                 y: name,
                 diagonal: false,
                 limit: None,
@@ -159,7 +160,8 @@ fn months(value: &Value) -> String {
             ]
         })
         .collect();
-    content.push_str(&table(&header, &rows));
+    content.push_str("</div>");
+    content.push_str(&word_table(&header, &rows));
     content
 }
 
@@ -242,9 +244,9 @@ fn lineage(value: &Value) -> String {
                 format!("<code>{}</code>", escape(text(&one["version"]))),
                 escape(text(&about["trained"])),
                 format!("<code>{}</code>", escape(parent)),
-                escape(text(&one["reason"])),
+                prose(text(&one["reason"])),
             ]
         })
         .collect();
-    table(&header, &rows)
+    word_table(&header, &rows)
 }

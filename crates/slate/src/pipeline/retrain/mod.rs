@@ -46,7 +46,8 @@ use self::promotion::Promote;
 use self::record::{Ended, PAGE, Record};
 use self::report::Report;
 use super::calendar::{DAY, Month};
-use super::stages::{Done, Event, Limits, Planned, Runner, Stage, Store};
+use super::stages::{Done, Event, Interrupted, Limits, Planned, Runner, Stage, Store};
+use super::training::was_interrupted;
 use crate::artefacts::registry::Registry;
 use crate::artefacts::{Lease, manifest, replace_file, sweep_hidden};
 use crate::config::{ConfigFile, RetrainSection};
@@ -221,7 +222,12 @@ impl<'a> Retrain<'a> {
             let done = runner.run(self.stages(&job), until).or_else(|error| {
                 // Who has lost the lease finds its files gone: that is not what is to be told.
                 lease.check()?;
-                Err(error)
+                // A training that was asked to end speaks of options that a retrain does not have.
+                Err(if was_interrupted(&error) {
+                    Interrupted.into()
+                } else {
+                    error
+                })
             });
             let (problems, unsound) = match done {
                 Ok(done) => {

@@ -79,7 +79,7 @@ pub(crate) struct Planned {
 
 /// Someone asked to end.
 #[derive(Debug, thiserror::Error)]
-#[error("ended between two stages, as asked; the same command goes on from here")]
+#[error("ended as asked; the same command goes on from here")]
 pub(crate) struct Interrupted;
 
 /// Runs stages.

@@ -85,6 +85,30 @@ fn a_stopped_process_that_wakes_up_writes_nothing_late() {
 }
 
 #[test]
+fn asked_to_end_it_does_and_goes_on_later() {
+    let house = house();
+    let line = with("backfill --from 2025-01 --to 2025-02");
+    let mut asked = 0;
+    loop {
+        let child = start(house.path(), &line);
+        std::thread::sleep(Duration::from_millis(900));
+        let told = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status();
+        told.unwrap();
+        let ran = Ran::new(child.wait_with_output().unwrap());
+        if ran.code == Some(0) {
+            break;
+        }
+        assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("--resume"), "{}", ran.stderr);
+        asked += 1;
+    }
+    assert!(asked > 0);
+    assert_same(house.path());
+}
+
+#[test]
 fn on_a_full_disk_it_says_so_and_goes_on_when_there_is_room() {
     let house = house();
     let line = with("backfill --from 2025-01 --to 2025-02");
