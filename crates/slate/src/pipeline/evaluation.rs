@@ -502,6 +502,20 @@ pub(crate) fn decimals_of_width(value: f64, low: f64, high: f64) -> usize {
     }
 }
 
+/// A number of lists or users that would suffice: two significant digits, rounded up and grouped.
+pub(crate) fn about(value: f64) -> String {
+    let unit = 10.0_f64.powf(value.log10().floor() - 1.0).max(1.0);
+    let digits = format!("{:.0}", (value / unit).ceil() * unit);
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Decimals for three to four significant digits.
 pub(crate) fn decimals(value: f64) -> usize {
     if value == 0.0 || !value.is_finite() {

@@ -177,7 +177,7 @@ fn estimates(value: &Value, names: &[&str]) -> String {
             format!(
                 "<p>Left out: <code>{}</code>: {}.</p>",
                 escape(text(&pair[0])),
-                escape(text(&pair[1]))
+                prose(text(&pair[1]))
             )
         })
         .collect();
@@ -227,8 +227,8 @@ fn weights(value: &Value, names: &[&str]) -> String {
                     number(&report["mean_high"])
                 ),
                 format!(
-                    "{:.0} of {}",
-                    number(&report["effective"]),
+                    "{} of {}",
+                    count(&Value::from(number(&report["effective"]).round() as u64)),
                     count(&report["placements"])
                 ),
                 format!("{:.1}", number(&report["rewarded_effective"])),

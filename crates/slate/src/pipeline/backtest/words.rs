@@ -5,7 +5,7 @@ use slate_eval::off_policy::{Change, Doubt, Estimate, Judgement, Verdict, Weight
 use super::details::Segment;
 use super::{Compared, Row, Settings};
 use crate::console::{Align, Table};
-use crate::pipeline::evaluation::{decimals, decimals_of_width, signed_interval};
+use crate::pipeline::evaluation::{about, decimals, decimals_of_width, signed_interval};
 
 impl Compared {
     /// The answer in one sentence or two, for the policy `at` (from 1) against the first.
@@ -72,12 +72,12 @@ impl Compared {
             )
         });
         if let (Some(needed), true) = (judgement.clusters_needed, alone) {
-            ways.push(format!("about {} {unit}s like these", rounded(needed)));
+            ways.push(format!("about {} {unit}s like these", about(needed)));
         }
         if let Some(lists) = self.random_lists[at - 1] {
             ways.push(format!(
                 "about {} lists shown in random order",
-                rounded(lists)
+                about(lists)
             ));
         }
         if ways.is_empty() {
@@ -156,20 +156,6 @@ fn plural(reward: &str) -> String {
         "purchase" | "click" | "fee" => format!("{reward}s"),
         other => other.to_owned(),
     }
-}
-
-/// Two significant digits, grouped.
-fn rounded(value: f64) -> String {
-    let unit = 10.0_f64.powf(value.log10().floor() - 1.0).max(1.0);
-    let digits = format!("{:.0}", (value / unit).ceil() * unit);
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Every estimator on every policy.

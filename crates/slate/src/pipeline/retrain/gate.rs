@@ -229,7 +229,8 @@ fn not_worse(metric: &str, margin: f64, difference: &Difference, place: &str) ->
         let room = margin + f64::midpoint(best, worst);
         let more = if room > 0.0 && half.is_finite() {
             let lists = difference.n as f64 * (half / room).powi(2);
-            format!("; if it stays as it is, about {lists:.0} lists would tell")
+            let lists = evaluation::about(lists);
+            format!("; if it stays as it is, about {lists} lists would tell")
         } else {
             String::new()
         };
