@@ -258,10 +258,15 @@ impl Isotonic {
             return flat(y0);
         }
         let (x1, y1) = (self.scores[above], self.probabilities[above]);
+        let slope = (y1 - y0) / (x1 - x0);
+        if !slope.is_finite() {
+            // Knots so near that no score lies between them.
+            return flat(y0);
+        }
         Piece {
             x: x0,
             y: y0,
-            slope: (y1 - y0) / (x1 - x0),
+            slope,
             most: y1,
         }
     }

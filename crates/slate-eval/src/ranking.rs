@@ -98,7 +98,7 @@ pub(crate) fn key(score: f64) -> u64 {
 }
 
 /// Rows that are put in order by counting.
-const FEW: usize = 20;
+const COUNTED: usize = 20;
 
 /// Where a row stands: the group of rows of its score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -230,9 +230,9 @@ impl Ranking {
             self.rows[kept] = (key, row);
             kept += usize::from(key <= *worst);
         }
-        if kept <= FEW {
+        if kept <= COUNTED {
             // Each row's place is the number of rows before it, again without guessing.
-            let mut placed = [(0, 0); FEW];
+            let mut placed = [(0, 0); COUNTED];
             let rows = &self.rows[..kept];
             for (at, &(key, row)) in rows.iter().enumerate() {
                 let better: usize = rows.iter().map(|other| usize::from(other.0 < key)).sum();

@@ -257,7 +257,8 @@ impl RemoteFile {
     /// What the store says to tell this version from others: its tag, or else when it was written.
     pub(crate) fn version(&self) -> String {
         let meta = &self.meta;
-        let written = || meta.last_modified.to_rfc3339();
+        // Files written in one moment are not one file.
+        let written = || format!("{} {}", meta.location, meta.last_modified.to_rfc3339());
         meta.e_tag.clone().unwrap_or_else(written)
     }
 }

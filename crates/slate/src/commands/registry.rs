@@ -11,6 +11,7 @@ use super::Context;
 use crate::artefacts::registry::{Promotion, Registry, Version};
 use crate::artefacts::{Lease, manifest};
 use crate::cli::{RegistryArgs, RegistryCommand};
+use crate::config::RetrainSection;
 use crate::console::{Align, ExitStatus, Outcome, Refusal, Table};
 use crate::pipeline::retrain::record::Record;
 use crate::pipeline::retrain::{PROFILES, months, store};
@@ -233,20 +234,24 @@ fn compare(path: &str, a: &Value, b: &Value, note: &mut dyn FnMut(String, &Value
 fn gc(context: &Context, registry: &Registry, keep: usize, dry_run: bool) -> Result<Outcome> {
     let gone = registry.unneeded(keep)?;
     let mut stages = (0, 0);
+    let own = own_section(context, registry);
+    // All that can be refused comes before anything is removed.
+    let records = own
+        .map(|section| Record::all(&months(section)))
+        .transpose()?;
     if !dry_run {
         for id in &gone {
             registry.remove(id)?;
         }
     }
-    if let Some(section) = &context.config.file.retrain {
+    if let (Some(section), Some(records)) = (own, records) {
         // Of the months that are done the last is gone on from, and later ones are held to profiles of all.
-        let records = Record::all(&months(section))?;
         let last = records.last().and_then(|record| record.ended.as_ref());
         let mut wanted: Vec<String> =
             last.map_or_else(Vec::new, |ended| ended.stages.values().cloned().collect());
         let ended = records.iter().filter_map(|record| record.ended.as_ref());
         wanted.extend(ended.filter_map(|ended| ended.stages.get(PROFILES).cloned()));
-        let unfinished = records.last().is_some_and(|record| record.ended.is_none());
+        let unfinished = records.iter().any(|record| record.ended.is_none());
         let folder = store(section);
         if !unfinished && folder.is_dir() {
             let store = Store::open(&folder, "gc")?;
@@ -269,11 +274,15 @@ fn gc(context: &Context, registry: &Registry, keep: usize, dry_run: bool) -> Res
     Ok(Outcome::done(json, text))
 }
 
+/// The configuration, where it is of this model: then its months are.
+fn own_section<'a>(context: &'a Context, registry: &Registry) -> Option<&'a RetrainSection> {
+    let section = context.config.file.retrain.as_ref();
+    section.filter(|section| section.model == registry.model)
+}
+
 fn verify(context: &Context, registry: &Registry) -> Result<Outcome> {
     let mut problems = registry.verify()?;
-    let own = context.config.file.retrain.as_ref();
-    // Months are those of the model that the configuration is of.
-    let own = own.filter(|section| section.model == registry.model);
+    let own = own_section(context, registry);
     if let Some(section) = own {
         problems.extend(Record::verify(&months(section))?);
         problems.extend(Store::at(&store(section), "verify").verify()?);

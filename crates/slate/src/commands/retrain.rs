@@ -200,20 +200,7 @@ fn one(retrain: &Retrain<'_>, month: Month, log: Log) -> Result<Told> {
             tell(retrain, month, &record, &[], log);
             Ok(nothing(&record))
         }
-        Ended::Left(record) => {
-            let verdict = record.ended.as_ref().map(|ended| ended.verdict);
-            Ok(Told {
-                text: format!(
-                    "{month}: left as it is, {}; logs or configuration changed since, and `slate retrain --month \
-                     {month}` does it anew where no later model is in use\n",
-                    verdict.map_or("unknown", Verdict::name)
-                ),
-                json: json!({
-                    "verdict": "nothing_to_do", "before": verdict, "changed": true, "reasons": [], "stages": [],
-                }),
-                status: ExitStatus::Success,
-            })
-        }
+        Ended::Left(month, record) => Ok(left(month, record.as_ref())),
         Ended::Partly { stages, problems } => {
             let told: String = problems
                 .iter()
@@ -242,6 +229,34 @@ fn one(retrain: &Retrain<'_>, month: Month, log: Log) -> Result<Told> {
     }
 }
 
+fn left(month: Month, record: Option<&Record>) -> Told {
+    let ended = record.and_then(|record| record.ended.as_ref());
+    let verdict = ended.map(|ended| ended.verdict);
+    let text = match verdict {
+        Some(verdict) => format!(
+            "{month}: left as it is, {}; logs or configuration changed since, and `slate retrain --month {month}` \
+             does it anew where no later model is in use\n",
+            verdict.name()
+        ),
+        None => format!("{month}: passed over, since the model in use is of a later month\n"),
+    };
+    Told {
+        text,
+        json: json!({
+            "verdict": "nothing_to_do", "before": verdict, "changed": true, "reasons": [], "stages": [],
+        }),
+        status: still(verdict),
+    }
+}
+
+/// Bad data that are still there are still bad.
+fn still(verdict: Option<Verdict>) -> ExitStatus {
+    match verdict {
+        Some(Verdict::Failed) => ExitStatus::BadInput,
+        _ => ExitStatus::Success,
+    }
+}
+
 fn nothing(record: &Record) -> Told {
     let ended = record.ended.as_ref();
     let before = ended.map_or("unknown", |ended| ended.verdict.name());
@@ -256,11 +271,7 @@ fn nothing(record: &Record) -> Told {
             "verdict": "nothing_to_do", "before": before, "reasons": reasons,
             "run": ended.and_then(|ended| ended.version.clone()), "stages": [],
         }),
-        // Bad data that are still there are still bad.
-        status: match ended.map(|ended| ended.verdict) {
-            Some(Verdict::Failed) => ExitStatus::BadInput,
-            _ => ExitStatus::Success,
-        },
+        status: still(ended.map(|ended| ended.verdict)),
     }
 }
 
@@ -362,6 +373,8 @@ fn tell_error(retrain: &Retrain<'_>, month: Month, error: &anyhow::Error, log: L
         .webhook
         .as_ref()
         .map(|url| notices::post_fault(url, &fault));
+    // The verdict is news again, whatever it is.
+    Record::forget_told(&retrain.months(), month);
     for told in metrics.into_iter().chain(post) {
         if let Err(error) = told {
             log.say("warning", &format!("warning: {error:#}"));

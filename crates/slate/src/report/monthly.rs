@@ -118,7 +118,10 @@ fn months(value: &Value) -> String {
         .flatten()
         .map(|metric| text(&metric["name"]))
         .collect();
-    let x = format!("month; 1 is {}", text(&months[0]["month"]));
+    let x = format!(
+        "month; 1 is {}",
+        months.first().map_or("–", |month| text(&month["month"]))
+    );
     for name in names {
         let series = [("new model", "challenger"), ("in use", "champion")].map(|(label, key)| {
             let points = months.iter().enumerate().filter_map(|(at, month)| {

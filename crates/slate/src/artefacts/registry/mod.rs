@@ -412,6 +412,10 @@ impl Registry {
 fn standing(promotions: &[Promotion]) -> Vec<&str> {
     let mut standing: Vec<&str> = Vec::new();
     for promotion in promotions {
+        let before = promotion.before.as_deref();
+        if let Some(before) = before.filter(|before| standing.last() != Some(before)) {
+            standing.push(before);
+        }
         if promotion.back {
             standing.pop();
         }

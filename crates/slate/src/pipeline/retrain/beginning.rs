@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -18,11 +19,56 @@ use crate::artefacts::manifest;
 use crate::artefacts::registry::Promotion;
 use crate::console::Refusal;
 use crate::pipeline::calendar::Month;
+use crate::pipeline::stages::{Store, is_transient};
+
+/// A month that is asked for.
+pub(super) struct Asked {
+    pub(super) month: Month,
+    /// Hash of what it is made of.
+    pub(super) of: String,
+    /// Hash of the logs of the days in which its labels settle.
+    pub(super) lag: String,
+}
+
+impl Asked {
+    /// Whether a record is of the same. A month that failed is done anew where the days in which its labels
+    /// settle were mended too.
+    pub(super) fn is_done(&self, record: &Record) -> bool {
+        let ended = record.ended.as_ref();
+        record.of == self.of
+            && ended.is_some_and(|end| end.verdict != Verdict::Failed || record.lag == self.lag)
+    }
+}
 
 impl Retrain<'_> {
-    /// All files of the logs.
+    /// All files of the logs; a store that is not there for a moment is asked again.
     pub(super) fn look(&self) -> Result<LogFiles> {
+        let mut wait = Duration::from_secs_f64(self.section.retry_seconds);
+        for attempt in 1..=self.section.retries {
+            match LogFiles::look(&self.section.logs, &self.index()) {
+                Err(error) if is_transient(&error) => {
+                    (self.say)(&format!(
+                        "{error:#}; this may pass, attempt {} in {:.0} s",
+                        attempt + 1,
+                        wait.as_secs_f64()
+                    ));
+                    std::thread::sleep(wait);
+                    wait *= 4;
+                }
+                looked => return looked,
+            }
+        }
         LogFiles::look(&self.section.logs, &self.index())
+    }
+
+    /// The month that is asked for, and what it would be made of.
+    pub(super) fn asked(&self, logs: &LogFiles, month: Month) -> Result<Asked> {
+        let settles = logs.between(month.next().begins(), until(&self.section, month));
+        Ok(Asked {
+            month,
+            of: self.made_of(logs, month)?,
+            lag: settles.hash(),
+        })
     }
 
     /// Where the hashes of log files are kept.
@@ -87,18 +133,19 @@ impl Retrain<'_> {
         of: &str,
         month: Month,
     ) -> Result<Option<Champion>> {
-        let same = record.filter(|record| record.of == of);
+        let promotions = self.registry.promotions()?;
+        let is_own = |promotion: &&Promotion| {
+            let version = self.registry.version(&promotion.version);
+            let of_month = version.is_ok_and(|own| own.about.month == month.to_string());
+            of_month && !promotion.back
+        };
+        let there = |number: u64| number == 0 || promotions.iter().any(|own| own.number == number);
+        let same = record.filter(|record| record.of == of && there(record.champion));
         if let Some(begun) = same {
-            let promotions = self.registry.promotions()?;
             let later: Vec<&Promotion> = promotions
                 .iter()
                 .filter(|own| own.number > begun.champion)
                 .collect();
-            let is_own = |promotion: &&Promotion| {
-                let version = self.registry.version(&promotion.version);
-                let of_month = version.is_ok_and(|own| own.about.month == month.to_string());
-                of_month && !promotion.back
-            };
             // Who took it back since had a reason, and the month does not come into use once more.
             let own_alone =
                 later.first().is_none_or(is_own) && later.iter().all(|one| one.back || is_own(one));
@@ -109,9 +156,14 @@ impl Retrain<'_> {
                     .transpose();
             }
         }
-        let current = self.registry.current()?;
-        current
-            .map(|promotion| Champion::of(&self.registry, &promotion))
+        let mut in_use = promotions.iter().rev().peekable();
+        if record.is_none() {
+            // Its record was lost: what the month itself brought into use is not what it was held to.
+            while in_use.next_if(is_own).is_some() {}
+        }
+        in_use
+            .next()
+            .map(|promotion| Champion::of(&self.registry, promotion))
             .transpose()
     }
 
@@ -130,9 +182,11 @@ impl Retrain<'_> {
             }
             let Some(ended) = record.ended else { continue };
             let folder = ended.stages.get(DataCheck::NAME);
-            let file = folder.map(|folder| self.store().join(folder).join(Profile::SEEN));
             // One that is damaged is done without.
-            let Some(file) = file.filter(|file| Profile::read(file).is_ok()) else {
+            let store = Store::at(&self.store(), "");
+            let folder = folder.and_then(|folder| store.whole(folder));
+            let file = folder.map(|folder| folder.join(Profile::SEEN));
+            let Some(file) = file.filter(|file| file.is_file()) else {
                 continue;
             };
             if ended.verdict != Verdict::Failed {

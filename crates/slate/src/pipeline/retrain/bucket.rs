@@ -55,9 +55,7 @@ impl Bucket {
                 here.files.remove(&name);
             }
         }
-        let missing = files
-            .iter()
-            .filter(|(name, _)| !here.files.contains_key(*name));
+        let missing = files.iter().filter(|(name, file)| !here.has(name, file));
         let missing: Vec<(&String, &LogFile)> = missing.collect();
         if missing.is_empty() {
             return Ok(());

@@ -195,5 +195,5 @@ fn dataset(job: &Job, reads: &Reads, feature_map: MapSource, given: &Given<'_>) 
         &Logs::new(Some(&logs), job.file.logs.as_ref())?,
         out,
     )?;
-    Ok(())
+    job.logs.unchanged()
 }

@@ -13,7 +13,7 @@ use slate_types::{FormatVersion, Seed};
 use super::log_files::LogFiles;
 use crate::artefacts::manifest;
 use crate::artefacts::registry::{Promotion, Registry, Version};
-use crate::config::{ConfigFile, RetrainSection};
+use crate::config::{ConfigFile, EmbedSection, RetrainSection};
 use crate::console::Refusal;
 use crate::pipeline::calendar::{DAY, Month};
 use crate::pipeline::stages::Takes;
@@ -37,6 +37,8 @@ pub(super) struct Reads {
     pub(super) features: FeatureSpec,
     /// Days that history features look back, in the attribution.
     pub(super) history_days: Vec<u32>,
+    /// What made the vectors that it reads.
+    embed: Option<EmbedSection>,
 }
 
 impl Reads {
@@ -50,12 +52,14 @@ impl Reads {
             kind: "reads".to_owned(),
             features: file.features.clone().unwrap_or_default(),
             history_days: attribution.history_days,
+            embed: file.embed.clone(),
         }
     }
 
     fn read(file: &Path) -> Result<Self> {
-        let value = manifest::read_json(file)?;
         let told = || format!("`{}` does not say how a model reads logs", file.display());
+        let value = manifest::read_json(file).with_context(told)?;
+        anyhow::ensure!(manifest::kind(&value)? == "reads", told());
         serde_json::from_value(value).with_context(told)
     }
 }

@@ -106,23 +106,33 @@ impl Stage for LogCheck {
     fn run(&self, given: &Given<'_>) -> Result<()> {
         let job = &self.0;
         let mut problems = Vec::new();
+        // Whether a file has nothing but days after the month: its lists are as sound without it.
+        let ends = job.month.next().begins();
+        let settles = |name: &str| job.logs.files[name].from.is_some_and(|from| from >= ends);
         for (name, file) in &job.logs.files {
             if file.bytes == 0 {
                 let told = format!("`{}/{name}` is an empty file", job.section.logs);
-                problems.push(Problem::new(told, "remove it, or bring the file again"));
+                problems.push(Problem {
+                    unsound: !settles(name),
+                    ..Problem::new(told, "remove it, or bring the file again")
+                });
             }
         }
         for (one, two) in job.logs.doubled() {
-            problems.push(Problem::new(
-                format!("`{one}` and `{two}` are the same bytes"),
-                "a part was delivered twice: remove one of the two",
-            ));
+            let told = format!("`{one}` and `{two}` are the same bytes");
+            let hint = "a part was delivered twice: remove one of the two";
+            problems.push(Problem {
+                unsound: !(settles(one) && settles(two)),
+                ..Problem::new(told, hint)
+            });
         }
         let seen = given.unfinished.join("logs");
         let (mut days, mut later) = (Vec::new(), Vec::new());
         if problems.is_empty() {
             job.logs.link_into(&seen, given.progress)?;
-            match self.days(&seen, given) {
+            let counted = self.days(&seen, given);
+            job.logs.unchanged()?;
+            match counted {
                 Ok(found) => (days, later) = found,
                 // A log that cannot be read is data that is bad, not a fault of this program.
                 Err(error) if super::faults::is_about_data(&error) => {

@@ -37,7 +37,7 @@ pub(super) struct LogFile {
     /// Hash of its bytes; of its tag in an object store.
     pub(super) sha256: String,
     /// Time of its first row, UTC microseconds; none where it does not say.
-    from: Option<i64>,
+    pub(super) from: Option<i64>,
     /// Time that its last row is before; none where it does not say.
     until: Option<i64>,
     /// Rows that its footer tells of; none where it has none.
@@ -125,8 +125,7 @@ impl LogFiles {
             let name = name.display().to_string();
             let about =
                 fs::metadata(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            let changed = about.modified()?.duration_since(UNIX_EPOCH);
-            let changed = changed.map_or(0, |since| since.as_nanos() as u64);
+            let changed = changed(&about);
             let same = known
                 .get(&name)
                 .filter(|file| (file.bytes, file.changed) == (about.len(), changed));
@@ -222,6 +221,32 @@ impl LogFiles {
         doubled
     }
 
+    /// Refuses where a file is not what it was when it was looked at: what was made of it is of other logs
+    /// than its key says.
+    ///
+    /// # Errors
+    /// The first such file.
+    pub(super) fn unchanged(&self) -> Result<()> {
+        if self.bucket.is_some() {
+            // Those that were brought are this program's own.
+            return Ok(());
+        }
+        for (name, file) in &self.files {
+            let path = self.root.join(name);
+            let now = path
+                .metadata()
+                .ok()
+                .map(|about| (about.len(), changed(&about)));
+            if now != Some((file.bytes, file.changed)) {
+                let told = format!("`{}` changed while it was read", path.display());
+                return Err(Refusal::new(told)
+                    .hint("start again when the logs stand still; nothing was kept of it")
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
     /// A folder of links to them, for a job that should see no other.
     ///
     /// # Errors
@@ -245,6 +270,13 @@ impl LogFiles {
         }
         Ok(())
     }
+}
+
+/// When a file changed last, nanoseconds since 1970.
+fn changed(about: &fs::Metadata) -> u64 {
+    let since = about.modified().ok();
+    let since = since.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Files of tables: those with an ending of one, but for hidden ones and what a simulator knows.

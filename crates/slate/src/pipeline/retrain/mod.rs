@@ -33,6 +33,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use slate_types::{Progress, Seed};
 
+use self::beginning::Asked;
 use self::data::{ChampionFeatures, Embed, Features};
 use self::faults::is_about_data;
 pub(crate) use self::gate::Verdict;
@@ -83,8 +84,9 @@ pub(crate) struct Retrain<'a> {
 pub(crate) enum Outcome {
     /// It was done before, of the same logs and configuration.
     Nothing(Record),
-    /// It was done before, of other logs or another configuration, and is left as it is.
-    Left(Record),
+    /// It is left as it is: done before, of other logs or another configuration, or older than the model in
+    /// use.
+    Left(Month, Option<Record>),
     Done {
         record: Record,
         /// With how long each took.
@@ -96,6 +98,15 @@ pub(crate) enum Outcome {
         stages: Vec<Done>,
         problems: Vec<String>,
     },
+}
+
+/// How far the stages came.
+enum Ran {
+    Whole(Vec<Done>),
+    /// To where it was asked to end, with what the checks found.
+    Partly(Vec<Done>, Vec<String>),
+    /// The checks found this; whether the month's lists are not to be learned from later either.
+    Failed(Vec<Done>, Vec<String>, bool),
 }
 
 impl<'a> Retrain<'a> {
@@ -147,79 +158,120 @@ impl<'a> Retrain<'a> {
     /// # Errors
     /// A stage that failed, a model that another process is at work on, a disk that cannot be written.
     pub(crate) fn month(&self, month: Month) -> Result<Outcome> {
+        // Logs that cannot be looked at are a fault; wrong use and a month that is done are not.
+        self.begun.set(true);
         let logs = self.look()?;
-        let of = self.made_of(&logs, month)?;
+        self.begun.set(false);
+        let asked = self.asked(&logs, month)?;
         let months = self.months();
         let whole = self.from.is_none() && self.until.is_none();
-        let lag = logs
-            .between(month.next().begins(), until(&self.section, month))
-            .hash();
-        // A month that failed is done anew where the days in which its labels settle were mended too.
-        let is_done = |record: &Record| {
-            let ended = record.ended.as_ref();
-            record.of == of
-                && ended.is_some_and(|ended| ended.verdict != Verdict::Failed || record.lag == lag)
-        };
-        if let Some(record) = Record::read(&months, month)?
-            && whole
+        if let Some(record) = Record::read(&months, month)?.filter(|_| whole)
+            && let Some(outcome) = self.settled(record, &asked)
         {
-            if is_done(&record) {
-                return Ok(Outcome::Nothing(record));
-            }
-            let ended = record.ended.as_ref();
-            if self.done_stays && ended.is_some_and(|ended| ended.verdict != Verdict::Failed) {
-                return Ok(Outcome::Left(record));
-            }
+            return Ok(outcome);
         }
         self.refuse_early(month)?;
         let lasts = Duration::from_secs_f64(self.section.lease_seconds);
         let lease = Lease::take(&self.registry.leases(), lasts, self.say)?;
         // Another process may have ended it meanwhile.
-        let mut before = Record::read(&months, month)?;
-        if let Some(record) = before.take_if(|record| is_done(record) && whole) {
+        let before = Record::read(&months, month)?;
+        if let Some(record) = before
+            .clone()
+            .filter(|record| whole && asked.is_done(record))
+        {
             return Ok(Outcome::Nothing(record));
         }
         self.begun.set(true);
+        let champion = self.champion(before.as_ref(), &asked.of, month)?;
+        if let Some(refusal) = too_old(champion.as_ref(), month) {
+            self.begun.set(false);
+            return if self.done_stays {
+                Ok(Outcome::Left(month, before))
+            } else {
+                Err(refusal.into())
+            };
+        }
+        let number = champion.as_ref().map_or(0, |champion| champion.number);
+        let job = self.job(&logs, month, champion, format!("t{}", lease.token()))?;
+        let phases = self.phases(&job);
+        let phases = phases.inspect_err(|_| self.begun.set(false))?;
         self.registry.sweep()?;
         for folder in [self.folder(), months.join(month.to_string())] {
             sweep_hidden(&folder)?;
         }
         logs.remember(&self.index())?;
-        let champion = self.champion(before.as_ref(), &of, month)?;
-        if let Some(refusal) = too_old(champion.as_ref(), month) {
-            return match before.take_if(|record| self.done_stays && record.ended.is_some()) {
-                Some(record) => Ok(Outcome::Left(record)),
-                None => Err(refusal.into()),
-            };
-        }
-        let was_done = before.as_ref().is_some_and(|record| record.ended.is_some());
         let mut record = Record {
             format: manifest::FORMAT,
             kind: "month record".to_owned(),
             month: month.to_string(),
             model: self.section.model.clone(),
-            of,
-            lag,
-            champion: champion.as_ref().map_or(0, |champion| champion.number),
+            of: asked.of,
+            lag: asked.lag,
+            champion: number,
             ended: None,
         };
-        // Part of the work takes nothing back that was decided.
-        if whole || !was_done {
+        // What ends in between takes nothing back that was decided.
+        let was_done = before.is_some_and(|record| record.ended.is_some());
+        if self.until.is_none() || !was_done {
             record.write(&months, month)?;
         }
-        let mark = format!("t{}", lease.token());
-        let job = self.job(&logs, month, champion, mark)?;
+        let (stages, failed) = match self.run(&job, phases, &lease)? {
+            Ran::Partly(stages, problems) => return Ok(Outcome::Partly { stages, problems }),
+            Ran::Whole(stages) => (stages, None),
+            Ran::Failed(stages, problems, unsound) => {
+                (stages, Some((Decision::failed(problems), unsound)))
+            }
+        };
+        let (ended, page) = self.end(&job, &stages, failed)?;
+        record.ended = Some(ended);
+        let report = months.join(month.to_string()).join(PAGE);
+        lease.check()?;
+        replace_file(&report, &page)?;
+        lease.check()?;
+        record.write(&months, month)?;
+        Ok(Outcome::Done {
+            record,
+            stages,
+            report,
+        })
+    }
+
+    /// What is left to say of a month that has a record; none where it is to be done.
+    fn settled(&self, record: Record, asked: &Asked) -> Option<Outcome> {
+        if asked.is_done(&record) {
+            self.restore_page(&record, asked.month);
+            return Some(Outcome::Nothing(record));
+        }
+        let ended = record.ended.as_ref();
+        let stays = self.done_stays && ended.is_some_and(|end| end.verdict != Verdict::Failed);
+        stays.then_some(Outcome::Left(asked.month, Some(record)))
+    }
+
+    /// Puts the month's page back where it is not what it was and the stage that made it still has it.
+    fn restore_page(&self, record: &Record, month: Month) {
+        let Some(ended) = &record.ended else { return };
+        let page = self.months().join(month.to_string()).join(PAGE);
+        let is = |file: &Path| manifest::sha256(file).is_ok_and(|hash| hash == ended.report);
+        let kept = ended.stages.get(Report::NAME);
+        let kept = kept.map(|folder| self.store().join(folder).join(PAGE));
+        if let Some(kept) = kept.filter(|kept| !is(&page) && is(kept)) {
+            // Where that fails `verify` goes on telling of it.
+            let _ = std::fs::read(kept).map(|bytes| replace_file(&page, &bytes));
+        }
+    }
+
+    /// Runs the stages, phase by phase.
+    fn run(&self, job: &Arc<Job>, phases: Vec<Option<&str>>, lease: &Lease) -> Result<Ran> {
         let store = Store::open(&self.store(), &job.mark)?;
         store.sweep()?;
         let may_write = || lease.check();
         let mut stages: Vec<Done> = Vec::new();
-        let mut failed = None;
-        for until in self.phases(&job)? {
+        for until in phases {
             let runner = Runner {
                 settled: &stages,
-                ..self.runner(&store, &job, &may_write)
+                ..self.runner(&store, job, &may_write)
             };
-            let done = runner.run(self.stages(&job), until).or_else(|error| {
+            let done = runner.run(self.stages(job), until).or_else(|error| {
                 // Who has lost the lease finds its files gone: that is not what is to be told.
                 lease.check()?;
                 // A training that was asked to end speaks of options that a retrain does not have.
@@ -240,49 +292,63 @@ impl<'a> Retrain<'a> {
                 }
                 Err(error) => return Err(error),
             };
-            if until.is_some() && until == self.until {
-                return Ok(Outcome::Partly { stages, problems });
+            let is_last = until.is_some() && until == self.until;
+            if is_last || self.until.is_some() && !problems.is_empty() {
+                return Ok(Ran::Partly(stages, problems));
             }
             if !problems.is_empty() {
-                failed = Some((Decision::failed(problems), unsound));
-                break;
+                return Ok(Ran::Failed(stages, problems, unsound));
             }
         }
-        let ended = if let Some((decision, unsound)) = failed {
-            let page = report::of_failed(&job, &months, &decision, &stages)?;
-            let ended = Ended::new(&stages, decision, None, page.as_bytes())?;
-            (Ended { unsound, ..ended }, page.into_bytes())
-        } else {
-            let output = |name: &str| path_of(&stages, name);
-            let decision = Decision::read(output(Gate::NAME)?)?;
-            let promotion = job::read(output(Promote::NAME)?, Promote::FILE)?;
-            let version = promotion["version"].as_str().map(str::to_owned);
-            let page = std::fs::read(output(Report::NAME)?.join(PAGE))?;
-            (Ended::new(&stages, decision, version, &page)?, page)
-        };
-        let (ended, page) = ended;
-        record.ended = Some(ended);
-        let target = months.join(month.to_string()).join(PAGE);
-        lease.check()?;
-        replace_file(&target, &page)?;
-        lease.check()?;
-        record.write(&months, month)?;
-        Ok(Outcome::Done {
-            record,
-            stages,
-            report: target,
-        })
+        Ok(Ran::Whole(stages))
+    }
+
+    /// What a month came to, and its page.
+    fn end(
+        &self,
+        job: &Arc<Job>,
+        stages: &[Done],
+        failed: Option<(Decision, bool)>,
+    ) -> Result<(Ended, Vec<u8>)> {
+        if let Some((decision, unsound)) = failed {
+            let page = report::of_failed(job, &self.months(), &decision, stages)?;
+            let ended = Ended::new(stages, decision, None, page.as_bytes())?;
+            return Ok((Ended { unsound, ..ended }, page.into_bytes()));
+        }
+        let output = |name: &str| path_of(stages, name);
+        let mut decision = Decision::read(output(Gate::NAME)?)?;
+        let promotion = job::read(output(Promote::NAME)?, Promote::FILE)?;
+        let version = promotion["version"].as_str().map(str::to_owned);
+        let current = self.registry.current()?;
+        if let (Some(number), Some(current)) = (promotion["promotion"].as_u64(), current)
+            && current.back
+            && current.number > number
+        {
+            decision.reasons.push(format!(
+                "it was taken back since, by promotion {}: {}",
+                current.number, current.reason
+            ));
+        }
+        let page = std::fs::read(output(Report::NAME)?.join(PAGE))?;
+        Ok((Ended::new(stages, decision, version, &page)?, page))
     }
 
     /// The stages to end at, one after the other: bad data end a month before time is spent on them.
     fn phases(&self, job: &Arc<Job>) -> Result<Vec<Option<&str>>> {
         let names: Vec<String> = self.stages(job).iter().map(|stage| stage.name()).collect();
-        for name in self.from.iter().chain(&self.until) {
-            if !names.iter().any(|own| own == name) {
-                return Err(Refusal::new(format!("there is no stage `{name}`"))
-                    .hint(format!("the stages are {}", names.join(", ")))
-                    .into());
-            }
+        let hint = || format!("the stages are, in this order, {}", names.join(", "));
+        let place = |name: &str| {
+            let found = names.iter().position(|own| own == name);
+            let told = format!("there is no stage `{name}`");
+            found.ok_or_else(|| Refusal::new(told).hint(hint()))
+        };
+        let from = self.from.map(place).transpose()?;
+        let until = self.until.map(place).transpose()?;
+        if let (Some(from), Some(until)) = (from, until)
+            && from > until
+        {
+            let told = format!("stage `{}` is behind `{}`", names[from], names[until]);
+            return Err(Refusal::new(told).hint(hint()).into());
         }
         Ok(match self.until {
             Some(LogCheck::NAME) => vec![self.until],

@@ -59,8 +59,8 @@ pub(crate) struct Ended {
 }
 
 /// What to do about a record that is damaged.
-const HINT: &str = "remove the month's folder and run `slate retrain --month MONTH` again: what its stages made \
-                    is still there";
+const HINT: &str = "bring it back from a copy; where there is none, and it is of the last month, remove the \
+                    month's folder and run `slate retrain --month MONTH` again";
 
 impl Record {
     pub(super) fn file(months: &Path, month: Month) -> PathBuf {
@@ -103,6 +103,12 @@ impl Record {
     pub(crate) fn note_told(&self, months: &Path, month: Month) -> Result<()> {
         let seal = self.seal().unwrap_or_default();
         replace_file(&Self::note(months, month), seal.as_bytes())
+    }
+
+    /// Forgets that they have.
+    pub(crate) fn forget_told(months: &Path, month: Month) {
+        // Where there was no note there is none to forget.
+        let _ = fs::remove_file(Self::note(months, month));
     }
 
     fn note(months: &Path, month: Month) -> PathBuf {

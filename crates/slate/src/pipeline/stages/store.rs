@@ -212,6 +212,13 @@ impl Store {
         look_at(path, Some(&key.hash))
     }
 
+    /// The folder of an output by its name; none where it is not there or not what it was.
+    pub(crate) fn whole(&self, name: &str) -> Option<PathBuf> {
+        let path = self.folder.join(name);
+        let found = look_at(path.clone(), None);
+        matches!(found, Ok(Found::Whole(_))).then_some(path)
+    }
+
     /// What is damaged of all outputs, in words.
     ///
     /// # Errors
@@ -231,6 +238,7 @@ impl Store {
         }
         Ok(problems)
     }
+
     /// Takes a damaged or unwanted output out of the way.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 /// Whether the same work may succeed a little later with nothing changed: a connection that was refused,
 /// cut or timed out, a file server that was not there for a moment. A full disk, a missing file and bad
 /// data are not among these.
-pub(super) fn is_transient(error: &anyhow::Error) -> bool {
+pub(crate) fn is_transient(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()

@@ -258,6 +258,31 @@ fn one_flipped_byte_is_found_wherever_it_is() {
 }
 
 #[test]
+fn a_lost_record_is_made_again_and_a_damaged_page_put_back() {
+    let house = house();
+    let folder = house.path();
+    slate(folder, &with("backfill --from 2025-01 --to 2025-02")).done();
+    let months = folder.join("retrain/page-ranker/months");
+    fs::remove_dir_all(months.join("2025-02")).unwrap();
+    retrain(folder, "2025-02", "").done();
+    assert_same(folder);
+    for month in ["2025-01", "2025-02"] {
+        fs::write(months.join(month).join("report.html"), "").unwrap();
+        retrain(folder, month, "").done();
+    }
+    assert_same(folder);
+    // An older one is not made again: a later model is in use. It keeps no one from going on.
+    fs::remove_dir_all(months.join("2025-01")).unwrap();
+    retrain(folder, "2025-01", "").refused(&["is of a later month"]);
+    let ran = slate(folder, &with("backfill --from 2025-01 --to 2025-02")).done();
+    assert!(
+        ran.stdout.contains("2025-01: passed over"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
 fn a_clock_that_is_set_back_changes_nothing() {
     let house = house();
     let folder = house.path();

@@ -317,7 +317,8 @@ fn the_world_is_told_of_the_verdict() {
     let version = house
         .path()
         .join("registry/page-ranker/current/calibrator.json");
-    fs::write(version, "{}").unwrap();
+    let whole = fs::read(&version).unwrap();
+    fs::write(&version, "{}").unwrap();
     retrain(house.path(), "2025-03", &more).refused(&["calibrator.json"]);
     let told = heard(hears);
     assert_eq!(told["verdict"], "error");
@@ -325,8 +326,15 @@ fn the_world_is_told_of_the_verdict() {
         told["text"].as_str().unwrap().contains("calibrator.json"),
         "{told}"
     );
-    let metrics = fs::read_to_string(house.path().join("slate.prom")).unwrap();
-    assert!(metrics.contains("verdict=\"error\"} 1"), "{metrics}");
+    let metrics = || fs::read_to_string(house.path().join("slate.prom")).unwrap();
+    assert!(metrics().contains("verdict=\"error\"} 1"), "{}", metrics());
+    // Wrong use is no fault of the month.
+    fs::write(&version, whole).unwrap();
+    fs::write(house.path().join("slate.prom"), "").unwrap();
+    let quiet = "--set retrain.textfile=slate.prom";
+    retrain(house.path(), "2025-01", &format!("--from train {quiet}")).refused(&["later month"]);
+    retrain(house.path(), "2025-01", &format!("--from tarin {quiet}")).refused(&[]);
+    assert_eq!(metrics(), "");
 }
 
 #[test]
@@ -376,6 +384,8 @@ fn logs_in_a_bucket_come_to_the_same_models() {
     assert_eq!(fs::read(&brought).unwrap(), fs::read(&here).unwrap());
     let pictures = format!("{march} --set embed.image.encoder=hashed");
     slate_with(folder, &pictures, &environment).refused(&["embed.image", "object store"]);
+    // Who waits for a store that may come back need not wait here.
+    let march = format!("{march} --set retrain.retries=0");
     slate_with(folder, &march, &[]).refused(&["s3://shop/logs"]);
     let web = march.replace("s3://", "http://");
     slate_with(folder, &web, &environment).refused(&["cannot list files"]);
