@@ -159,8 +159,24 @@ pub(super) fn comparison_text(comparison: &Comparison) -> String {
     for why in &comparison.left_out {
         text.push_str(&format!("\nleft out: {why}"));
     }
+    text.push_str(&format!("\n{}", conventions(comparison)));
     text.push_str(&format!("\n{}", verdict_text(comparison)));
     text
+}
+
+/// What each number of the tables is by convention, a line for each metric.
+fn conventions(comparison: &Comparison) -> String {
+    let mut told = Vec::new();
+    for judged in &comparison.methods {
+        let blended = judged.blended.iter().flat_map(|blended| &blended.metrics);
+        for metric in judged.metrics.iter().chain(blended) {
+            let line = format!("{}: {}\n", metric.name, metric.convention);
+            if !told.contains(&line) {
+                told.push(line);
+            }
+        }
+    }
+    told.concat()
 }
 
 /// What became of the order, and the verdict, a sentence in each line.

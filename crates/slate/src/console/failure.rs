@@ -58,19 +58,18 @@ pub(crate) fn hint_of(error: &Error) -> Option<String> {
 }
 
 /// Writes the error to stderr.
-#[expect(clippy::print_stderr, reason = "errors are told here and nowhere else")]
 pub(crate) fn print_failure(error: &Error) {
-    eprintln!("error: {error}");
+    super::tell(&format!("error: {error}"));
     let mut told = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Wrapped errors often repeat their source in their own message.
         if !told.ends_with(&text) {
-            eprintln!("  caused by: {text}");
+            super::tell(&format!("  caused by: {text}"));
         }
         told = text;
     }
     if let Some(hint) = hint_of(error) {
-        eprintln!("\nhint: {hint}");
+        super::tell(&format!("\nhint: {hint}"));
     }
 }

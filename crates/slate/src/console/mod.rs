@@ -11,6 +11,8 @@ pub(crate) use bar::Bar;
 pub(crate) use failure::{Refusal, hint_of, print_failure};
 pub(crate) use table::{Align, Table};
 
+use std::io::Write as _;
+
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -67,12 +69,16 @@ pub(crate) struct Console {
     pub(crate) quiet: bool,
 }
 
+/// A line on stderr: the one place that talks. Where no one can hear, the exit code says how it ended.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 impl Console {
     /// A remark on stderr, unless `--quiet`.
-    #[expect(clippy::print_stderr, reason = "this is the one place that talks")]
     pub(crate) fn say(self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            tell(text);
         }
     }
 

@@ -474,11 +474,12 @@ pub(crate) fn document(
 
 /// A metric as people read it, with its interval.
 pub(crate) fn with_interval(metric: &Metric) -> String {
-    let d = decimals(metric.value);
-    format!(
-        "{:.d$} [{:.d$}, {:.d$}]",
-        metric.value, metric.low, metric.high
-    )
+    let (d, value) = (decimals(metric.value), metric.value);
+    if metric.low.is_nan() {
+        // One list has no interval.
+        return format!("{value:.d$}");
+    }
+    format!("{value:.d$} [{:.d$}, {:.d$}]", metric.low, metric.high)
 }
 
 /// A difference as people read it, with its interval.

@@ -415,3 +415,42 @@ fn fits_that_cannot_be_are_told_and_leave_nothing() {
     );
     run("calibrate --scores nan.csv --weighted --out c").refused(&["all 2 weights are 0"]);
 }
+
+/// With users as the unit, what is said of a user is said by maps that never saw one of theirs.
+#[test]
+fn folds_keep_users_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // One score and one outcome for all ten lists of a user, and nothing in common: a map that has seen one
+    // of the ten knows the others.
+    let mut text = String::from("list_id,user_id,score,purchase,split\n");
+    for user in 0..300 {
+        let draw = Seed(11).index(user);
+        let (score, bought) = (
+            draw.derive("score").unit(),
+            draw.derive("bought").unit() < 0.4,
+        );
+        for list in 0..10 {
+            let id = user * 10 + list;
+            let _ = writeln!(text, "{id},{user},{score},{},calibrate", u8::from(bought));
+        }
+    }
+    fs::write(folder.path().join("s.csv"), text).expect("a file");
+    let entropy = |cluster: &str| {
+        let line = format!(
+            "calibrate --scores s.csv --cluster {cluster} --methods isotonic --set evaluate.draws=50 \
+             --out {cluster} --json"
+        );
+        let json = slate(folder.path(), &line).done().json();
+        let metrics = json["methods"]["isotonic"]["metrics"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let own = metrics
+            .iter()
+            .find(|metric| metric["name"] == "ne")
+            .unwrap();
+        own["value"].as_f64().unwrap()
+    };
+    assert!(entropy("user") > 1.02, "{}", entropy("user"));
+    assert!(entropy("list") < 1.0, "{}", entropy("list"));
+}

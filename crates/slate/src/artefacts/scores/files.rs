@@ -412,14 +412,43 @@ mod tests {
         );
     }
 
-    /// Damaged files are errors or other tables, never a panic: 150 of each kind here, or as many
-    /// as `SLATE_FUZZ_ROUNDS` says.
+    /// Damaged files are errors or other tables, never a panic: 150 of each kind here, and more for as
+    /// long as `SLATE_FUZZ_SECONDS` says.
     #[test]
     fn damaged_files_do_not_panic() {
-        let rounds = std::env::var("SLATE_FUZZ_ROUNDS");
-        let rounds: u64 = rounds.map_or(150, |rounds| rounds.parse().unwrap());
+        let seconds = std::env::var("SLATE_FUZZ_SECONDS");
+        let seconds: u64 = seconds.map_or(0, |seconds| seconds.parse().unwrap());
+        let began = std::time::Instant::now();
+        let mut first = 0;
+        loop {
+            damage(first..first + 150);
+            first += 150;
+            if began.elapsed().as_secs() >= seconds {
+                break;
+            }
+        }
+        println!("{first} damaged files of each kind");
+    }
+
+    /// A calibrator's file of each method, as it is written.
+    fn calibrators() -> Vec<String> {
+        let scores: Vec<f64> = (0..400)
+            .map(|row| f64::from(row % 97) / 30.0 - 2.0)
+            .collect();
+        let labels: Vec<f64> = (0..400)
+            .map(|row| f64::from(u8::from(row % 97 > row % 53)))
+            .collect();
+        let fitted = slate_calibrate::Method::ALL.iter().map(|method| {
+            let map = slate_calibrate::fit(*method, &scores, &labels, None).unwrap();
+            slate_calibrate::CalibratorFile::new(map).to_json()
+        });
+        fitted.collect()
+    }
+
+    fn damage(rounds: std::ops::Range<u64>) {
         let dir = tempfile::tempdir().unwrap();
-        let seed = slate_types::Seed(rounds);
+        let (seed, count) = (slate_types::Seed(150), rounds.end - rounds.start);
+        let others = calibrators();
         let calibrator = r#"{"format": 2, "kind": "calibrator", "method": "venn_abers",
             "below": [0.1, 0.2], "steps": [[0.5, 0.1, 0.2, 0.2, 0.4], [1.5, 0.2, 0.4, 0.3, 1.0]],
             "by": ["slot"], "segments": [{"key": ["1"], "rows": 3, "positives": 1, "share": 0.5,
@@ -428,7 +457,7 @@ mod tests {
         slate_calibrate::CalibratorFile::from_json(calibrator).unwrap();
         let (mut read, mut refused) = (0, 0);
         for name in ["s.parquet", "s.csv", "c.json", "qrels", "run", "letor"] {
-            let sound: Vec<u8> = match name {
+            let whole: Vec<u8> = match name {
                 "c.json" => calibrator.into(),
                 "qrels" => b"q1 0 d1 2\nq1 0 d2 0\nq2 0 d1 1\n".to_vec(),
                 "run" => b"q1 Q0 d2 1 2.5 me\nq1 Q0 d1 2 1.5 me\nq2 Q0 d1 1 0.5 me\n".to_vec(),
@@ -439,8 +468,16 @@ mod tests {
                     std::fs::read(path).unwrap()
                 }
             };
-            for round in 0..rounds {
-                let bytes = damaged(&sound, seed.derive(name).index(round));
+            for round in rounds.clone() {
+                let sound = match name {
+                    // The maps of all methods in turn, and that of segments.
+                    "c.json" => others
+                        .get(round as usize % (others.len() + 1))
+                        .map(String::as_bytes),
+                    _ => None,
+                };
+                let sound = sound.unwrap_or(&whole);
+                let bytes = damaged(sound, seed.derive(name).index(round));
                 let path = dir.path().join(format!("damaged-{name}"));
                 std::fs::write(&path, &bytes).unwrap();
                 let good = |file: &str, text: &str| {
@@ -471,9 +508,9 @@ mod tests {
                 refused += u64::from(!sound);
             }
         }
-        assert_eq!(read + refused, 6 * rounds);
+        assert_eq!(read + refused, 6 * count);
         assert!(
-            read > 0 && refused > rounds,
+            read > 0 && refused > count,
             "{read} read, {refused} refused"
         );
     }

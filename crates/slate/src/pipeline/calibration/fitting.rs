@@ -9,6 +9,7 @@ use slate_calibrate::{
 };
 use slate_types::{Scores, Seed};
 
+use super::super::columns::Cluster;
 use super::super::evaluation::Labels;
 use crate::artefacts::scores::ScoreTable;
 use crate::console::Refusal;
@@ -231,11 +232,20 @@ pub(crate) fn unknown_segments(file: &CalibratorFile, table: &ScoreTable) -> Res
         .count())
 }
 
-/// Which fold each row belongs to: that of its list.
-pub(super) fn folds(table: &ScoreTable, seed: Seed) -> Vec<u64> {
+/// Which fold each row belongs to: that of its list, or of the user, page or day that intervals resample,
+/// so that none is judged by a map that has seen it.
+///
+/// # Errors
+/// As [`Cluster::of_lists`].
+pub(super) fn folds(table: &ScoreTable, cluster: Cluster, seed: Seed) -> Result<Vec<u64>> {
     let seed = seed.derive("calibration folds");
-    let fold = |id: &i64| seed.index(*id as u64).0 % FOLDS;
-    table.list_id.iter().map(fold).collect()
+    let fold = |unit: u64| seed.index(unit).0 % FOLDS;
+    let Some(clusters) = cluster.of_lists(table)? else {
+        return Ok(table.list_id.iter().map(|id| fold(*id as u64)).collect());
+    };
+    let lists = table.lists.iter().zip(clusters);
+    let rows = lists.flat_map(|(rows, cluster)| rows.map(move |_| u64::from(cluster)));
+    Ok(rows.map(fold).collect())
 }
 
 /// Probabilities of each list from a calibrator that has not seen the list.
@@ -254,7 +264,13 @@ pub(super) fn out_of_fold(
         if keep.iter().all(|&k| k) {
             continue;
         }
-        let fitted = fit(method, rows, fitting, Some(&keep))?;
+        let fitted = fit(method, rows, fitting, Some(&keep)).with_context(|| {
+            format!(
+                "{FOLDS} folds of {} positives in {} rows leave one that cannot be fitted without",
+                rows.labels.count(),
+                folds.len()
+            )
+        })?;
         let held_out: Vec<usize> = (0..folds.len()).filter(|&row| !keep[row]).collect();
         let part = apply(&fitted, &rows.table.rows_of(&held_out)?)?;
         for (row, probability) in held_out.into_iter().zip(part) {

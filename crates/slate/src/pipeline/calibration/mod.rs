@@ -141,13 +141,15 @@ pub(crate) struct Job<'a> {
 /// # Errors
 /// A table with rows of the training or validation split, unless `allowed`.
 pub(crate) fn refuse_in_sample(table: &ScoreTable, allowed: bool) -> Result<bool> {
+    // Other programs write `Train`, `training`, `val` or `validation`.
     let has = |name: &str| {
+        let is = |split: &String| split.to_lowercase().starts_with(name);
         table
             .split
             .as_ref()
-            .is_some_and(|split| split.iter().any(|s| s == name))
+            .is_some_and(|split| split.iter().any(is))
     };
-    let seen = ["train", "valid"].into_iter().find(|name| has(name));
+    let seen = ["train", "val"].into_iter().find(|name| has(name));
     if let Some(name) = seen
         && !allowed
     {
@@ -298,7 +300,7 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         ..job.measure.with(&METRICS)?
     };
     let blend = Blend::of(&fit_table, test, [&fit_labels, labels]);
-    let folds = fitting::folds(&fit_table, job.seed);
+    let folds = fitting::folds(&fit_table, measure.cluster, job.seed)?;
     let needs_folds = tested.is_none() || blend.is_some();
 
     // Probabilities of each method on the rows it was fitted on, out of fold, and on those it is

@@ -53,9 +53,24 @@ pub(super) struct Basis<'a> {
 /// Caruana 2005; experiments/006-calibration-study).
 const ISOTONIC_WANTS: usize = 1000;
 
+/// Positives below which nothing is said of who is better: intervals of a handful are no intervals.
+const JUDGE_WANTS: usize = 20;
+
 /// The verdict on log loss, and on revenue where orders were blended. Smaller loss is better.
 pub(super) fn words(methods: &[Judged], basis: &Basis<'_>) -> String {
     let reference = basis.reference;
+    for (what, positives) in [
+        ("fitted on", basis.fitted_positives),
+        ("judged on", basis.judged_positives),
+    ] {
+        if positives < JUDGE_WANTS {
+            return format!(
+                "Nothing is said of who is better: they are {what} rows with {positives} {}s, and it takes \
+                 {JUDGE_WANTS} or more ({ISOTONIC_WANTS} for `isotonic`).",
+                basis.label
+            );
+        }
+    }
     let compared = methods
         .iter()
         .filter(|judged| !judged.against.is_empty())
@@ -199,12 +214,16 @@ mod tests {
     }
 
     fn say(methods: &[Judged]) -> String {
+        of(methods, 80)
+    }
+
+    fn of(methods: &[Judged], fitted_positives: usize) -> String {
         words(
             methods,
             &Basis {
                 reference: "isotonic",
                 fitted_rows: 5000,
-                fitted_positives: 80,
+                fitted_positives,
                 judged_rows: 4000,
                 judged_positives: 70,
                 label: "purchase",
@@ -240,6 +259,17 @@ mod tests {
             text.contains("With fewer than 1000 purchases `spline`"),
             "{text}"
         );
+        // A handful of purchases is no basis.
+        let clear = [
+            isotonic(),
+            judged("sigmoid", Some((-0.004, -0.006, -0.002, 0.002))),
+        ];
+        let text = of(&clear, 19);
+        assert!(
+            text.starts_with("Nothing is said") && text.contains("with 19 purchases"),
+            "{text}"
+        );
+        assert!(of(&clear, 20).contains("is better than"));
         // An interval beside 0 is not enough where many were compared.
         let text = say(&[
             isotonic(),
