@@ -11,7 +11,6 @@ import dataclasses
 import importlib.metadata
 import json
 import math
-import os
 import pathlib
 import platform
 import subprocess
@@ -19,13 +18,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-
-import lightgbm  # noqa: E402
-import numpy as np  # noqa: E402
-import pytrec_eval  # noqa: E402
-import ranx  # noqa: E402
-from sklearn.metrics import dcg_score, ndcg_score, roc_auc_score  # noqa: E402
+import lightgbm
+import numpy as np
+import pytrec_eval
+import ranx
+from sklearn.metrics import dcg_score, ndcg_score, roc_auc_score
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -84,8 +81,8 @@ def write_csv(folder, lists):
     with open(folder / "scores.csv", "w") as file:
         file.write("list_id,item_id,score,grade\n")
         for number, one in enumerate(lists):
-            for item, (grade, score) in enumerate(zip(*one.rows())):
-                file.write(f"{number},{item},{float(score)!r},{grade}\n")
+            rows = enumerate(zip(*one.rows()))
+            file.writelines(f"{number},{item},{float(score)!r},{grade}\n" for item, (grade, score) in rows)
     return ["--scores", folder / "scores.csv", "--label", "grade"]
 
 
@@ -253,7 +250,8 @@ def main():
         row = {"program": comparison.program, "version": importlib.metadata.version(comparison.package)}
         row |= {"--convention": comparison.convention}
         row["metrics"] = ", ".join(dict.fromkeys(name.split("@")[0] for name in comparison.metrics))
-        rows.append(row | {"lists": f"{lists:,}", "values": f"{len(found):,}", "largest difference": f"{max(found):.1e}"})
+        row |= {"lists": f"{lists:,}", "values": f"{len(found):,}", "largest difference": f"{max(found):.1e}"}
+        rows.append(row)
         metrics[comparison.program] = list(comparison.metrics)
     versions = {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
     versions["slate"] = subprocess.check_output([args.slate, "--version"], text=True).strip()
