@@ -24,11 +24,11 @@ import pytrec_eval
 import ranx
 from sklearn.metrics import dcg_score, ndcg_score, roc_auc_score
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "harness"))
+import measure
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE.parent / "harness"))
-import measure  # noqa: E402
-
 BOUND, LISTS, LONGEST, GRADES = 1e-9, 30, 60, 5
 PACKAGES = ["numpy", "scikit-learn", "lightgbm", "ranx", "numba", "pytrec_eval-terrier"]
 
@@ -69,11 +69,12 @@ def draw_list(rng, name):
 
 def pooled(rng, one):
     """The list as TREC has it: documents nobody judged, judged below 0, and judged and not retrieved."""
-    keep = lambda values, share: {document: value for document, value in values.items() if rng.random() < share}
-    first = next(iter(one.judged))
-    found = {first: one.found[first]} | keep(one.found, 0.85)
-    judged = {first: one.judged[first]} | keep(one.judged, 0.85) | {"below": -1}
-    return List(one.name, judged, found)
+
+    def most(values):
+        """The first and most of the others."""
+        return {name: value for place, (name, value) in enumerate(values.items()) if place == 0 or rng.random() < 0.85}
+
+    return List(one.name, most(one.judged) | {"below": -1}, most(one.found))
 
 
 # What `slate evaluate` reads and says.

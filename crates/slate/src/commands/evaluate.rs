@@ -13,7 +13,7 @@ use super::Context;
 use crate::artefacts::scores::{ScoreTable, letor, trec};
 use crate::artefacts::write_file;
 use crate::cli::{EvaluateArgs, Label};
-use crate::console::{Align, Outcome, Refusal, Table};
+use crate::console::{Align, Console, Outcome, Refusal, Table};
 use crate::pipeline::evaluation::{self, Given, Labels, Measure};
 
 /// Mean weights that do not speak against the propensities.
@@ -34,7 +34,8 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
     let mut measure = Measure::new(section, &args.metrics, convention, context.seed)?;
     measure.weighted = args.weighted;
     measure.cluster = args.cluster;
-    let table = read(context, args)?;
+    let mut notes = Notes::new(context);
+    let table = read(args, &mut notes)?;
     if args.metrics.is_empty() && args.scores.is_none() {
         measure = measure.with(&["ndcg@10", "map", "mrr"])?;
     }
@@ -42,17 +43,15 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
         let (fewer, left_out) = measure.without_probabilities();
         measure = fewer;
         if left_out {
-            context.console.say(
-                "note: the scores have no `probability`, so metrics of probabilities are left out; \
-                 `slate calibrate --apply` adds it",
+            notes.add(
+                "the scores have no `probability`, so metrics of probabilities are left out; `slate calibrate \
+                 --apply` adds it",
             );
         }
     }
     let labels = Labels::of(&table, args.label)?;
     if args.label.is_none() && labels.label == Label::Click && table.get("purchase").is_some() {
-        context
-            .console
-            .say("note: there is no purchase in the scores, so clicks are the outcome");
+        notes.add("there is no purchase in the scores, so clicks are the outcome");
     }
     let bar = context.console.bar();
     bar.begin("measure", None, "metrics");
@@ -65,11 +64,11 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
             weights.mean, weights.effective, weights.placements, weights.largest
         );
         if FITTING_WEIGHT.contains(&weights.mean) {
-            context.console.say(&format!("note: {told}"));
+            notes.add(&told);
         } else {
             let why = "it is near 1 where propensities are those of these rows and the order knows \
                        nothing of what was drawn, so these numbers are off";
-            context.console.warn(&format!("{told}; {why}"));
+            notes.warn(&format!("{told}; {why}"));
         }
     }
     let each = if args.per_list {
@@ -122,10 +121,13 @@ pub(super) fn run(context: &Context, args: &EvaluateArgs) -> Result<Outcome> {
         if let Some(by) = &by {
             document["by"] = by.clone();
         }
+        document["notes"] = json!(notes.told);
         let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
         write_file(out, text.as_bytes(), context.force)?;
     }
-    let mut json = json!({ "metrics": metrics, "against": compared(&against) });
+    let mut json = json!({
+        "metrics": metrics, "against": compared(&against), "notes": notes.told,
+    });
     if let Some(by) = by {
         json["by"] = by;
     }
@@ -147,15 +149,39 @@ fn compared(against: &[(String, Vec<slate_eval::Difference>)]) -> Vec<Value> {
     all.collect()
 }
 
-fn read(context: &Context, args: &EvaluateArgs) -> Result<ScoreTable> {
+/// What a reader of the numbers should know, told at once and kept with them.
+struct Notes {
+    console: Console,
+    told: Vec<String>,
+}
+
+impl Notes {
+    fn new(context: &Context) -> Self {
+        Self {
+            console: context.console,
+            told: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, text: &str) {
+        self.console.say(&format!("note: {text}"));
+        self.told.push(text.to_owned());
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.console.warn(text);
+        self.told.push(text.to_owned());
+    }
+}
+
+fn read(args: &EvaluateArgs, notes: &mut Notes) -> Result<ScoreTable> {
     if let (Some(qrels), Some(run)) = (&args.qrels, &args.trec_run) {
         let judged = trec::read(qrels, run, args.complete)?;
         if judged.unjudged > 0 {
-            let told = format!(
-                "note: {} queries of the run have no judgement and are left out",
-                judged.unjudged
-            );
-            context.console.say(&told);
+            let unjudged = judged.unjudged;
+            notes.add(&format!(
+                "{unjudged} queries of the run have no judgement and are left out"
+            ));
         }
         if judged.missing > 0 {
             let told = if args.complete {
@@ -164,8 +190,8 @@ fn read(context: &Context, args: &EvaluateArgs) -> Result<ScoreTable> {
                 "are left out; --complete counts them as lists in which nothing was found"
             };
             let missing = judged.missing;
-            context.console.say(&format!(
-                "note: {missing} judged queries are not in the run and {told}"
+            notes.add(&format!(
+                "{missing} judged queries are not in the run and {told}"
             ));
         }
         return Ok(judged.table);

@@ -63,6 +63,10 @@ fn trec_files_are_read_and_lists_are_told() {
             .contains("1 queries of the run have no judgement")
     );
     assert!(told.stderr.contains("1 judged queries are not in the run"));
+    // Who hears nothing reads it.
+    let quiet = slate(folder.path(), &format!("{line} --quiet --json")).done();
+    assert_eq!(quiet.stderr, "");
+    assert_eq!(quiet.json()["notes"].as_array().unwrap().len(), 2);
     let text = &told.stdout;
     for (_, name, values) in EXPECTED {
         for (query, value) in ["q1", "q2", "q5"].into_iter().zip(values) {
