@@ -91,8 +91,8 @@ pub(crate) struct Judged {
     pub(crate) metrics: Vec<Metric>,
     /// Its probabilities on the rows it was judged on.
     pub(crate) probabilities: Vec<f64>,
-    /// Log loss and Brier score minus those of the reference; none for the reference itself. Below 0
-    /// is better.
+    /// Each of [`METRICS`] minus that of the reference; none for the reference itself. Below 0 is better,
+    /// but for PCOC, which is best at 1.
     pub(crate) against: Vec<Difference>,
     /// Different probabilities it gave.
     pub(crate) distinct: usize,
@@ -358,7 +358,7 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
         judged.transpose()
     };
     let of_reference = judge_blend(&each[at].1, &each[at].2, None)?;
-    let losses = measure.with(&["logloss", "brier"])?;
+    let losses = measure.with(&METRICS)?;
     let mut methods = Vec::with_capacity(each.len());
     job.progress
         .begin("judge", Some(each.len() as u64), "methods");
@@ -426,7 +426,7 @@ pub(crate) fn calibrate(job: &Job<'_>, out: &Path) -> Result<Comparison> {
 
 /// Holm's adjustment over the methods, metric by metric.
 fn adjust(methods: &mut [Judged]) {
-    for metric in 0..3 {
+    for metric in 0..METRICS.len() {
         let losses = methods
             .iter_mut()
             .filter_map(|judged| judged.against.get_mut(metric));
