@@ -155,6 +155,23 @@ mod tests {
                     map.apply(*f)
                 );
             }
+            // What was minimised, with Platt's targets: a label counts a little less than whole.
+            let (n1, n0) = (examples.positive, examples.weight - examples.positive);
+            let soft = |z: f64| z.max(0.0) + (-z.abs()).exp().ln_1p();
+            let loss: f64 = (0..f.len())
+                .map(|row| {
+                    let z = map.slope * f[row] + map.intercept;
+                    let high = (n1 + 1.0) / (n1 + 2.0);
+                    let target = if y[row] > 0.0 { high } else { 1.0 / (n0 + 2.0) };
+                    w[row] * (target * soft(-z) + (1.0 - target) * soft(z))
+                })
+                .sum();
+            let expected = case["nll"].as_f64().unwrap();
+            let gap = (loss - expected).abs();
+            assert!(
+                gap < 1e-10 * expected.abs().max(1.0),
+                "{name} nll {loss} {expected}"
+            );
             if name != "constant_score" {
                 for (ours, theirs) in [(map.slope, "A"), (map.intercept, "B")] {
                     let expected = -case[theirs].as_f64().unwrap();

@@ -326,6 +326,47 @@ mod tests {
         assert_eq!(check_golden("lin", "lightgbm_ndcg", linear), 48);
     }
 
+    /// Documents of equal score stand by falling name, names being `d0`, `d1`, … in row order.
+    #[test]
+    fn equals_trec_eval() {
+        let golden: Value = serde_json::from_str(include_str!("../tests/data/ndcg.json")).unwrap();
+        let mut checked = 0;
+        for list in golden["lists"].as_array().unwrap() {
+            let scores: Vec<f64> = serde_json::from_value(list["score"].clone()).unwrap();
+            let grades: Vec<u8> = serde_json::from_value(list["rel"].clone()).unwrap();
+            let rows = scores.len();
+            let mut falling: Vec<usize> = (0..rows).collect();
+            falling.sort_by_key(|row| std::cmp::Reverse(format!("d{row}")));
+            let mut place = vec![0; rows];
+            for (at, &row) in falling.iter().enumerate() {
+                place[row] = at as u32;
+            }
+            let lists = ListOffsets::from_lengths([rows as u64]).unwrap();
+            let convention = Convention::trec_eval();
+            let order = Order::new(&lists, &scores, Some(&place), "ndcg", None, convention);
+            let order = order.unwrap();
+            for (k, at) in [
+                (Some(1), "@1"),
+                (Some(3), "@3"),
+                (Some(10), "@10"),
+                (None, ""),
+            ] {
+                let ours = of_order(&order, &grades, k, convention, true).unwrap()[0];
+                for key in ["trec_eval_ndcg", "ir_measures_nDCG"] {
+                    let expected = list[format!("{key}{at}")].as_f64().unwrap();
+                    let own = ours.unwrap_or(0.0);
+                    assert!(
+                        (own - expected).abs() < 1e-9,
+                        "{} {key}{at} {own}",
+                        list["name"]
+                    );
+                    checked += 1;
+                }
+            }
+        }
+        assert_eq!(checked, 128);
+    }
+
     #[test]
     fn equals_plain_python_with_stable_ties() {
         let exponential = Convention {

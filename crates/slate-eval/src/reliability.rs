@@ -259,7 +259,7 @@ impl BinnedRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{brier, log_loss, pcoc};
+    use crate::{brier, log_loss, normalised_entropy, pcoc};
     use serde_json::Value;
 
     /// From `tests/data/gold_cal.py` (scikit-learn 1.9.1). Its bins cut through ties, so the set
@@ -281,11 +281,15 @@ mod tests {
                 );
             };
             close("logloss", log_loss(&p, &y, None).unwrap());
+            close("ne", normalised_entropy(&p, &y, None).unwrap());
             close("brier", brier(&p, &y, None).unwrap());
             close("pcoc_pred_over_obs", pcoc(&p, &y, None).unwrap());
             let ours = ece_equal_mass(&p, &y, None, 15).unwrap();
             if case["name"] != "ties" {
                 close("ece_equal_mass15_l1", ours);
+                let of = |gap| calibration_error(&p, &y, None, 15, gap).unwrap();
+                close("ace15", of(Gap::Adaptive));
+                close("ece2_equal_mass15_debiased_sq", of(Gap::DebiasedSquare));
                 checked += 1;
             }
             // The diagram and the number tell the same story.

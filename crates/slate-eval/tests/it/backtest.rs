@@ -182,6 +182,19 @@ fn covariates_take_variance_away() {
     near(effect(&|row| y[row]), number(&case["effect_raw"]), 1e-9);
     let adjusted = effect(&|row| cuped.adjust(y[row], x[row]));
     near(adjusted, number(&case["effect_cuped"]), 1e-9);
+    let variance = |values: Vec<f64>| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        values
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
+    };
+    let left = variance(
+        (0..y.len())
+            .map(|row| cuped.adjust(y[row], x[row]))
+            .collect(),
+    );
+    near(left / variance(y.clone()), number(&case["var_ratio"]), 1e-9);
     assert_eq!(Cuped::fit(&[1.0, 2.0], &[3.0, 3.0]).unwrap().theta, 0.0);
 }
 

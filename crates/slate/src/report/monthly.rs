@@ -220,7 +220,7 @@ fn data(value: &Value) -> String {
             ]
         })
         .collect();
-    let note = match value["data"]["drift_held_against_it"].as_bool() {
+    let note = match value["data"]["drift_enforced"].as_bool() {
         Some(false) => {
             "<p>The month before had fewer days of logs to look back on than this one, so history features \
              grew by themselves: drift is shown, and not held against the month.</p>"

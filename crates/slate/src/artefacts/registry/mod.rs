@@ -307,7 +307,7 @@ impl Registry {
     /// # Errors
     /// A damaged version, a promotion that was made meanwhile, a disk that cannot be written.
     pub(crate) fn promote(&self, id: &str, after: u64, reason: &str) -> Result<Promotion> {
-        self.bring(id, after, reason, false)
+        self.append(id, after, reason, false)
     }
 
     /// Takes the promotion back that is in force: what was in use before it is in use again. A second time
@@ -324,10 +324,10 @@ impl Registry {
                 .hint("`slate registry promote VERSION` brings any version into use")
                 .into());
         };
-        self.bring(before, after, reason, true)
+        self.append(before, after, reason, true)
     }
 
-    fn bring(&self, id: &str, after: u64, reason: &str, back: bool) -> Result<Promotion> {
+    fn append(&self, id: &str, after: u64, reason: &str, back: bool) -> Result<Promotion> {
         let id = self.whole_id(id)?;
         self.verify_version(&id)?;
         let before = self.promotions()?;

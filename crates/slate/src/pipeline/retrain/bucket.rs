@@ -13,8 +13,8 @@ use slate_types::Progress;
 use super::log_files::{LogFile, LogFiles};
 use crate::artefacts::{files_below, manifest, replace_file};
 
-/// Note beside the files that are here: the version of each.
-const HERE: &str = "here.json";
+/// Note beside the files that are here: version, size and time of change of each.
+const NOTE: &str = "here.json";
 
 /// A log in an object store.
 #[derive(Debug, Clone)]
@@ -47,15 +47,15 @@ impl Bucket {
             .one_brings
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut here = Here::read(folder);
+        let mut cache = Cache::read(folder);
         for name in files_below(folder)? {
-            let wanted = files.get(&name).is_some_and(|file| here.has(&name, file));
-            if !wanted && name != HERE {
+            let wanted = files.get(&name).is_some_and(|file| cache.has(&name, file));
+            if !wanted && name != NOTE {
                 fs::remove_file(folder.join(&name))?;
-                here.files.remove(&name);
+                cache.files.remove(&name);
             }
         }
-        let missing = files.iter().filter(|(name, file)| !here.has(name, file));
+        let missing = files.iter().filter(|(name, file)| !cache.has(name, file));
         let missing: Vec<(&String, &LogFile)> = missing.collect();
         if missing.is_empty() {
             return Ok(());
@@ -68,9 +68,9 @@ impl Bucket {
             fs::create_dir_all(above)
                 .with_context(|| format!("cannot create `{}`", above.display()))?;
             self.log.fetch(name, &path, progress)?;
-            here.note(name, file)?;
+            cache.note(name, file)?;
             // Killed after it, the next one goes on from here.
-            here.write()?;
+            cache.write()?;
         }
         progress.end();
         Ok(())
@@ -78,16 +78,16 @@ impl Bucket {
 }
 
 /// What is known of the files of a folder.
-struct Here {
+struct Cache {
     folder: PathBuf,
     /// Version, size and time of change, by name.
     files: BTreeMap<String, Value>,
 }
 
-impl Here {
+impl Cache {
     /// What was noted last; nothing where the note is not there or damaged, so that all is brought again.
     fn read(folder: &Path) -> Self {
-        let value = manifest::read_sealed(&folder.join(HERE), "");
+        let value = manifest::read_sealed(&folder.join(NOTE), "");
         let files = value.map(|mut value| serde_json::from_value(value["files"].take()));
         Self {
             folder: folder.to_owned(),
@@ -118,6 +118,6 @@ impl Here {
     fn write(&self) -> Result<()> {
         let value =
             json!({ "format": manifest::FORMAT, "kind": "files here", "files": self.files });
-        replace_file(&self.folder.join(HERE), manifest::sealed(value).as_bytes())
+        replace_file(&self.folder.join(NOTE), manifest::sealed(value).as_bytes())
     }
 }

@@ -239,7 +239,7 @@ impl Stage for DataCheck {
         }
         let value = json!({
             "format": manifest::FORMAT, "kind": "data check",
-            "problems": problems, "drift": moved, "drift_held_against_it": held,
+            "problems": problems, "drift": moved, "drift_enforced": held,
         });
         manifest::write_json(&given.out.join(Self::FILE), &value)?;
         profile.write(&given.out.join(Profile::FILE))

@@ -60,7 +60,7 @@ impl Stage for Report {
 
     fn run(&self, given: &Given<'_>) -> Result<()> {
         let parts = given.outputs_like(JudgePart::BEGINNING);
-        let shown = Shown {
+        let page = Page {
             job: &self.job,
             months: &self.months,
             decision: &Decision::read(given.output(Gate::NAME))?,
@@ -74,10 +74,10 @@ impl Stage for Report {
         };
         let more = [Backtest::NAME, Calibrate::NAME, Train::NAME, Features::NAME];
         let more: Vec<PathBuf> = more.map(|name| given.output(name).to_owned()).into();
-        let month = shown.month()?;
+        let month = page.month()?;
         manifest::write_json(&given.out.join(Self::MONTH), &month)?;
-        let page = shown.page(month, &more)?;
-        std::fs::write(given.out.join(PAGE), page).context("cannot write the month's report")
+        let html = page.html(month, &more)?;
+        std::fs::write(given.out.join(PAGE), html).context("cannot write the month's report")
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn of_failed(
     };
     let found =
         |name: &str, file: &str| output(name).map_or(Ok(Value::Null), |folder| read(&folder, file));
-    let shown = Shown {
+    let page = Page {
         job,
         months,
         decision,
@@ -108,11 +108,11 @@ pub(super) fn of_failed(
         promotion: Value::Null,
     };
     let more: Vec<PathBuf> = output(Features::NAME).into_iter().collect();
-    shown.page(shown.month()?, &more)
+    page.html(page.month()?, &more)
 }
 
 /// What the page of a month shows.
-struct Shown<'a> {
+struct Page<'a> {
     job: &'a Job,
     months: &'a Path,
     decision: &'a Decision,
@@ -123,7 +123,7 @@ struct Shown<'a> {
     promotion: Value,
 }
 
-impl Shown<'_> {
+impl Page<'_> {
     fn month(&self) -> Result<Value> {
         let job = self.job;
         let before = job.champion.as_ref().map_or(0, |champion| champion.number);
@@ -145,7 +145,7 @@ impl Shown<'_> {
     }
 
     /// The page, of the month and of the artefacts in other folders.
-    fn page(&self, month: Value, more: &[PathBuf]) -> Result<String> {
+    fn html(&self, month: Value, more: &[PathBuf]) -> Result<String> {
         let job = self.job;
         let mut parts = vec![report::Part::new("month", Report::MONTH, month)];
         parts.extend(report::collect(more)?);
