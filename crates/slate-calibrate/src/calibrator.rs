@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use slate_types::{NotAProbability, Probabilities, Scores};
 
+use crate::examples::first;
 use crate::histogram::Steps;
 use crate::sigmoid::logistic;
 use crate::temperature::Temperature;
@@ -147,16 +148,12 @@ impl Calibrator {
     /// # Errors
     /// As [`Calibrator::apply_all`].
     pub fn accept(&self, scores: &[f64]) -> Result<(), ApplyError> {
-        // All of them first, without leaving early, which the compiler makes wide operations of.
-        let finite = |scores: &[f64]| scores.iter().fold(true, |all, s| all & s.is_finite());
-        if !scores.par_chunks(1 << 14).all(finite)
-            && let Some(row) = scores.iter().position(|score| !score.is_finite())
-        {
+        if let Some(row) = first(scores, |score| !score.is_finite()) {
             let value = scores[row];
             return Err(ApplyError::Score { row, value });
         }
         if self.reads_probabilities()
-            && let Some(row) = scores.iter().position(|score| !(0.0..=1.0).contains(score))
+            && let Some(row) = first(scores, |score| !(0.0..=1.0).contains(&score))
         {
             let value = scores[row];
             return Err(NotAProbability { row, value }.into());

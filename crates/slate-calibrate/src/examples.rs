@@ -171,7 +171,7 @@ impl<'a> Examples<'a> {
 }
 
 /// The first row for which `bad` holds.
-fn first(values: &[f64], bad: impl Fn(f64) -> bool + Sync) -> Option<usize> {
+pub(crate) fn first(values: &[f64], bad: impl Fn(f64) -> bool + Sync) -> Option<usize> {
     // Whole chunks first, without leaving early, which the compiler makes wide operations of.
     let chunk = values
         .par_chunks(CHUNK)

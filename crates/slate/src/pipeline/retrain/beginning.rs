@@ -19,7 +19,7 @@ use crate::artefacts::manifest;
 use crate::artefacts::registry::Promotion;
 use crate::console::Refusal;
 use crate::pipeline::calendar::Month;
-use crate::pipeline::stages::{Store, is_transient};
+use crate::pipeline::stages::{Patience, Store};
 
 /// A month that is asked for.
 pub(super) struct Asked {
@@ -43,22 +43,25 @@ impl Asked {
 impl Retrain<'_> {
     /// All files of the logs; a store that is not there for a moment is asked again.
     pub(super) fn look(&self) -> Result<LogFiles> {
-        let mut wait = Duration::from_secs_f64(self.section.retry_seconds);
-        for attempt in 1..=self.section.retries {
-            match LogFiles::look(&self.section.logs, &self.index()) {
-                Err(error) if is_transient(&error) => {
-                    (self.say)(&format!(
-                        "{error:#}; this may pass, attempt {} in {:.0} s",
-                        attempt + 1,
-                        wait.as_secs_f64()
-                    ));
-                    std::thread::sleep(wait);
-                    wait *= 4;
-                }
-                looked => return looked,
-            }
+        self.patience().of(
+            || LogFiles::look(&self.section.logs, &self.index()),
+            |attempt, wait, error| {
+                (self.say)(&format!(
+                    "{error:#}; this may pass, attempt {} in {:.0} s",
+                    attempt + 1,
+                    wait.as_secs_f64()
+                ));
+            },
+        )
+    }
+
+    /// What is done about faults that may pass.
+    pub(super) fn patience(&self) -> Patience {
+        Patience {
+            retries: self.section.retries,
+            wait: Duration::from_secs_f64(self.section.retry_seconds),
+            stop: self.stop,
         }
-        LogFiles::look(&self.section.logs, &self.index())
     }
 
     /// The month that is asked for, and what it would be made of.

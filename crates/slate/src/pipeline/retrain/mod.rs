@@ -392,13 +392,11 @@ impl<'a> Retrain<'a> {
                 jobs: self.section.jobs,
                 memory: job.memory,
             },
-            retries: self.section.retries,
-            patience: Duration::from_secs_f64(self.section.retry_seconds),
+            patience: self.patience(),
             anew: self.from,
             settled: &[],
             observe: self.observe,
             progress: self.progress,
-            stop: self.stop,
             may_write,
         }
     }

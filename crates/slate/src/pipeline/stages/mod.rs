@@ -24,7 +24,7 @@ use slate_types::Progress;
 
 pub(crate) use self::runner::{Done, Event, Interrupted, Limits, Planned, Runner};
 pub(crate) use self::store::{Store, VOLATILE};
-pub(crate) use self::transient::is_transient;
+pub(crate) use self::transient::Patience;
 
 /// Something a stage waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]

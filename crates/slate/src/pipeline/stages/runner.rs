@@ -13,7 +13,7 @@ use slate_types::{Progress, Silent};
 
 use super::graph::{Graph, State};
 use super::store::{Found, Key, Output, remove};
-use super::transient::is_transient;
+use super::transient::Patience;
 use super::{Given, Stage, Store};
 
 /// What the machine has for stages that run at the same time.
@@ -86,10 +86,8 @@ pub(crate) struct Interrupted;
 pub(crate) struct Runner<'a> {
     pub(crate) store: &'a Store,
     pub(crate) limits: Limits,
-    /// Attempts after the first, where a fault may pass.
-    pub(crate) retries: u32,
-    /// Wait before the first of them; each further one waits four times as long.
-    pub(crate) patience: Duration,
+    /// What is done about faults that may pass.
+    pub(crate) patience: Patience,
     /// A stage to run anew with all that depends on it, though it is done.
     pub(crate) anew: Option<&'a str>,
     /// What an earlier call has done: neither looked at nor made again.
@@ -97,7 +95,6 @@ pub(crate) struct Runner<'a> {
     pub(crate) observe: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Shown by one of the stages that run.
     pub(crate) progress: &'a dyn Progress,
-    pub(crate) stop: &'static AtomicBool,
     /// Asked before an output is put in place: whether this process may still write.
     pub(crate) may_write: &'a (dyn Fn() -> Result<()> + Sync),
 }
@@ -120,7 +117,7 @@ impl Runner<'_> {
         std::thread::scope(|scope| -> Result<()> {
             let (send, ended) = channel();
             loop {
-                while failed.is_none() && !self.stop.load(Ordering::Relaxed) {
+                while failed.is_none() && !self.patience.stop.load(Ordering::Relaxed) {
                     let Some(at) = self.next(&graph, &running) else {
                         break;
                     };
@@ -297,29 +294,17 @@ impl Work<'_> {
 
     fn attempts(&self, key: &Key, progress: &dyn Progress) -> Result<Output> {
         let runner = self.runner;
-        let mut wait = runner.patience;
-        let mut attempt = 0;
-        loop {
-            let error = match self.attempt(key, progress) {
-                Ok(output) => return Ok(output),
-                Err(error) => error,
-            };
-            attempt += 1;
-            if attempt > runner.retries || !is_transient(&error) {
-                return Err(error);
-            }
-            (runner.observe)(&Event::Retry {
-                stage: &self.stage.name(),
-                attempt,
-                wait,
-                error: format!("{error:#}"),
-            });
-            let until = Instant::now() + wait;
-            while Instant::now() < until && !runner.stop.load(Ordering::Relaxed) {
-                std::thread::sleep(wait.min(Duration::from_millis(100)));
-            }
-            wait *= 4;
-        }
+        runner.patience.of(
+            || self.attempt(key, progress),
+            |attempt, wait, error| {
+                (runner.observe)(&Event::Retry {
+                    stage: &self.stage.name(),
+                    attempt,
+                    wait,
+                    error: format!("{error:#}"),
+                });
+            },
+        )
     }
 
     fn attempt(&self, key: &Key, progress: &dyn Progress) -> Result<Output> {
@@ -334,7 +319,7 @@ impl Work<'_> {
             out: &partial,
             unfinished: &unfinished,
             progress,
-            stop: self.runner.stop,
+            stop: self.runner.patience.stop,
             may_write: self.runner.may_write,
         };
         let made = self.stage.run(&given).and_then(|()| {

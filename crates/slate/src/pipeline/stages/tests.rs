@@ -137,13 +137,15 @@ impl House {
                 jobs: settings.jobs,
                 memory: 100,
             },
-            retries: 2,
-            patience: Duration::from_millis(1),
+            patience: Patience {
+                retries: 2,
+                wait: Duration::from_millis(1),
+                stop: &GO_ON,
+            },
             anew: settings.anew,
             settled: &[],
             observe: settings.observe,
             progress: &Silent,
-            stop: &GO_ON,
             may_write: settings.may_write,
         };
         let stages = stages.into_iter();
