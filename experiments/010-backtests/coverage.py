@@ -171,7 +171,8 @@ def judge(slate, scratch, number, seed):
     names = [each["convention"].split(";")[0].removeprefix("estimator=") for each in told["differences"]]
     of_b = next(e for e in told["estimates"] if e["policy"] == "b" and e["estimator"] == "dr")
     doubts = [doubt["kind"] for doubt in told["doubts"][0]]
-    return told["verdict"], dict(zip(names, found)), [of_b[key] for key in ("value", "low", "high")], doubts
+    of_b = [of_b[key] for key in ("value", "low", "high")]
+    return told["verdict"], dict(zip(names, found)), of_b, doubts, told["sound"][0]
 
 
 def begin(numbers):
@@ -188,9 +189,10 @@ def summary(market, judged):
     ends = {name: np.array([[np.nan if v is None else v for v in found[name]] for _, found, *_ in judged])
             for name in ESTIMATORS}
     held = {name: (each[:, 1] <= truth) & (truth <= each[:, 2]) for name, each in ends.items()}
-    dr, of_b = ends["dr"], np.array([value for *_, value, _ in judged], float)
+    dr, of_b = ends["dr"], np.array([value for *_, value, _, _ in judged], float)
+    sound = np.array([sound for *_, sound in judged])
     spread = dr[:, 0].std(ddof=1)
-    kinds = [kind for *_, doubts in judged for kind in doubts]
+    kinds = [kind for *_, doubts, _ in judged for kind in doubts]
     return {
         "setting": dataclasses.asdict(setting), "logs": len(judged), "truth": market.truth, "difference": truth,
         "verdicts": {name: float((verdicts == name).mean()) for name in ("cannot_tell", "b_better", "a_better")},
@@ -201,6 +203,8 @@ def summary(market, judged):
         "coverage_told": float(held["dr"][told].mean()) if told.any() else None,
         "coverage_of_b": float(((of_b[:, 1] <= market.truth["b"]) & (market.truth["b"] <= of_b[:, 2])).mean()),
         "told": int(told.sum()),
+        "sound": int(sound.sum()),
+        "coverage_sound": float(held["dr"][sound].mean()) if sound.any() else None,
         "told_estimate": float(dr[told, 0].mean()) if told.any() else None,
         "zero_outside": float(((dr[:, 1] > 0) | (dr[:, 2] < 0)).mean()),
         "width": {name: float(np.nanmean(each[:, 2] - each[:, 1])) for name, each in ends.items()},

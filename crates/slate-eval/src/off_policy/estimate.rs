@@ -144,7 +144,12 @@ pub fn estimate(
         .map(|(_, totals)| Sums::value(totals, all_units))
         .collect();
     let bounded = match intervals.method {
-        IntervalMethod::Bernstein => Some(Bounded::new(log, estimator, &each)?),
+        IntervalMethod::Bernstein => Some(Bounded::new(
+            log,
+            estimator,
+            intervals.largest_reward,
+            &each,
+        )?),
         _ => None,
     };
     let level = intervals.bootstrap.level;
@@ -208,6 +213,7 @@ impl<'a> Bounded<'a> {
     fn new(
         log: &Log<'_>,
         estimator: Estimator,
+        largest_reward: Option<f64>,
         each: &'a [(Sums, Vec<f64>)],
     ) -> Result<Self, EvalError> {
         let refused = |why| EvalError::NothingToMeasure {
@@ -223,7 +229,11 @@ impl<'a> Bounded<'a> {
         if log.rewards.iter().any(|reward| *reward < 0.0) {
             return Err(refused("it takes rewards from 0 up"));
         }
-        let most = log.rewards.iter().copied().fold(0.0, f64::max);
+        let seen = log.rewards.iter().copied().fold(0.0, f64::max);
+        let most = largest_reward.unwrap_or(seen);
+        if most.is_nan() || most < seen {
+            return Err(refused("a reward is above the largest there can be"));
+        }
         let rows = log
             .lists
             .iter()

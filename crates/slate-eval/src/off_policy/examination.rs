@@ -1,5 +1,6 @@
 //! How likely users look at each slot, with how sure that is.
 
+use super::appeal::{AppealModel, AppealRows};
 use super::click_model::{Cell, PositionModel};
 use super::harvest::harvest_pairs;
 use crate::bootstrap::{Bootstrap, quantile};
@@ -8,6 +9,8 @@ use crate::{EvalError, check};
 /// Views that the mean rate is worth in the position-based model of each item.
 const PRIOR: f64 = 10.0;
 const STEPS: usize = 300;
+/// Steps of [`AppealModel`], and of each resample, which goes on from what all rows say.
+const APPEAL_STEPS: [usize; 2] = [500, 20];
 
 /// How a curve is estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,9 @@ pub enum Curve {
     /// By expectation-maximisation ([`PositionModel`]); where most items stood in one slot only, it takes
     /// appeal for attention and says nothing of it.
     Em,
+    /// The same model with an appeal that numbers tell ([`AppealModel`]), so no item need stand in several
+    /// slots; what the numbers do not know of appeal it takes for attention.
+    Regression,
 }
 
 /// Placements that were shown, one value per row.
@@ -29,6 +35,8 @@ pub struct Views<'a> {
     pub slots: &'a [u32],
     /// Clicked: 0 or 1.
     pub clicks: &'a [u8],
+    /// `[rows, width]`, numbers that say how appealing a placement is; for [`Curve::Regression`], or empty.
+    pub features: &'a [f64],
     /// Cluster, numbers below the number of rows.
     pub clusters: &'a [u32],
 }
@@ -66,12 +74,28 @@ pub fn examine(
         .iter()
         .max()
         .map_or(0, |most| *most as usize + 1);
-    let of_slot = fit(curve, views, slots, &vec![1; clusters])?;
+    let all = match curve {
+        Curve::Regression => Some(appeal(views, slots, &vec![1; clusters], None)?),
+        _ => None,
+    };
+    let one = |counts: &[u32]| match &all {
+        Some(all) => appeal(views, slots, counts, Some(all)).map(|model| model.examination),
+        None => fit(curve, views, slots, counts),
+    };
+    let mut of_slot = match &all {
+        Some(all) => all.examination.clone(),
+        None => one(&vec![1; clusters])?,
+    };
+    of_slot.resize(slots, f64::NAN);
     // A resample without a click in slot 0 has no curve.
     let draws: Vec<Vec<f64>> = bootstrap
-        .run(clusters, |counts| fit(curve, views, slots, counts).ok())
+        .run(clusters, |counts| one(counts).ok())
         .into_iter()
         .flatten()
+        .map(|mut draw| {
+            draw.resize(slots, f64::NAN);
+            draw
+        })
         .collect();
     let tail = (1.0 - bootstrap.level) / 2.0;
     let end = |share: f64| {
@@ -118,16 +142,42 @@ fn fit(
     if first.map(|cell| cell.clicks).sum::<f64>() == 0.0 {
         return Err(nothing);
     }
-    let mut found = if curve == Curve::Harvested {
+    Ok(if curve == Curve::Harvested {
         harvest_pairs(&cells)?.examination
     } else {
         let sum = |of: fn(&Cell) -> f64| cells.iter().map(of).sum::<f64>();
         let mean = sum(|cell| cell.clicks) / sum(|cell| cell.shown);
         let prior = [PRIOR * mean, PRIOR * (1.0 - mean)];
         PositionModel::fit(&cells, prior, STEPS)?.examination
+    })
+}
+
+/// The model by numbers where each cluster counts so often.
+fn appeal(
+    views: &Views<'_>,
+    slots: usize,
+    counts: &[u32],
+    start: Option<&AppealModel>,
+) -> Result<AppealModel, EvalError> {
+    let counts: Vec<f64> = (0..views.items.len())
+        .map(|row| {
+            let counted = (views.slots[row] as usize) < slots;
+            if counted {
+                f64::from(counts[views.clusters[row] as usize])
+            } else {
+                0.0
+            }
+        })
+        .collect();
+    let rows = AppealRows {
+        features: views.features,
+        slots: views.slots,
+        clicks: views.clicks,
+        counts: &counts,
     };
-    found.resize(slots, f64::NAN);
-    Ok(found)
+    let mut model = AppealModel::fit(&rows, APPEAL_STEPS[usize::from(start.is_some())], start)?;
+    model.examination.truncate(slots);
+    Ok(model)
 }
 
 #[cfg(test)]
@@ -174,6 +224,7 @@ mod tests {
         };
         let truth = [1.0, 0.6, 0.35];
         for (curve, random, by_length, close) in [
+            (Curve::Regression, false, false, true),
             (Curve::Harvested, true, true, true),
             (Curve::Harvested, false, false, true),
             (Curve::Em, false, false, true),
@@ -185,10 +236,14 @@ mod tests {
                 items.fill(3);
             }
             let clicks: Vec<u8> = clicks.iter().map(|&click| click as u8).collect();
+            // The law of the market is not logistic, but close to it in the logarithm of its rate.
+            let rate = |&item: &u32| (0.05 + 0.05 * f64::from(item)).ln();
+            let features: Vec<f64> = items.iter().map(rate).collect();
             let views = Views {
                 items: &items,
                 slots: &slots,
                 clicks: &clicks,
+                features: &features,
                 clusters: &clusters,
             };
             let found = examine(curve, &views, 3, &bootstrap).unwrap();
@@ -208,9 +263,10 @@ mod tests {
             items: &[0, 1],
             slots: &[0, 1],
             clicks: &[0, 1],
+            features: &[],
             clusters: &[0, 0],
         };
-        for curve in [Curve::Harvested, Curve::Em] {
+        for curve in [Curve::Harvested, Curve::Em, Curve::Regression] {
             let made = examine(curve, &views, 2, &Bootstrap::default());
             assert!(
                 matches!(made, Err(EvalError::NothingToMeasure { .. })),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::click_model::Cell;
-use super::outcome::cholesky_solve;
+use super::regression::cholesky_solve;
 use crate::EvalError;
 
 /// An examination curve.

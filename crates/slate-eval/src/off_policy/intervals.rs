@@ -15,8 +15,8 @@ pub enum IntervalMethod {
     /// Value ± Student's t × the standard error over clusters, ratios to first order.
     Delta,
     /// Empirical Bernstein ([`bernstein`]): holds at any size, and is wide. For `ips@λ` per list with
-    /// independent lists and rewards from 0 up, none above the largest seen: then sums have a bound. It is
-    /// of the clipped mean.
+    /// independent lists and rewards from 0 to [`Intervals::largest_reward`]: then sums have a bound. It
+    /// is of the clipped mean.
     Bernstein,
 }
 
@@ -39,6 +39,8 @@ pub struct Intervals {
     pub method: IntervalMethod,
     /// Resamples, their seed, and the level, which all methods read.
     pub bootstrap: Bootstrap,
+    /// The largest reward a placement can have, for Bernstein's; none takes the largest seen.
+    pub largest_reward: Option<f64>,
 }
 
 impl Default for Intervals {
@@ -46,6 +48,7 @@ impl Default for Intervals {
         Self {
             method: IntervalMethod::Bca,
             bootstrap: Bootstrap::default(),
+            largest_reward: None,
         }
     }
 }
@@ -102,11 +105,10 @@ impl Intervals {
             return none;
         }
         draws.sort_unstable_by(f64::total_cmp);
-        let level = self.bootstrap.level;
+        let tail = expanded_tail(spread.influence, self.bootstrap.level);
         let ends = if self.method == IntervalMethod::Bca {
-            bca_sorted(&draws, spread.value, acceleration(spread.influence), level)
+            bca_sorted(&draws, spread.value, acceleration(spread.influence), tail)
         } else {
-            let tail = (1.0 - level) / 2.0;
             Some((quantile(&draws, tail), quantile(&draws, 1.0 - tail)))
         };
         ends.map_or(none, |(low, high)| Ends { low, high, error })
@@ -130,6 +132,25 @@ pub(crate) fn t_quantile(clusters: usize, level: f64) -> f64 {
         return f64::NAN;
     }
     student(clusters as f64 - 1.0).inverse_cdf(f64::midpoint(1.0, level))
+}
+
+/// Share of resamples beyond either end. Resamples are too narrow by √((C − 1) ÷ C) and know the spread no
+/// better than the clusters do, so the tail is smaller than the level says: the normal tail beyond
+/// `√(C ÷ (C − 1))` times Student's quantile (Hesterberg 2015). Its degrees of freedom are the clusters less
+/// one where influences are normal, and fewer where a few clusters are most of the variance, as the
+/// variance of the variance says (Satterthwaite 1946).
+fn expanded_tail(influence: &[f64], level: f64) -> f64 {
+    let count = influence.len() as f64;
+    let squares: f64 = influence.iter().map(|psi| psi * psi).sum();
+    let fourths: f64 = influence.iter().map(|psi| psi.powi(4)).sum();
+    let excess = fourths - squares * squares / count;
+    let freedom = if excess > 0.0 {
+        (2.0 * squares * squares / excess).clamp(1.0, count - 1.0)
+    } else {
+        count - 1.0
+    };
+    let t = student(freedom).inverse_cdf(f64::midpoint(1.0, level));
+    normal().sf((count / (count - 1.0)).sqrt() * t)
 }
 
 /// Two-sided p value of `value` ÷ `error` with `freedom` degrees of freedom; 1 for a value of 0.
@@ -181,10 +202,15 @@ pub fn bca_ends(
     check::level(level)?;
     let mut sorted = replicates.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    Ok(bca_sorted(&sorted, value, acceleration, level))
+    Ok(bca_sorted(
+        &sorted,
+        value,
+        acceleration,
+        (1.0 - level) / 2.0,
+    ))
 }
 
-fn bca_sorted(sorted: &[f64], value: f64, acceleration: f64, level: f64) -> Option<(f64, f64)> {
+fn bca_sorted(sorted: &[f64], value: f64, acceleration: f64, tail: f64) -> Option<(f64, f64)> {
     let (first, last) = (*sorted.first()?, *sorted.last()?);
     if first == last {
         return Some((first, last));
@@ -202,7 +228,6 @@ fn bca_sorted(sorted: &[f64], value: f64, acceleration: f64, level: f64) -> Opti
         let place = law.cdf(bias + shifted / (1.0 - acceleration * shifted));
         quantile(sorted, place.clamp(0.0, 1.0))
     };
-    let tail = (1.0 - level) / 2.0;
     Some((end(tail), end(1.0 - tail)))
 }
 

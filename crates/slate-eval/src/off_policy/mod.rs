@@ -41,6 +41,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod appeal;
 mod click_model;
 mod estimate;
 mod estimator;
@@ -50,12 +51,15 @@ mod intervals;
 mod log;
 mod loggers;
 mod outcome;
+mod regression;
 mod resample;
 mod slope;
 mod sums;
+mod tail;
 mod verdict;
 mod weights;
 
+pub use appeal::{AppealModel, AppealRows};
 pub use click_model::{CascadeModel, Cell, PositionModel};
 pub use estimate::{Change, Estimate, Estimates, estimate, estimate_independent};
 pub use estimator::Estimator;
@@ -69,6 +73,7 @@ pub use loggers::{LoggerEstimate, balanced_propensities, weighted_loggers};
 pub use outcome::{CrossFitted, Folds, OutcomeModel, Outcomes};
 pub use slope::{Choice, Family, slope};
 pub use sums::used_weights;
+pub use tail::pareto_shape;
 pub use verdict::{Doubt, Evidence, Judgement, Verdict, judge};
 pub use weights::{WeightReport, deciding_rewards, report_weights};
 

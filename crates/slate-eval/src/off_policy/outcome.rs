@@ -5,19 +5,13 @@
 //! slot never seen counts as an average one. Fitted on other folds than it forecasts: a model that saw
 //! the reward it is subtracted from hides variance.
 
-use rayon::prelude::*;
 use slate_types::Seed;
 
-use crate::line::logistic;
+use super::regression::{Design, Seen};
 use crate::{EvalError, check};
 
-/// Penalty on half the squared coefficients.
-const RIDGE: f64 = 1.0;
 /// Slots with a coefficient of their own.
 const MOST_SLOTS: usize = 64;
-/// Rows summed at a time, so that sums do not depend on threads.
-const CHUNK: usize = 1 << 14;
-const MOST_STEPS: usize = 100;
 
 /// Which link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,14 +118,8 @@ impl OutcomeModel {
         let count = rows.len() as f64;
         let width = outcomes.width;
         let of = |row: u32, at: usize| outcomes.features[row as usize * width + at];
-        let scale: Vec<[f64; 2]> = (0..width)
-            .map(|at| {
-                let mean = rows.iter().map(|&row| of(row, at)).sum::<f64>() / count;
-                let squares: f64 = rows.iter().map(|&row| (of(row, at) - mean).powi(2)).sum();
-                let deviation = (squares / count).sqrt();
-                [mean, if deviation > 0.0 { deviation } else { 1.0 }]
-            })
-            .collect();
+        let column = |at| rows.iter().map(move |&row| of(row, at));
+        let scale: Vec<[f64; 2]> = (0..width).map(|at| scale_of(column(at))).collect();
         let deepest = rows.iter().map(|&row| outcomes.slots[row as usize]).max();
         let slots = (deepest.unwrap_or(0) as usize + 1).min(MOST_SLOTS);
         let mean = rows
@@ -140,11 +128,7 @@ impl OutcomeModel {
             .sum::<f64>()
             / count;
         let base = match self {
-            Self::Logistic => {
-                // Never certain, so that a sample without rewards has a logarithm.
-                let mean = (mean * count + 0.5) / (count + 1.0);
-                (mean / (1.0 - mean)).ln()
-            }
+            Self::Logistic => careful_logit(mean, count),
             Self::Linear => mean,
         };
         let design = Design {
@@ -157,10 +141,11 @@ impl OutcomeModel {
                 for (at, [middle, unit]) in scale.iter().enumerate() {
                     features[at] = (of(row, at) - middle) / unit;
                 }
-                (
-                    outcomes.slots[row as usize] as usize,
-                    outcomes.rewards[row as usize],
-                )
+                Seen {
+                    slot: outcomes.slots[row as usize] as usize,
+                    reward: outcomes.rewards[row as usize],
+                    weight: 1.0,
+                }
             },
             rows: rows.len(),
         };
@@ -173,6 +158,21 @@ impl OutcomeModel {
             scale,
         }
     }
+}
+
+/// What a column is standardised by: its mean and deviation, or 1 where it does not vary.
+pub(super) fn scale_of(column: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
+    let count = column.clone().count() as f64;
+    let mean = column.clone().sum::<f64>() / count;
+    let squares: f64 = column.map(|x| (x - mean).powi(2)).sum();
+    let deviation = (squares / count).sqrt();
+    [mean, if deviation > 0.0 { deviation } else { 1.0 }]
+}
+
+/// The logit of a rate among so many, never certain, so that none at all has one too.
+pub(super) fn careful_logit(mean: f64, count: f64) -> f64 {
+    let mean = (mean * count + 0.5) / (count + 1.0);
+    (mean / (1.0 - mean)).ln()
 }
 
 impl CrossFitted {
@@ -199,172 +199,8 @@ impl CrossFitted {
     }
 }
 
-impl OutcomeModel {
-    fn mean(self, z: f64) -> f64 {
-        match self {
-            Self::Linear => z,
-            Self::Logistic => logistic(z),
-        }
-    }
-
-    fn loss(self, z: f64, reward: f64) -> f64 {
-        match self {
-            Self::Linear => 0.5 * (z - reward) * (z - reward),
-            // log(1 + e^z) − r·z without overflow.
-            Self::Logistic => z.max(0.0) + (-z.abs()).exp().ln_1p() - reward * z,
-        }
-    }
-}
-
-/// Rows as the solver sees them: features written into a slice, slot and reward returned.
-struct Design<'a> {
-    link: OutcomeModel,
-    base: f64,
-    slots: usize,
-    width: usize,
-    #[expect(clippy::type_complexity, reason = "one closure, used here alone")]
-    row: &'a (dyn Fn(usize, &mut [f64]) -> (usize, f64) + Sync),
-    rows: usize,
-}
-
-/// Loss, gradient and curvature of some rows.
-struct Sums {
-    loss: f64,
-    gradient: Vec<f64>,
-    hessian: Vec<f64>,
-}
-
-impl Design<'_> {
-    /// Coefficients of slots and features that minimise the loss and half the ridge times their squares:
-    /// Newton, halving steps that overshoot.
-    fn solve(&self) -> Vec<f64> {
-        let size = self.slots + self.width;
-        let mut beta = vec![0.0; size];
-        let mut now = self.sums(&beta);
-        for _ in 0..MOST_STEPS {
-            let Some(step) = cholesky_solve(&now.hessian, &now.gradient) else {
-                break;
-            };
-            let decrease: f64 = step.iter().zip(&now.gradient).map(|(s, g)| s * g).sum();
-            if decrease <= 1e-14 * (1.0 + now.loss.abs()) {
-                break;
-            }
-            let mut share = 1.0;
-            let next = loop {
-                let moved = beta.iter().zip(&step).map(|(b, s)| b - share * s);
-                let moved: Vec<f64> = moved.collect();
-                let sums = self.sums(&moved);
-                if sums.loss <= now.loss || share < 1e-6 {
-                    break (moved, sums);
-                }
-                share *= 0.5;
-            };
-            (beta, now) = next;
-        }
-        beta
-    }
-
-    fn sums(&self, beta: &[f64]) -> Sums {
-        let size = beta.len();
-        let chunks = self.rows.div_ceil(CHUNK);
-        let parts: Vec<Sums> = (0..chunks)
-            .into_par_iter()
-            .map(|chunk| {
-                let mut sums = Sums {
-                    loss: 0.0,
-                    gradient: vec![0.0; size],
-                    hessian: vec![0.0; size * size],
-                };
-                let mut features = vec![0.0; self.width];
-                for row in chunk * CHUNK..((chunk + 1) * CHUNK).min(self.rows) {
-                    self.add(row, beta, &mut features, &mut sums);
-                }
-                sums
-            })
-            .collect();
-        let squares: f64 = beta.iter().map(|b| b * b).sum();
-        let mut all = Sums {
-            loss: 0.5 * RIDGE * squares,
-            gradient: beta.iter().map(|b| RIDGE * b).collect(),
-            hessian: vec![0.0; size * size],
-        };
-        for at in 0..size {
-            all.hessian[at * size + at] = RIDGE;
-        }
-        for part in parts {
-            all.loss += part.loss;
-            let pairs = all.gradient.iter_mut().zip(part.gradient);
-            pairs.for_each(|(sum, value)| *sum += value);
-            let pairs = all.hessian.iter_mut().zip(part.hessian);
-            pairs.for_each(|(sum, value)| *sum += value);
-        }
-        all
-    }
-
-    fn add(&self, row: usize, beta: &[f64], features: &mut [f64], sums: &mut Sums) {
-        let size = beta.len();
-        let (slot, reward) = (self.row)(row, features);
-        let slot = slot.min(self.slots - 1);
-        let of_features = &beta[self.slots..];
-        let known: f64 = features.iter().zip(of_features).map(|(x, b)| x * b).sum();
-        let z = self.base + beta[slot] + known;
-        let mean = self.link.mean(z);
-        let curve = match self.link {
-            OutcomeModel::Linear => 1.0,
-            OutcomeModel::Logistic => mean * (1.0 - mean),
-        };
-        let gap = mean - reward;
-        sums.loss += self.link.loss(z, reward);
-        sums.gradient[slot] += gap;
-        sums.hessian[slot * size + slot] += curve;
-        for (at, x) in features.iter().enumerate() {
-            let place = self.slots + at;
-            sums.gradient[place] += gap * x;
-            // The lower half is all that is read.
-            sums.hessian[place * size + slot] += curve * x;
-            for (before, y) in features[..=at].iter().enumerate() {
-                sums.hessian[place * size + self.slots + before] += curve * x * y;
-            }
-        }
-    }
-}
-
-/// Solves `matrix · x = right` for a symmetric positive matrix of which the lower half is read. None
-/// where it is not positive.
-pub(super) fn cholesky_solve(matrix: &[f64], right: &[f64]) -> Option<Vec<f64>> {
-    let size = right.len();
-    let mut lower = vec![0.0; size * size];
-    for i in 0..size {
-        for j in 0..=i {
-            let inner: f64 = (0..j)
-                .map(|k| lower[i * size + k] * lower[j * size + k])
-                .sum();
-            let rest = matrix[i * size + j] - inner;
-            lower[i * size + j] = if i == j {
-                if rest.is_nan() || rest <= 0.0 {
-                    return None;
-                }
-                rest.sqrt()
-            } else {
-                rest / lower[j * size + j]
-            };
-        }
-    }
-    let mut x = right.to_vec();
-    for i in 0..size {
-        let inner: f64 = (0..i).map(|k| lower[i * size + k] * x[k]).sum();
-        x[i] = (x[i] - inner) / lower[i * size + i];
-    }
-    for i in (0..size).rev() {
-        let inner: f64 = (i + 1..size).map(|k| lower[k * size + i] * x[k]).sum();
-        x[i] = (x[i] - inner) / lower[i * size + i];
-    }
-    Some(x)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::golden;
     use super::*;
 
     /// Rewards of a market whose law is known come back, also in a slot never seen.
@@ -403,46 +239,5 @@ mod tests {
                 model.forecast(fold, &[x], [50], |q| assert!((0.0..0.6).contains(&q)));
             }
         }
-    }
-
-    /// From `tests/data/gold_backtest.py` (`SciPy`).
-    #[test]
-    fn coefficients_are_those_of_other_solvers() {
-        for (name, link) in [
-            ("logistic_table", OutcomeModel::Logistic),
-            ("ridge_linear", OutcomeModel::Linear),
-        ] {
-            let case = golden(name);
-            let floats =
-                |key: &str| -> Vec<f64> { serde_json::from_value(case[key].clone()).unwrap() };
-            let slots: Vec<usize> = serde_json::from_value(case["slot"].clone()).unwrap();
-            let x: Vec<Vec<f64>> = serde_json::from_value(case["numeric"].clone()).unwrap();
-            let (y, weights) = (floats("target"), floats("weight"));
-            // Weights are whole numbers: rows as often.
-            let rows: Vec<usize> = (0..y.len())
-                .flat_map(|row| std::iter::repeat_n(row, weights[row] as usize))
-                .collect();
-            let design = Design {
-                link,
-                base: 0.0,
-                slots: 4,
-                width: 2,
-                row: &|at, features| {
-                    features.copy_from_slice(&x[rows[at]]);
-                    (slots[rows[at]], y[rows[at]])
-                },
-                rows: rows.len(),
-            };
-            for (ours, theirs) in design.solve().iter().zip(floats("coefficients")) {
-                assert!((ours - theirs).abs() < 1e-8, "{name} {ours} {theirs}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_matrix_that_is_not_positive_has_no_solution() {
-        assert!(cholesky_solve(&[1.0, 0.0, 2.0, 1.0], &[1.0, 1.0]).is_none());
-        let x = cholesky_solve(&[4.0, 0.0, 2.0, 3.0], &[8.0, 7.0]).unwrap();
-        assert!((x[0] - 1.25).abs() < 1e-12 && (x[1] - 1.5).abs() < 1e-12);
     }
 }

@@ -16,6 +16,9 @@ const LEAST_REWARDED: f64 = 20.0;
 const TOLERANCE: f64 = 0.05;
 /// Share of all weight that one placement may have.
 const MOST_OF_ONE: f64 = 0.05;
+/// Shape that the tail of weights may have. Half is where a variance ends; estimates of it from some hundred
+/// weights are unsure by a tenth.
+const HEAVIEST_TAIL: f64 = 0.5;
 /// Differences and errors this small beside what policies earn are rounding.
 const ROUNDING: f64 = 1e-8;
 /// Chance of finding a difference of the estimated size, for the lists that would suffice.
@@ -80,6 +83,16 @@ pub enum Doubt {
         /// Its share.
         share: f64,
     },
+    /// The largest weights are so much larger than all others that their sum has hardly a variance: a
+    /// placement that was not logged, and could have been, may count for more than all that were.
+    HeavyTail {
+        /// `a` or `b`.
+        policy: &'static str,
+        /// Shape of the tail, [`WeightReport::tail`].
+        shape: f64,
+        /// What it may be.
+        most: f64,
+    },
     /// The policy shows items that were never logged in their slot.
     Unseen {
         /// `a` or `b`.
@@ -107,6 +120,9 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why it cannot be told; empty where it can.
     pub doubts: Vec<Doubt>,
+    /// Whether nothing speaks against the interval itself: the difference lies in it as often as its level
+    /// says, though 0 may lie in it too.
+    pub sound: bool,
     /// Clusters like these in which a difference of the estimated size would be found in 80 % of all
     /// logs; none where the difference is 0 or has no error.
     pub clusters_needed: Option<f64>,
@@ -196,6 +212,13 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
             let share = report.largest_share;
             doubts.push(Doubt::OneWeight { policy, share });
         }
+        if let Some(shape) = report.tail.filter(|shape| *shape > HEAVIEST_TAIL) {
+            doubts.push(Doubt::HeavyTail {
+                policy,
+                shape,
+                most: HEAVIEST_TAIL,
+            });
+        }
     }
     for (policy, share) in ["a", "b"].into_iter().zip(evidence.unseen) {
         if share > TOLERANCE {
@@ -223,6 +246,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     } else {
         Verdict::ABetter
     };
+    let sound = doubts.iter().all(|doubt| *doubt == Doubt::IncludesZero);
     let law = normal();
     let reach = law.inverse_cdf(f64::midpoint(1.0, level)) + law.inverse_cdf(POWER);
     let detectable = reach * change.error;
@@ -231,6 +255,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     Judgement {
         verdict,
         doubts,
+        sound,
         clusters_needed: (needed.is_finite() && needed > 0.0).then(|| needed.ceil()),
         detectable,
     }
@@ -279,6 +304,7 @@ mod tests {
             effective: 900.0,
             largest: 12.0,
             largest_share: 0.003,
+            tail: Some(0.2),
             rewarded: 120,
             rewarded_effective: 90.0,
             edges: vec![],
@@ -297,6 +323,13 @@ mod tests {
         assert_eq!(told(change(0.2, 0.1, 0.3)), Verdict::BBetter);
         assert_eq!(told(change(-0.2, -0.3, -0.1)), Verdict::ABetter);
         assert_eq!(told(change(0.2, -0.1, 0.5)), Verdict::CannotTell);
+        // Too wide for a verdict is not wrong; from weights that are wrong it is.
+        let wide = change(0.2, -0.1, 0.5);
+        let mut evidence = evidence(&wide);
+        evidence.weights = Some([&weights, &weights]);
+        assert!(judge(&evidence).sound);
+        evidence.unseen = [0.0, 0.3];
+        assert!(!judge(&evidence).sound);
     }
 
     /// (2.8016 · error ÷ difference)² times the clusters: z of 97.5 % and of 80 % together.
@@ -322,6 +355,8 @@ mod tests {
         let named = |doubts: &[Doubt]| serde_json::to_value(doubts).unwrap()[0]["kind"].clone();
         assert_eq!(named(&doubts(|r| r.effective = 2.0)), "few_placements");
         assert_eq!(named(&doubts(|r| r.largest_share = 0.69)), "one_weight");
+        assert_eq!(named(&doubts(|r| r.tail = Some(0.9))), "heavy_tail");
+        assert!(doubts(|r| r.tail = None).is_empty());
         let off = doubts(|r| (r.mean, r.mean_low, r.mean_high) = (3.1, 2.0, 4.2));
         assert_eq!(named(&off), "mean_weight");
         // Off by chance, or by too little to matter.

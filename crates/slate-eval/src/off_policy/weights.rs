@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::intervals::{standard_error, t_quantile};
 use super::log::{Log, Target};
+use super::tail::pareto_shape;
 use crate::EvalError;
 
 /// Bins of the histogram of weights: 0, then powers of 2 from 2^-6 up.
@@ -34,6 +35,9 @@ pub struct WeightReport {
     pub largest: f64,
     /// Its share of all weight.
     pub largest_share: f64,
+    /// Shape of the law of the largest weights ([`pareto_shape`]): from 1/2 up they have no variance. None
+    /// where there is no such tail.
+    pub tail: Option<f64>,
     /// Placements that earned something, and were shown where the policy might have put them.
     pub rewarded: u64,
     /// What these are worth, `(Σw·r)² ÷ Σ(w·r)²`.
@@ -61,6 +65,7 @@ pub fn report_weights(
     let (mut earned, mut earned_squares) = (0.0_f64, 0.0_f64);
     let (mut placements, mut matched, mut rewarded) = (0_u64, 0_u64, 0_u64);
     let mut matched_lists = 0;
+    let mut counted = Vec::with_capacity(target.weights.len());
     let mut of_cluster = vec![[0.0; 2]; log.cluster_count()];
     for (list, rows) in log.lists.iter().enumerate() {
         let mut any = false;
@@ -74,6 +79,7 @@ pub fn report_weights(
             squares += w * w;
             largest = largest.max(w);
             histogram[bin(w)] += 1;
+            counted.push(w);
             if w > 0.0 {
                 any = true;
                 matched += 1;
@@ -112,6 +118,7 @@ pub fn report_weights(
         effective: effective(weight, squares),
         largest,
         largest_share: if weight > 0.0 { largest / weight } else { 0.0 },
+        tail: pareto_shape(&counted),
         rewarded,
         rewarded_effective: effective(earned, earned_squares),
         edges: (0..BINS).map(edge).collect(),

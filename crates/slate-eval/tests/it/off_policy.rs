@@ -183,6 +183,7 @@ impl Simulated {
                 draws: 400,
                 ..Bootstrap::default()
             },
+            largest_reward: None,
         };
         estimate(&self.log(), &targets, name.parse().unwrap(), &intervals).unwrap()
     }
@@ -356,6 +357,22 @@ fn bernstein_intervals_are_wide_and_for_bounded_sums_only() {
         assert!(wide.low < delta.low && delta.high < wide.high);
     }
     assert!(wide.changes[0].low < delta.changes[0].low);
+    // Rewards that could be larger than those seen: wider still. None may be above the largest there can be.
+    let bounded = |largest: f64| {
+        let intervals = Intervals {
+            method: IntervalMethod::Bernstein,
+            largest_reward: Some(largest),
+            ..Intervals::default()
+        };
+        estimate(&log, &targets, "ips@4".parse().unwrap(), &intervals)
+    };
+    assert!(bounded(5.0).unwrap().changes[0].low < wide.changes[0].low);
+    assert!(
+        bounded(0.5)
+            .unwrap_err()
+            .to_string()
+            .contains("above the largest")
+    );
     for name in ["ips", "snips"] {
         let refused = of(name, IntervalMethod::Bernstein).unwrap_err().to_string();
         assert!(refused.contains("bernstein"), "{refused}");

@@ -120,7 +120,7 @@ pub(crate) struct CompareArgs {
     /// Column with the probability of each placement, or uniform: lists were in random order
     #[arg(long, value_name = "COLUMN|uniform", default_value = "propensity")]
     pub(crate) propensity: String,
-    /// Column with the probability of each placement given those above it, for rips and list_ips
+    /// Column with the probability of each placement given those above it, for rips, list_ips and cascade_dr
     #[arg(long, value_name = "COLUMN")]
     pub(crate) prefix_propensity: Option<String>,
     /// Several loggers: VALUE=COLUMN, the value of --logger that names one and the column with its
@@ -140,7 +140,7 @@ pub(crate) struct CompareArgs {
     pub(crate) examination: Option<PathBuf>,
     /// Estimators, comma separated [default: ips, snips, dm, dr, sndr, dr_os@slope, and rips, snrips,
     /// list_ips where prefixes are known; ips and dm with --examination]: also replay, mips, ips@L, dr@L, switch_dr@L, dr_os@L,
-    /// sg_ips@L, sg_dr@L, list_snips; @slope chooses L
+    /// sg_ips@L, sg_dr@L, list_snips, cascade_dr; @slope chooses L
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) estimators: Vec<String>,
     /// The estimator that the verdict rests on [default: dr, or ips with --examination]
@@ -156,7 +156,11 @@ pub(crate) struct CompareArgs {
     /// How intervals are made
     #[arg(long, value_enum, default_value = "bca")]
     pub(crate) interval: IntervalArg,
-    /// Also compare the first --b in the lists of each value of this column
+    /// The largest reward a placement can have, on which bernstein intervals rest [default: the largest
+    /// seen, which need not be it]
+    #[arg(long, value_name = "REWARD")]
+    pub(crate) largest_reward: Option<f64>,
+    /// Also compare in the lists of each value of this column
     #[arg(long, value_name = "COLUMN")]
     pub(crate) by: Option<String>,
     /// Folder for the result (manifest.json), for `slate report`
@@ -180,9 +184,11 @@ pub(crate) enum IntervalArg {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate backtest examine --log shown.parquet --out examination.json\n  \
-    slate backtest examine --log expedia.parquet --random traffic_class=random\n\n\
-    Three curves where they can be had: from lists in random order (--random), from items that stood in\n\
-    several slots (harvested), and by EM of the position-based model. The file holds the first of them."
+    slate backtest examine --log expedia.parquet --random traffic_class=random\n  \
+    slate backtest examine --log shown.parquet --appeal score,price --take regression --out examination.json\n\n\
+    Curves where they can be had: from lists in random order (--random), from items that stood in several\n\
+    slots (harvested), by EM of the position-based model, and by EM with an appeal that numbers tell\n\
+    (--appeal). The file holds the first of them, or the one --take names."
 )]
 pub(crate) struct ExamineArgs {
     #[command(flatten)]
@@ -205,6 +211,10 @@ pub(crate) struct ExamineArgs {
         default_value = "item_id"
     )]
     pub(crate) same: Vec<String>,
+    /// Columns whose numbers say how appealing a placement is, wherever it stands: adds a curve by
+    /// regression EM, for items that stood in one slot only
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) appeal: Vec<String>,
     /// Unit that intervals resample
     #[arg(long, value_enum, default_value = "list")]
     pub(crate) cluster: Cluster,
@@ -225,6 +235,8 @@ pub(crate) enum CurveArg {
     Harvested,
     /// By expectation-maximisation
     Em,
+    /// The same with appeal by the numbers of --appeal
+    Regression,
 }
 
 #[derive(Debug, Args)]

@@ -204,6 +204,7 @@ fn weights(value: &Value, names: &[&str]) -> String {
         "placements in effect",
         "rewards in effect",
         "largest weight",
+        "tail",
     ];
     let reports = list(&value["weights"]);
     if reports.is_empty() {
@@ -233,6 +234,7 @@ fn weights(value: &Value, names: &[&str]) -> String {
                 ),
                 format!("{:.1}", number(&report["rewarded_effective"])),
                 short(number(&report["largest"])),
+                short(number(&report["tail"])),
             ]
         })
         .collect();
@@ -272,12 +274,13 @@ fn segments(value: &Value) -> String {
         return String::new();
     }
     let by = text(&value["segments"]["by"]);
-    let header = [by, "lists", "difference", "p", "p, Holm"].map(escape);
+    let header = [by, "policy", "lists", "difference", "p", "p, Holm"].map(escape);
     let rows: Vec<Vec<String>> = found
         .iter()
         .map(|segment| {
             vec![
                 escape(text(&segment["value"])),
+                escape(text(&segment["policy"])),
                 count(&segment["lists"]),
                 super::difference(segment),
                 format!("{:.4}", number(&segment["p"])),

@@ -58,6 +58,7 @@ fn an_order_that_knows_nothing_is_never_better_or_worse() {
             "list_ips",
             "list_snips",
             "rips",
+            "cascade_dr",
             "replay",
             "sg_ips@0.5",
             "dr_os@0",
@@ -196,4 +197,129 @@ fn examination_goes_by_places() {
         "backtest --log log.csv --a logged.toml --b x.toml --examination short.json --reward click",
     )
     .refused(&["examination is known of 2 places, and 3 count", "--top 2"]);
+}
+
+/// Each item stands in one slot only, the better ones higher: numbers that tell appeal make a curve where
+/// items cannot.
+#[test]
+fn items_of_one_slot_are_examined_by_what_tells_their_appeal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    let theta = [1.0, 0.5, 0.25];
+    let mut text = "list_id,item_id,slot,x,click\n".to_owned();
+    for list in 0..6000_u64 {
+        for slot in 0..3_u64 {
+            let seed = Seed(9).index(list).index(slot);
+            let x = seed.derive("x").unit() * 2.0 - 0.5 * slot as f64;
+            let p = theta[slot as usize] / (1.0 + (1.0 - 1.5 * x).exp());
+            let click = u8::from(seed.derive("click").unit() < p);
+            let _ = writeln!(text, "{list},{},{slot},{x},{click}", 3 * list + slot);
+        }
+    }
+    write(path, "log.csv", &text);
+    let line = "backtest examine --log log.csv --top 3 --set evaluate.draws=50 --json";
+    let ran = slate(
+        path,
+        &format!("{line} --appeal x --take regression --out curve.json"),
+    )
+    .done();
+    assert!(ran.stderr.contains("only 0 %"), "{}", ran.stderr);
+    let json = ran.json();
+    let curves = json["curves"].as_array().unwrap();
+    let curve = curves.iter().find(|c| c["curve"] == "regression").unwrap();
+    for (slot, theta) in theta.iter().enumerate() {
+        let number = |key: &str| curve[key][slot].as_f64().unwrap();
+        let found = number("examination");
+        assert!((found - theta).abs() < 0.05, "{curve}");
+        assert!(number("low") <= found && found <= number("high"), "{curve}");
+    }
+    let em = curves.iter().find(|c| c["curve"] == "em").unwrap();
+    let blind = em["examination"][1].as_f64().unwrap();
+    assert!((blind - theta[1]).abs() > 0.2, "{em}");
+    let (_, json) = verdict(path, "--examination curve.json --reward click");
+    assert!(
+        json["difference"]["value"].as_f64().unwrap() > 0.0,
+        "{json}"
+    );
+    write(path, "holes.csv", &text.replacen("0,0,0,", "0,0,0,nan", 1));
+    slate(path, "backtest examine --log holes.csv --appeal x --top 3").refused(&["`x` at row 0"]);
+    slate(path, "backtest examine --log log.csv --appeal y").refused(&["`y`"]);
+}
+
+/// Weights without a floor: the interval itself is in doubt. With one, only the verdict is.
+#[test]
+fn an_interval_is_sound_where_weights_have_a_variance() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    let kinds = |text: &Value| -> Vec<String> {
+        let doubts = text["doubts"][0].as_array().unwrap().iter();
+        doubts
+            .map(|doubt| doubt["kind"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut text = "list_id,item_id,slot,x,purchase,propensity\n".to_owned();
+    for list in 0..3000_u64 {
+        let seed = Seed(10).index(list);
+        // The logger shows the first item of two with a probability that comes close to 0.
+        let p = seed.derive("p").unit().powi(3).max(1e-6);
+        let first = seed.derive("first").unit() < p;
+        let chance = if first { p } else { 1.0 - p };
+        for slot in 0..2_u64 {
+            let item = if first { slot } else { 1 - slot };
+            let bought = u8::from(seed.index(slot).unit() < 0.2);
+            let _ = writeln!(text, "{list},{item},{slot},{},{bought},{chance}", 1 - item);
+        }
+    }
+    write(path, "log.csv", &text);
+    let (told, json) = verdict(path, "--set evaluate.draws=200");
+    assert_eq!(
+        (told.as_str(), &json["sound"][0]),
+        ("cannot_tell", &Value::Bool(false)),
+        "{json}"
+    );
+    assert!(kinds(&json).contains(&"heavy_tail".to_owned()), "{json}");
+    write(path, "log.csv", &noise(1500, 8..=8));
+    let (told, json) = verdict(path, "--propensity uniform --set evaluate.draws=200");
+    assert_eq!(
+        (told.as_str(), &json["sound"][0]),
+        ("cannot_tell", &Value::Bool(true)),
+        "{json}"
+    );
+    assert_eq!(kinds(&json), ["includes_zero"]);
+    let sentence = json["sentences"][0].as_str().unwrap();
+    assert!(
+        sentence.contains("Nothing speaks against the interval"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn segments_are_of_every_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    write(path, "log.csv", &noise(600, 4..=4));
+    let line = "backtest --log log.csv --a logged.toml --b x.toml --b random.toml --propensity uniform --by item_id \
+                --set evaluate.draws=100";
+    let ran = slate(path, &line.replace("--by item_id", "--by kind"));
+    ran.refused(&["`kind`"]);
+    let text = noise(600, 4..=4);
+    let mut lines = text.lines();
+    let mut kinds = format!("{},kind\n", lines.next().unwrap());
+    for line in lines {
+        let list: u64 = line.split(',').next().unwrap().parse().unwrap();
+        let _ = writeln!(kinds, "{line},{}", ["old", "new"][(list % 2) as usize]);
+    }
+    write(path, "log.csv", &kinds);
+    let line = line.replace("--by item_id", "--by kind --out judged");
+    let told = slate(path, &line).stdout;
+    let rows = told
+        .lines()
+        .filter(|line| line.starts_with("old ") || line.starts_with("new "));
+    let policies: Vec<&str> = rows
+        .filter_map(|row| row.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(policies, ["x", "random", "x", "random"], "{told}");
 }

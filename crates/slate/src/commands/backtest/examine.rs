@@ -31,16 +31,20 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
     }
     let clusters = args.cluster.of_lists(&shown.table)?;
     let random = random_lists(&shown, args.random.as_deref())?;
-    let rows = Rows::new(&shown, &rewards, &args.same, clusters.as_deref())?;
+    let rows = Rows::new(&shown, &rewards, args, clusters.as_deref())?;
     let bootstrap = Bootstrap {
         draws: DRAWS,
         seed: context.seed.derive("examination"),
         level: context.config.file.evaluate.level,
     };
     let bar = context.console.bar();
-    bar.begin("examine", Some(3), "curves");
+    let mut asked = vec![CurveArg::Random, CurveArg::Harvested, CurveArg::Em];
+    if !args.appeal.is_empty() {
+        asked.push(CurveArg::Regression);
+    }
+    bar.begin("examine", Some(asked.len() as u64), "curves");
     let mut curves: Vec<(CurveArg, usize, Examination)> = Vec::new();
-    for curve in [CurveArg::Random, CurveArg::Harvested, CurveArg::Em] {
+    for curve in asked {
         // Lists in random order make their own curve, and none of the others, which can then be held
         // to it.
         let lists: Vec<usize> = (0..shown.lists().len())
@@ -107,6 +111,7 @@ fn kind(curve: CurveArg) -> Curve {
         // Rows are numbered by the length of their list there.
         CurveArg::Random | CurveArg::Harvested => Curve::Harvested,
         CurveArg::Em => Curve::Em,
+        CurveArg::Regression => Curve::Regression,
     }
 }
 
@@ -115,6 +120,7 @@ fn name(curve: CurveArg) -> &'static str {
         CurveArg::Random => "random",
         CurveArg::Harvested => "harvested",
         CurveArg::Em => "em",
+        CurveArg::Regression => "regression",
     }
 }
 
@@ -151,16 +157,18 @@ struct Rows {
     slots: Vec<u32>,
     clicks: Vec<u8>,
     clusters: Vec<u32>,
+    /// `[rows, width]`, row-major.
+    appeal: Vec<f64>,
 }
 
 impl Rows {
     fn new(
         shown: &Shown,
         rewards: &Rewards,
-        same: &[String],
+        args: &ExamineArgs,
         clusters: Option<&[u32]>,
     ) -> Result<Self> {
-        let items = numbers_of(&shown.table, same)?;
+        let items = numbers_of(&shown.table, &args.same)?;
         let mut of_rows = vec![0; items.len()];
         for (list, rows) in shown.lists().iter().enumerate() {
             of_rows[rows].fill(clusters.map_or(list as u32, |clusters| clusters[list]));
@@ -170,6 +178,7 @@ impl Rows {
             slots: shown.positions().to_vec(),
             clicks: rewards.of_rows.iter().map(|&r| u8::from(r > 0.0)).collect(),
             clusters: of_rows,
+            appeal: appeal(shown, &args.appeal)?,
         })
     }
 
@@ -185,7 +194,17 @@ impl Rows {
             items: pick(&self.items),
             slots: pick(&self.slots),
             clicks: rows.iter().map(|&row| self.clicks[row]).collect(),
+            appeal: rows
+                .iter()
+                .flat_map(|&row| self.appeal_of(row))
+                .copied()
+                .collect(),
         }
+    }
+
+    fn appeal_of(&self, row: usize) -> &[f64] {
+        let width = self.appeal.len() / self.items.len().max(1);
+        &self.appeal[row * width..(row + 1) * width]
     }
 
     fn views(&self) -> Views<'_> {
@@ -193,6 +212,7 @@ impl Rows {
             items: &self.items,
             slots: &self.slots,
             clicks: &self.clicks,
+            features: &self.appeal,
             clusters: &self.clusters,
         }
     }
@@ -213,6 +233,29 @@ impl Rows {
             .count();
         of as f64 / self.items.len() as f64
     }
+}
+
+/// Columns side by side, row-major.
+fn appeal(shown: &Shown, names: &[String]) -> Result<Vec<f64>> {
+    let columns: Vec<Vec<f64>> = names
+        .iter()
+        .map(|name| shown.table.numeric(name))
+        .collect::<Result<_>>()?;
+    for (name, column) in names.iter().zip(&columns) {
+        if let Some(row) = column.iter().position(|value| !value.is_finite()) {
+            let told = format!(
+                "`{name}` at row {row} is {}, expected a number",
+                column[row]
+            );
+            return Err(Refusal::new(told)
+                .hint("leave it out, or fill it in")
+                .into());
+        }
+    }
+    let rows = 0..shown.table.rows();
+    Ok(rows
+        .flat_map(|row| columns.iter().map(move |column| column[row]))
+        .collect())
 }
 
 fn describe((curve, lists, found): &(CurveArg, usize, Examination)) -> Value {

@@ -78,6 +78,7 @@ pub(super) fn intervals(context: &Context, method: IntervalArg) -> Intervals {
             seed: context.seed.derive("bootstrap"),
             level: section.level,
         },
+        largest_reward: None,
     }
 }
 
@@ -210,7 +211,10 @@ fn settings(context: &Context, args: &CompareArgs, shown: &Shown) -> Result<Sett
         main,
         outcome: args.outcome,
         cells: args.cells.clone(),
-        intervals: intervals(context, args.interval),
+        intervals: Intervals {
+            largest_reward: args.largest_reward,
+            ..intervals(context, args.interval)
+        },
         by: args.by.clone(),
         seed: context.seed.derive("outcome folds"),
         device: args.shown.device.parse()?,

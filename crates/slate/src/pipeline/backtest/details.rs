@@ -62,17 +62,18 @@ pub(super) fn by_slot(log: &Log<'_>, targets: &[Target<'_>]) -> Result<Vec<OfSlo
     slots.into_par_iter().map(one).collect()
 }
 
-/// One value of a column.
+/// One value of a column, and a policy.
 #[derive(Serialize)]
 pub(crate) struct Segment {
     pub(crate) value: String,
+    pub(crate) policy: String,
     pub(crate) lists: usize,
-    /// Of the second policy minus the first.
+    /// Of the policy minus the first.
     pub(crate) difference: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
     pub(crate) p: f64,
-    /// Over all segments together.
+    /// Over all segments and policies together.
     pub(crate) p_holm: f64,
 }
 
@@ -82,10 +83,11 @@ pub(super) struct Segments<'a> {
     pub(super) columns: &'a [Columns],
     pub(super) estimator: Estimator,
     pub(super) intervals: &'a Intervals,
+    pub(super) names: Vec<&'a str>,
 }
 
 impl Segments<'_> {
-    /// The change of the second policy in the lists of each value of a column.
+    /// The change of each policy but the first in the lists of each value of a column.
     pub(super) fn by(&self, shown: &Shown, column: &str) -> Result<Vec<Segment>> {
         let values = values_of_lists(&shown.table, column)?;
         let mut rows_of: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -101,7 +103,7 @@ impl Segments<'_> {
         }
         let mut segments = Vec::new();
         for (value, rows) in rows_of {
-            segments.push(self.one(shown, value, &rows)?);
+            segments.extend(self.one(shown, value, &rows)?);
         }
         let p: Vec<f64> = segments.iter().map(|segment| segment.p).collect();
         for (segment, p) in segments.iter_mut().zip(holm(&p)) {
@@ -110,7 +112,7 @@ impl Segments<'_> {
         Ok(segments)
     }
 
-    fn one(&self, shown: &Shown, value: &str, rows: &[usize]) -> Result<Segment> {
+    fn one(&self, shown: &Shown, value: &str, rows: &[usize]) -> Result<Vec<Segment>> {
         let part = shown.of_rows(rows)?;
         let pick = |column: &[f64]| rows.iter().map(|&row| column[row]).collect::<Vec<f64>>();
         let rewards = pick(self.log.rewards);
@@ -125,30 +127,35 @@ impl Segments<'_> {
         log.top = self.log.top;
         log.clusters = clusters.as_deref();
         log.per = units.as_deref().map_or(self.log.per, Per::Numbered);
-        let parts: Vec<Columns> = self.columns[..2]
+        let parts: Vec<Columns> = self
+            .columns
             .iter()
             .map(|c| c.of_rows(rows, &lists.0))
             .collect();
         let targets: Vec<Target<'_>> = parts.iter().map(Columns::target).collect();
         let made = estimate(&log, &targets, self.estimator, self.intervals);
         let nan = f64::NAN;
-        let (difference, low, high, p) = match &made {
-            Ok(made) => {
-                let change = &made.changes[0];
-                (change.difference, change.low, change.high, change.p)
+        let of_policy = |at: usize| {
+            let (difference, low, high, p) = match &made {
+                Ok(made) => {
+                    let change = &made.changes[at - 1];
+                    (change.difference, change.low, change.high, change.p)
+                }
+                // A segment in which nothing matches has no estimate.
+                Err(_) => (nan, nan, nan, nan),
+            };
+            Segment {
+                value: value.to_owned(),
+                policy: self.names[at].to_owned(),
+                lists: part.lists().len(),
+                difference,
+                low,
+                high,
+                p,
+                p_holm: nan,
             }
-            // A segment in which nothing matches has no estimate.
-            Err(_) => (nan, nan, nan, nan),
         };
-        Ok(Segment {
-            value: value.to_owned(),
-            lists: part.lists().len(),
-            difference,
-            low,
-            high,
-            p,
-            p_holm: nan,
-        })
+        Ok((1..targets.len()).map(of_policy).collect())
     }
 }
 

@@ -105,6 +105,7 @@ pub(crate) fn summary(compared: &Compared, settings: &Settings) -> Value {
         "verdicts": verdicts,
         "differences": differences,
         "sentences": sentences,
+        "sound": compared.judgements.iter().map(|j| j.sound).collect::<Vec<_>>(),
         "doubts": compared.judgements.iter().map(|j| &j.doubts).collect::<Vec<_>>(),
     })
 }

@@ -12,6 +12,7 @@ pub(crate) mod interleave;
 mod judging;
 mod propensities;
 mod rewards;
+mod sequels;
 mod table_policy;
 mod targets;
 mod words;
@@ -150,7 +151,8 @@ pub(crate) fn compare(
         Propensities::Unknown
     };
     let prefixes = all.clone().any(|choice| choice.example().reads_prefixes());
-    let reads_model = all.clone().any(|choice| choice.example().reads_model());
+    let sequels = all.clone().any(|choice| choice.example().reads_sequels());
+    let reads_model = sequels || all.clone().any(|choice| choice.example().reads_model());
     let values: Vec<Values> = if single {
         Vec::new()
     } else {
@@ -190,6 +192,7 @@ pub(crate) fn compare(
         propensities: &propensities,
         given_prefix: given_prefix.as_deref(),
         prefixes,
+        sequels,
         top: settings.top.unwrap_or(usize::MAX),
         forecasts: forecasts.as_ref(),
         cells: cell_numbers.as_deref(),
@@ -296,6 +299,7 @@ pub(crate) fn compare(
                 columns: &columns,
                 estimator: main.estimator,
                 intervals: &intervals,
+                names: policies.iter().map(|policy| policy.name.as_str()).collect(),
             };
             of.by(shown, column)?
         }

@@ -8,6 +8,7 @@ use slate_allocate::Placements;
 use slate_eval::off_policy::Target;
 
 use super::forecasts::Forecasts;
+use super::sequels::Sequels;
 use crate::console::Refusal;
 use crate::pipeline::columns::renumbered;
 use crate::pipeline::policy::Values;
@@ -43,6 +44,8 @@ pub(crate) struct Columns {
     prefix_weights: Option<Vec<f64>>,
     forecast: Option<Vec<f64>>,
     expected: Option<Vec<f64>>,
+    /// What is still to come with the row shown here, and as the policy goes on.
+    to_come: Option<[Vec<f64>; 2]>,
     matched: Option<Vec<bool>>,
     cells: Option<Vec<u32>>,
     /// Share of what the policy shows that was never logged in its slot.
@@ -55,6 +58,8 @@ impl Columns {
         target.prefix_weights = self.prefix_weights.as_deref();
         target.forecast = self.forecast.as_deref();
         target.expected = self.expected.as_deref();
+        let to_come = self.to_come.as_ref();
+        target.to_come = to_come.map(|[here, expected]| (&here[..], &expected[..]));
         target.matched = self.matched.as_deref();
         target.cells = self.cells.as_deref();
         target
@@ -70,6 +75,7 @@ impl Columns {
             prefix_weights: self.prefix_weights.as_ref().map(pick),
             forecast: self.forecast.as_ref().map(pick),
             expected: self.expected.as_ref().map(pick),
+            to_come: self.to_come.as_ref().map(|both| both.each_ref().map(pick)),
             matched: matched.map(|matched| lists.iter().map(|&list| matched[list]).collect()),
             cells: cells.map(|cells| renumbered(rows.iter().map(|&row| cells[row]))),
             unseen: self.unseen,
@@ -85,6 +91,8 @@ pub(crate) struct Making<'a> {
     pub(crate) given_prefix: Option<&'a [f64]>,
     /// Whether any estimator reads probabilities of several slots together.
     pub(crate) prefixes: bool,
+    /// Whether any reads what is still to come.
+    pub(crate) sequels: bool,
     /// Places that count.
     pub(crate) top: usize,
     pub(crate) forecasts: Option<&'a Forecasts>,
@@ -98,6 +106,7 @@ struct OfList {
     prefix_weights: Vec<f64>,
     forecast: Vec<f64>,
     expected: Vec<f64>,
+    to_come: [Vec<f64>; 2],
     matched: bool,
 }
 
@@ -132,16 +141,21 @@ impl Making<'_> {
         };
         let mut matched = Vec::with_capacity(lists.len());
         let (mut prefixes, mut forecast, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        let mut to_come = [Vec::new(), Vec::new()];
         for part in parts {
             columns.weights.extend(part.weights);
             prefixes.extend(part.prefix_weights);
             forecast.extend(part.forecast);
             expected.extend(part.expected);
+            for (all, part) in to_come.iter_mut().zip(part.to_come) {
+                all.extend(part);
+            }
             matched.push(part.matched);
         }
         columns.prefix_weights = (prefixes.len() == rows).then_some(prefixes);
         columns.forecast = (forecast.len() == rows).then_some(forecast);
         columns.expected = (expected.len() == rows).then_some(expected);
+        columns.to_come = (to_come[0].len() == rows).then_some(to_come);
         columns.matched = values.explore.is_deterministic().then_some(matched);
         Ok(columns)
     }
@@ -154,6 +168,8 @@ impl Making<'_> {
             weights: vec![1.0; rows],
             prefix_weights: Some(vec![1.0; rows]),
             matched: Some(vec![true; lists.len()]),
+            // Nothing is weighed, so nothing need be forecast.
+            to_come: self.sequels.then(|| [vec![0.0; rows], vec![0.0; rows]]),
             cells: self.cells.map(<[u32]>::to_vec),
             ..Columns::default()
         };
@@ -220,6 +236,7 @@ impl Making<'_> {
             prefix_weights: Vec::new(),
             forecast: Vec::new(),
             expected: Vec::new(),
+            to_come: [Vec::new(), Vec::new()],
             matched: true,
         };
         for row in 0..count {
@@ -250,6 +267,19 @@ impl Making<'_> {
             part.prefix_weights = (0..count)
                 .map(|row| policy[place(row)] / logged[place(row)])
                 .collect();
+            if let (Some(forecasts), true) = (self.forecasts, self.sequels) {
+                let mut q = Vec::with_capacity(count * count);
+                for row in range.clone() {
+                    forecasts.of(row, 0..count as u32, |forecast| q.push(forecast));
+                }
+                let sequels = Sequels {
+                    explore: values.explore,
+                    values: of_list,
+                    forecasts: &q,
+                    counted: count.min(self.top),
+                };
+                part.to_come = sequels.of(&order)?;
+            }
         }
         Ok(part)
     }
@@ -287,7 +317,7 @@ impl Making<'_> {
                 self.shown.table.list_name(list)
             );
             return Err(Refusal::new(told)
-                .hint("pass --top, or leave rips, snrips, list_ips and list_snips out")
+                .hint("pass --top, or leave rips, snrips, list_ips, list_snips and cascade_dr out")
                 .into());
         }
         let mut given = vec![1.0; count];

@@ -56,6 +56,9 @@ impl Compared {
                     "This log cannot tell `{b}` from `{a}` in {what}: {}.",
                     doubts.join("; ")
                 );
+                if judgement.sound {
+                    text.push_str(" Nothing speaks against the interval itself: hardly will the difference lie beyond its ends.");
+                }
                 text.push_str(&self.suffices(at, judgement, unit));
                 text
             }
@@ -131,6 +134,15 @@ fn told(doubt: &Doubt, names: [&str; 2], change: &Change) -> String {
             100.0 * share,
             name(policy)
         ),
+        Doubt::HeavyTail {
+            policy,
+            shape,
+            most,
+        } => format!(
+            "the largest weights of `{}` have a tail of shape {shape:.2}, above {most}, so what was not logged \
+             may count for more than all that was",
+            name(policy)
+        ),
         Doubt::Unseen { policy, share } => format!(
             "{:.0} % of what `{}` shows was never logged in its slot",
             100.0 * share,
@@ -204,6 +216,7 @@ pub(crate) fn weight_table(names: &[String], weights: &[WeightReport]) -> String
         ("effective placements", Align::Right),
         ("effective rewards", Align::Right),
         ("largest weight", Align::Right),
+        ("tail", Align::Right),
     ]);
     for (name, report) in names.iter().zip(weights) {
         table.row([
@@ -216,23 +229,37 @@ pub(crate) fn weight_table(names: &[String], weights: &[WeightReport]) -> String
             format!("{:.0} of {}", report.effective, report.placements),
             format!("{:.1}", report.rewarded_effective),
             format!("{:.1}", report.largest),
+            match report.tail {
+                Some(shape) => format!("{shape:.2}"),
+                None => "–".to_owned(),
+            },
         ]);
     }
     table.render()
 }
 
-/// The change in each segment.
+/// The change in each segment, of each policy where there are several.
 pub(crate) fn segment_table(column: &str, segments: &[Segment]) -> String {
-    let mut table = Table::new(&[
-        (column, Align::Left),
+    let several = segments
+        .iter()
+        .any(|segment| segment.policy != segments[0].policy);
+    let mut header = vec![(column, Align::Left)];
+    if several {
+        header.push(("policy", Align::Left));
+    }
+    header.extend([
         ("lists", Align::Right),
         ("difference", Align::Right),
         ("p", Align::Right),
         ("p, Holm", Align::Right),
     ]);
+    let mut table = Table::new(&header);
     for segment in segments {
-        table.row([
-            segment.value.clone(),
+        let mut cells = vec![segment.value.clone()];
+        if several {
+            cells.push(segment.policy.clone());
+        }
+        cells.extend([
             segment.lists.to_string(),
             if segment.difference.is_nan() {
                 "–".to_owned()
@@ -242,6 +269,7 @@ pub(crate) fn segment_table(column: &str, segments: &[Segment]) -> String {
             format!("{:.4}", segment.p),
             format!("{:.4}", segment.p_holm),
         ]);
+        table.row(cells);
     }
     table.render()
 }

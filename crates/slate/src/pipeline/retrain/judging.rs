@@ -396,6 +396,7 @@ impl Backtest {
                     seed: job.seed.derive("bootstrap"),
                     level: section.level,
                 },
+                largest_reward: None,
             },
             by: None,
             seed: job.seed.derive("outcome folds"),
