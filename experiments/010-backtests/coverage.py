@@ -152,7 +152,7 @@ class Market:
 
 
 def judge(slate, scratch, number, seed):
-    """One log: the verdict, and difference, low and high of each estimator."""
+    """One log: the verdict, difference, low and high of each estimator, doubts, whether the interval is sound."""
     setting = SETTINGS[number]
     market = MARKETS[number]
     folder = scratch / f"{number}-{seed % 8}"
@@ -252,7 +252,8 @@ def print_tables(found):
             "true B − A": f"{100 * one['difference'] / base:+.1f} %", "width": f"{100 * one['width']['dr'] / base:.0f} %",
             "cannot tell": percent(verdicts["cannot_tell"]), "B": percent(verdicts["b_better"]),
             "A ": percent(verdicts["a_better"]), "wrong": percent(one["wrong"]),
-            "held": percent(one["coverage"]["dr"]), "held where told": percent(one["coverage_told"]),
+            "held": percent(one["coverage"]["dr"]), "sound": percent(one["sound"] / one["logs"]),
+            "held where sound": percent(one["coverage_sound"]), "where told": percent(one["coverage_told"]),
         })
         more.append(name | {key: percent(one["coverage"][key]) for key in ESTIMATORS} | {
             "truth above dr's": percent(one["below"]), "below it": percent(one["above"]),

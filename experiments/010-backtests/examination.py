@@ -35,7 +35,7 @@ def main():
         row = {"slot": slot}
         for curve in curves:
             value, low, high = (curve[key][slot] for key in ("examination", "low", "high"))
-            cell = "–" if value is None else f"{value:.2f} {interval(low, high, 2)}"
+            cell = "–" if value is None else f"{value:.2f} {'[–]' if low is None else interval(low, high, 2)}"
             row[f"{curve['curve']}, {curve['lists']} lists"] = cell
         rows.append(row)
     print(measure.table(rows, list(rows[0])))

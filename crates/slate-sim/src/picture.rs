@@ -1,7 +1,9 @@
 //! Drawn pictures: one plain shape on a plain ground, as PNG.
 //!
 //! The category decides shape and hue, the first dimension of the style the brightness, the second
-//! the size. So pictures carry a signal about taste, and a picture encoder can be tested.
+//! the size: what a title says too. The fourth and the fifth colour the ground, which no title tells. So
+//! pictures carry a signal about taste of which a part is theirs alone, and a picture encoder can be
+//! tested.
 
 use crate::catalogue::Style;
 
@@ -11,7 +13,8 @@ pub(crate) fn draw(category: usize, style: &Style, side: u32) -> Vec<u8> {
     // Steps of the golden ratio spread hues as far apart as possible.
     let hue = (category as f64 * 0.618_033_988_75).fract();
     let ink = rgb(hue, 0.7, 0.25 + 0.7 * squash(style[0]));
-    let ground = rgb((hue + 0.5).fract(), 0.12, 0.95);
+    let tint = (hue + 0.35 + 0.3 * squash(style[3])).fract();
+    let ground = rgb(tint, 0.05 + 0.5 * squash(style[4]), 0.95);
     let reach = 0.35 + 0.6 * squash(style[1]);
     let mut pixels = Vec::with_capacity((side * side * 3) as usize);
     for row in 0..side {
@@ -77,6 +80,24 @@ mod tests {
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         (info.width, info.height, pixels)
+    }
+
+    fn corner(fourth: f32, fifth: f32) -> [u8; 3] {
+        let style = [0.0, 0.0, 0.0, fourth, fifth, 0.0, 0.0, 0.0];
+        let (_, _, pixels) = decode(&draw(0, &style, 32));
+        [pixels[0], pixels[1], pixels[2]]
+    }
+
+    #[test]
+    fn style_shows_in_the_ground() {
+        let spread = |[r, g, b]: [u8; 3]| r.max(g).max(b) - r.min(g).min(b);
+        assert!(spread(corner(0.0, 2.0)) > 2 * spread(corner(0.0, -2.0)));
+        assert_ne!(corner(-2.0, 1.0), corner(2.0, 1.0));
+        // Its brightness stays, so that the shape's alone tells the first dimension.
+        assert_eq!(
+            corner(-2.0, 2.0).iter().max(),
+            corner(2.0, -2.0).iter().max()
+        );
     }
 
     /// Pixels that differ from the corner, and the brightest channel of the middle.

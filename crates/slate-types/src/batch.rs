@@ -158,10 +158,75 @@ impl Batch {
         self.mask.iter().filter(|&&real| real).count()
     }
 
+    /// Takes these inputs for unknown in every slot: numbers and vectors are 0, ids the unknown id, of
+    /// several ids there is none.
+    pub fn hide(&mut self, inputs: &InputPlaces) {
+        if self.dense_width > 0 {
+            for row in self.dense.chunks_exact_mut(self.dense_width) {
+                for range in &inputs.vectors {
+                    row[range.clone()].fill(0.0);
+                }
+                for &at in &inputs.numbers {
+                    row[at] = 0.0;
+                }
+            }
+        }
+        if self.categorical_width > 0 {
+            for row in self.categorical.chunks_exact_mut(self.categorical_width) {
+                for &at in &inputs.categorical {
+                    row[at] = 0;
+                }
+            }
+        }
+        for &at in &inputs.multi_valued {
+            let ids = &mut self.multi_valued[at];
+            ids.offsets.fill(0);
+            ids.values.clear();
+        }
+    }
+
     /// The list at a place of the batch, by its number in the data where that is known.
     pub fn list_number(&self, list: usize) -> usize {
         self.list_numbers
             .get(list)
             .map_or(list, |&number| number as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_is_unknown_and_all_else_stays() {
+        let mut batch = Batch {
+            lists: 1,
+            slots: 2,
+            dense_width: 4,
+            categorical_width: 2,
+            dense: (1..=8).map(|value| value as f32).collect(),
+            categorical: vec![1, 2, 3, 4],
+            multi_valued: vec![
+                SlotIds {
+                    offsets: vec![0, 1, 3],
+                    values: vec![5, 6, 7],
+                };
+                2
+            ],
+            ..Batch::default()
+        };
+        let whole = batch.clone();
+        batch.hide(&InputPlaces::default());
+        assert_eq!(batch, whole);
+        batch.hide(&InputPlaces {
+            vectors: std::iter::once(2..4).collect(),
+            numbers: vec![0],
+            categorical: vec![1],
+            multi_valued: vec![0],
+        });
+        assert_eq!(batch.dense, [0.0, 2.0, 0.0, 0.0, 0.0, 6.0, 0.0, 0.0]);
+        assert_eq!(batch.categorical, [1, 0, 3, 0]);
+        assert!(batch.multi_valued[0].of(0).is_empty() && batch.multi_valued[0].of(1).is_empty());
+        assert_eq!(batch.multi_valued[1], whole.multi_valued[1]);
     }
 }

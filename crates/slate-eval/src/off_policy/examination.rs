@@ -46,7 +46,7 @@ pub struct Views<'a> {
 pub struct Examination {
     /// Of each slot, 1 for slot 0; NaN where nothing is known.
     pub of_slot: Vec<f64>,
-    /// Lower ends.
+    /// Lower ends; NaN where there is none: nobody clicked there, or all resamples say the same.
     pub low: Vec<f64>,
     /// Upper ends.
     pub high: Vec<f64>,
@@ -97,6 +97,12 @@ pub fn examine(
             draw
         })
         .collect();
+    let mut clicked = vec![false; slots];
+    for (&slot, &click) in views.slots.iter().zip(views.clicks) {
+        if let Some(clicked) = clicked.get_mut(slot as usize) {
+            *clicked |= click > 0;
+        }
+    }
     let tail = (1.0 - bootstrap.level) / 2.0;
     let end = |share: f64| {
         let of = |slot: usize| {
@@ -104,6 +110,11 @@ pub fn examine(
             values.retain(|value| value.is_finite());
             values.sort_unstable_by(f64::total_cmp);
             if values.len() * 2 < bootstrap.draws || values.is_empty() {
+                return f64::NAN;
+            }
+            // Slot 0 is 1 by definition. Of any other resamples know no spread where nobody clicked, or
+            // where all say the same.
+            if slot > 0 && (!clicked[slot] || values[0] == values[values.len() - 1]) {
                 return f64::NAN;
             }
             quantile(&values, share)
@@ -219,7 +230,7 @@ mod tests {
     #[test]
     fn each_curve_finds_the_truth_where_it_should() {
         let bootstrap = Bootstrap {
-            draws: 60,
+            draws: 40,
             ..Bootstrap::default()
         };
         let truth = [1.0, 0.6, 0.35];
@@ -231,7 +242,7 @@ mod tests {
             // Better items stood higher: their appeal counts as attention.
             (Curve::Harvested, false, true, false),
         ] {
-            let [mut items, slots, clicks, clusters] = market(12_000, random, Seed(31));
+            let [mut items, slots, clicks, clusters] = market(8_000, random, Seed(31));
             if by_length {
                 items.fill(3);
             }
@@ -255,6 +266,30 @@ mod tests {
                 assert!(holds, "{curve:?} {:?} {:?}", found.low, found.high);
             }
         }
+    }
+
+    /// Nobody clicked slot 1: that is a value, and no knowledge of it.
+    #[test]
+    fn a_slot_without_a_click_has_no_interval() {
+        let lists = 20;
+        let items: Vec<u32> = (0..lists * 2).map(|row| row % 2).collect();
+        let slots = items.clone();
+        let clicks: Vec<u8> = (0..lists * 2).map(|row| u8::from(row % 4 == 0)).collect();
+        let clusters: Vec<u32> = (0..lists * 2).map(|row| row / 2).collect();
+        let views = Views {
+            items: &items,
+            slots: &slots,
+            clicks: &clicks,
+            features: &[],
+            clusters: &clusters,
+        };
+        let found = examine(Curve::Em, &views, 2, &Bootstrap::default()).unwrap();
+        assert_eq!(
+            (found.of_slot[0], found.low[0], found.high[0]),
+            (1.0, 1.0, 1.0)
+        );
+        assert!(found.of_slot[1] < 1e-6, "{:?}", found.of_slot);
+        assert!(found.low[1].is_nan() && found.high[1].is_nan());
     }
 
     #[test]

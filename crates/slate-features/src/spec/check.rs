@@ -25,6 +25,15 @@ impl FeatureSpec {
     /// # Errors
     /// [`FeatureError::Option`] with the key.
     pub fn check(&self) -> Result<(), FeatureError> {
+        self.feature_names().map(drop)
+    }
+
+    /// The names of its features, once it is checked. An input of the dataset is called so, or by such a name
+    /// with more after `_`.
+    ///
+    /// # Errors
+    /// As [`FeatureSpec::check`].
+    pub fn feature_names(&self) -> Result<Vec<String>, FeatureError> {
         self.list_limit()?;
         let mut names: Vec<(String, String)> = Vec::new();
         for (i, numeric) in self.numeric.iter().enumerate() {
@@ -147,7 +156,9 @@ impl FeatureSpec {
                 return Err(FeatureError::option(key, weight, "a number above 0"));
             }
         }
-        Ok(())
+        let alike = self.alike.iter().map(|alike| alike.name().to_owned());
+        let names = names.into_iter().map(|(name, _)| name);
+        Ok(names.chain(alike).collect())
     }
 }
 

@@ -30,6 +30,17 @@ impl RemoteLog {
         logs.contains("://")
     }
 
+    /// Whether the store of a URL can list its files; a web server cannot.
+    ///
+    /// # Errors
+    /// [`LogError::Location`] for a URL that is none.
+    pub fn is_listed(logs: &str) -> Result<bool, LogError> {
+        Ok(match Place::parse(logs)? {
+            Place::Remote(url) => Store::open(&url)?.lists(),
+            Place::Local(_) => true,
+        })
+    }
+
     /// Lists the files of all tables below a URL; those of tables that are absent are not there. Nothing
     /// is brought yet.
     ///

@@ -143,7 +143,7 @@ pub(crate) struct CompareArgs {
     /// sg_ips@L, sg_dr@L, list_snips, cascade_dr; @slope chooses L
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) estimators: Vec<String>,
-    /// The estimator that the verdict rests on [default: dr, or ips with --examination]
+    /// The estimator that the verdict rests on [default: dr; ips with --examination, snips with a cascade]
     #[arg(long, value_name = "NAME")]
     pub(crate) main: Option<String>,
     /// Outcome model of dm, dr and their like, fitted on other folds than it forecasts [default:
@@ -295,8 +295,8 @@ pub(crate) struct MonthsArgs {
     /// Folder for the comparison and the scores of both
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Keep datasets and runs here, for later comparisons of logs on this machine [default: beside OUT,
-    /// removed at the end]
+    /// Keep datasets and runs here, for later comparisons; not of logs on a web server, which does not say
+    /// what changed [default: beside OUT, removed at the end]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// Metrics, comma separated; the first decides [default: the config's, or

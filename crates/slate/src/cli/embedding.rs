@@ -59,12 +59,15 @@ pub(crate) enum SimilarCommand {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  slate similar export -c my.toml --run run --items logs --out vectors\n  \
+    slate similar export -c my.toml --run run --items logs --scores test.parquet --out vectors\n  \
     slate similar query 42 --vectors vectors --k 20\n  \
     python -c \"import numpy; print(numpy.load('vectors/candidate.npy').shape)\"\n\n\
     OUT has a row for each item in item_id.npy, seed.npy and candidate.npy. Vectors are of length 1, and\n\
     the product of a seed's with a candidate's is the cosine that the network reads. The configuration's\n\
     [[features.embedding]] say where vectors of titles and pictures are: run `slate embed` first, and new\n\
-    items are among them. `slate report OUT` shows some items with those nearest to them."
+    items are among them. `slate report OUT` shows some items with those nearest to them, and with --scores\n\
+    the pages on which what was bought stood lowest (with `seed_item_id` in the file, from\n\
+    `slate score --beside`, also what they are about)."
 )]
 pub(crate) struct ExportArgs {
     /// Run of a network of kind `similar`
@@ -73,6 +76,9 @@ pub(crate) struct ExportArgs {
     /// Items: a file (*.parquet, *.jsonl, *.csv), a folder of such files, or a folder of logs
     #[arg(long, value_name = "PATH")]
     pub(crate) items: PathBuf,
+    /// Scores of the run on a split: the pages it did worst on are told
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scores: Option<PathBuf>,
     /// Folder of the vectors
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,

@@ -473,6 +473,7 @@ pub(crate) struct LossesArgs {
 #[command(
     after_help = "Examples:\n  slate score --run run --data dataset --split test --out test.parquet\n  \
     slate score --run run --run trees --data dataset --split test --out both.parquet\n  \
+    slate score --run run --data dataset --without title,seed_title --out untitled.parquet\n  \
     slate score --baseline random --data dataset --split test --out random.parquet\n  \
     slate score --baseline feature:item_click_rate_30d --data dataset --split test --out popular.csv"
 )]
@@ -496,6 +497,15 @@ pub(crate) struct ScoreArgs {
     /// Which part of it: train, valid, calibrate or test
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     pub(crate) split: String,
+    /// Inputs taken for unknown, by their names under [features]: numbers and vectors are 0, ids unknown.
+    /// What `slate evaluate --against` finds then is what they are worth to this run
+    #[arg(
+        long,
+        value_name = "INPUTS",
+        value_delimiter = ',',
+        conflicts_with = "baseline"
+    )]
+    pub(crate) without: Vec<String>,
     /// Score file to write, .parquet or .csv
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

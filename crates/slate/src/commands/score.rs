@@ -20,7 +20,14 @@ pub(super) fn run(context: &Context, args: &ScoreArgs) -> Result<Outcome> {
         .with_context(|| format!("cannot open the dataset `{}`", args.data.display()))?;
     let mut table = match &args.baseline {
         Some(name) => scoring::by_baseline(&Baseline::parse(name)?, &dataset, split)?,
-        None => scoring::by_runs(&args.run, &dataset, split, device, &context.console.bar())?,
+        None => scoring::by_runs_without(
+            &args.without,
+            &args.run,
+            &dataset,
+            split,
+            device,
+            &context.console.bar(),
+        )?,
     };
     if let Some(beside) = &args.beside {
         shown::join(&mut table, beside)?;

@@ -33,6 +33,7 @@ fn export(context: &Context, args: &ExportArgs) -> Result<Outcome> {
         run: &args.run,
         items: &args.items,
         features,
+        scores: args.scores.as_deref(),
         embed: &embed,
         attribution: config.file.attribution.clone().unwrap_or_default(),
         as_of,

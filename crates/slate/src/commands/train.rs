@@ -15,6 +15,8 @@ use crate::pipeline::training::{self, Keep, Parent, Setting, Unfinished};
 /// Most of the running time that checkpoints may take.
 const CHECKPOINT_SHARE: f64 = 0.02;
 
+/// Share of placements without a seed item that is worth a word.
+const SEEDLESS: f64 = 0.01;
 /// Checkpoints kept where nothing is said.
 const KEEP: u32 = 2;
 
@@ -183,6 +185,12 @@ fn network(context: &Context, args: &TrainArgs) -> Result<Outcome> {
         context.console.warn(&format!("{told}: {failure}"));
     }
     say_unread(context, &report.unread);
+    if report.without_seed > SEEDLESS {
+        context.console.warn(&format!(
+            "{:.1} % of the training placements are on pages without a seed item that has a vector",
+            100.0 * report.without_seed
+        ));
+    }
     if args.update_from.is_some() && report.best_epoch == 0 {
         let told = "no epoch was better on the validation split than the run it went on from: the \
                     weights are that run's";

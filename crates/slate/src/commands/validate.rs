@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use slate_features::FeatureSpec;
+use slate_model::TrainOptions;
 
 use super::Context;
 use crate::artefacts::manifest;
@@ -148,8 +150,11 @@ fn configuration(path: &Path) -> Result<Vec<String>> {
             section.check().map(|_| ()).map_err(Into::into),
         );
     }
-    if let Some(section) = file.features {
+    if let Some(section) = &file.features {
         note("features", section.check().map_err(Into::into));
+    }
+    if let (Some(features), Some(train)) = (&file.features, &file.train) {
+        note("train", towers_have_inputs(features, train));
     }
     if let Some(section) = file.split {
         note("split", section.check().map_err(Into::into));
@@ -171,6 +176,35 @@ fn configuration(path: &Path) -> Result<Vec<String>> {
         crate::pipeline::evaluation::Measure::new(&file.evaluate, &[], "slate", file.seed);
     note("evaluate", measure.map(|_| ()));
     Ok(problems)
+}
+
+/// Refuses towers that read what no feature is called.
+fn towers_have_inputs(features: &FeatureSpec, train: &TrainOptions) -> Result<()> {
+    // What is wrong with them by themselves is told by themselves.
+    let (Some(towers), Ok(known)) = (&train.network.towers, features.feature_names()) else {
+        return Ok(());
+    };
+    let is_known = |name: &str| {
+        let starts = |known: &String| {
+            let rest = name.strip_prefix(known.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
+        known.iter().any(starts)
+    };
+    for (side, names) in [
+        ("seed", Some(&towers.seed)),
+        ("candidate", Some(&towers.candidate)),
+        ("context", towers.context.as_ref()),
+    ] {
+        if let Some(name) = names.into_iter().flatten().find(|name| !is_known(name)) {
+            let told = format!(
+                "`train.network.towers.{side}` has `{name}`, expected features: {}",
+                known.join(", ")
+            );
+            return Err(Refusal::new(told).into());
+        }
+    }
+    Ok(())
 }
 
 fn json_file(path: &Path) -> (&'static str, Result<Vec<String>>) {

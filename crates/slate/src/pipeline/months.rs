@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use slate_calibrate::{Method, Reads, fit_reading};
 use slate_features::{Dataset, FeatureMap, Format, MapSource, SplitSpec};
-use slate_logs::{AttributionOptions, EngineOptions};
+use slate_logs::{AttributionOptions, EngineOptions, RemoteLog};
 use slate_model::DeviceSpec;
 use slate_types::{Progress, Scores, Seed, Split};
 
@@ -90,6 +90,8 @@ pub(crate) struct Stage {
 /// How recipes are run.
 pub(crate) struct Rolling<'a> {
     pub(crate) logs: &'a str,
+    /// What tells one state of the logs from another, [`log_files`].
+    pub(crate) log_files: Vec<Value>,
     pub(crate) cache: &'a Path,
     pub(crate) seed: Seed,
     pub(crate) threads: usize,
@@ -205,7 +207,7 @@ impl Rolling<'_> {
         let map_hash = map.map(manifest::sha256).transpose()?;
         let made_of = json!({
             "attribution": attribution, "features": features, "split": split, "map": map_hash,
-            "logs": self.log_state(recipe)?, "seed": self.seed,
+            "logs": self.log_state(recipe), "seed": self.seed,
         });
         let folder = self.stage(kind, &made_of);
         if folder.is_dir() {
@@ -273,18 +275,38 @@ impl Rolling<'_> {
         self.cache.join(format!("{kind}-{}", &hash[..DIGITS]))
     }
 
-    /// What tells one state of the logs from another: names, sizes and times of change.
-    fn log_state(&self, recipe: &Recipe) -> Result<Value> {
+    fn log_state(&self, recipe: &Recipe) -> Value {
+        json!({
+            "root": self.logs, "files": self.log_files, "tables": recipe.config.logs,
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+}
+
+/// Name, size and time of change of every file of a log, or its version where it is in an object store; none
+/// where it is on a web server, which does not list.
+///
+/// # Errors
+/// A folder or store that cannot be listed.
+pub(crate) fn log_files(logs: &str) -> Result<Option<Vec<Value>>> {
+    if !RemoteLog::is_remote(logs) {
         let mut files = Vec::new();
-        let root = Path::new(self.logs);
+        let root = Path::new(logs);
         if root.is_dir() {
             state_of(root, &mut files)?;
         }
-        Ok(json!({
-            "root": self.logs, "files": files, "tables": recipe.config.logs,
-            "version": env!("CARGO_PKG_VERSION"),
-        }))
+        return Ok(Some(files));
     }
+    if !RemoteLog::is_listed(logs)? {
+        return Ok(None);
+    }
+    let log = RemoteLog::list(logs)?;
+    let files = log.files();
+    Ok(Some(
+        files
+            .map(|(name, bytes, version)| json!([name, bytes, version]))
+            .collect(),
+    ))
 }
 
 /// Adds every file below a folder, in order of their names.

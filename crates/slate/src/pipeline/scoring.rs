@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use slate_features::{BatchOptions, Dataset, SplitData, batches};
 use slate_model::{DeviceSpec, MODEL_FILE, Ranker, WEIGHTS_FILE};
 use slate_trees::{TREES_FILE, TreeRanker};
-use slate_types::{Batch, FeatureShape, ListOffsets, Progress, Split};
+use slate_types::{Batch, FeatureShape, InputPlaces, ListOffsets, Progress, Split};
 
 use super::truth::Truth;
 use crate::artefacts::manifest;
@@ -103,8 +103,20 @@ pub(crate) fn score_split(
     shape: &FeatureShape,
     progress: &dyn Progress,
 ) -> Result<Scored> {
+    score_hiding(ranker, data, shape, &InputPlaces::default(), progress)
+}
+
+/// The same where these inputs are taken for unknown.
+fn score_hiding(
+    ranker: &dyn Scores,
+    data: &SplitData,
+    shape: &FeatureShape,
+    hidden: &InputPlaces,
+    progress: &dyn Progress,
+) -> Result<Scored> {
     let mut scored = ranker.begin(data.lists.rows());
-    for (lists, batch) in in_order(data, shape) {
+    for (lists, mut batch) in in_order(data, shape) {
+        batch.hide(hidden);
         ranker.score_batch(&batch, &mut scored)?;
         progress.advance(lists.len() as u64);
     }
@@ -139,6 +151,22 @@ pub(crate) fn by_runs(
     device: DeviceSpec,
     progress: &dyn Progress,
 ) -> Result<ScoreTable> {
+    by_runs_without(&[], runs, dataset, split, device, progress)
+}
+
+/// The same where the inputs of these names are taken for unknown ([`Batch::hide`]): what they are worth.
+///
+/// # Errors
+/// As [`by_runs`], and a name that no input has.
+pub(crate) fn by_runs_without(
+    names: &[String],
+    runs: &[PathBuf],
+    dataset: &Dataset,
+    split: Split,
+    device: DeviceSpec,
+    progress: &dyn Progress,
+) -> Result<ScoreTable> {
+    let hidden = dataset.map().places(names, "--without")?;
     let data = dataset.split(split)?;
     for run in runs {
         check_map(run, dataset)?;
@@ -149,11 +177,20 @@ pub(crate) fn by_runs(
         let (ranker, hash) = load(run, device)
             .with_context(|| format!("cannot load the run `{}`", run.display()))?;
         progress.begin("score", Some(data.lists.len() as u64), "lists");
-        each.push(score_split(&*ranker, &data, &dataset.shape(), progress)?);
+        each.push(score_hiding(
+            &*ranker,
+            &data,
+            &dataset.shape(),
+            &hidden,
+            progress,
+        )?);
         progress.end();
         hashes.push(short_hash(&hash).to_owned());
     }
-    let scorer = format!("run:{}", hashes.join("+"));
+    let mut scorer = format!("run:{}", hashes.join("+"));
+    if !names.is_empty() {
+        scorer = format!("{scorer} without {}", names.join(" and "));
+    }
     if let [_] = each[..] {
         let own = each.remove(0);
         let mut table = with_labels(&data, split, own.score, &scorer)?;

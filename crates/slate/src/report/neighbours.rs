@@ -11,11 +11,25 @@ pub(super) fn section(part: &Part) -> String {
     let lists = |name: &str| value[name].as_array().into_iter().flatten().map(row);
     let shown: String = lists("shown").collect();
     let lonely: String = lists("lonely").collect();
+    let failures: String = value["failures"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(failure)
+        .collect();
+    let failures = if failures.is_empty() {
+        failures
+    } else {
+        format!(
+            "<p>Pages on which what was bought stood lowest: what the page is about, what was bought, and \
+             what the network put first instead.</p>{failures}"
+        )
+    };
     let content = format!(
         "<p>{} items with vectors of {} numbers. Each row begins with an item; those nearest to it follow, with \
          the cosine of the towers, which the network reads.</p>{shown}\
          <p>Of {} items looked at, these have the least near neighbours: nothing in the catalogue is like \
-         them, or the towers cannot tell.</p>{lonely}",
+         them, or the towers cannot tell.</p>{lonely}{failures}",
         count(&part.value["items"]),
         count(&part.value["width"]),
         count(&value["looked_at"]),
@@ -31,6 +45,30 @@ fn row(seed: &Value) -> String {
     format!(
         "<div class=\"items\">{}{near}</div>",
         item_of(seed, "the item")
+    )
+}
+
+/// A page: its own item, what was bought there, what stood first.
+fn failure(page: &Value) -> String {
+    let seed = match &page["seed"] {
+        Value::Null => String::new(),
+        seed => item_of(seed, "the page's item"),
+    };
+    let rank = format!(
+        "bought, at {} of {}",
+        count(&page["rank"]),
+        count(&page["length"])
+    );
+    let first = page["first"].as_array().into_iter().flatten().enumerate();
+    let first: String = first
+        .map(|(at, item)| {
+            let note = format!("{}: {:.3}", at + 1, number(&item["score"]));
+            item_of(item, &note)
+        })
+        .collect();
+    format!(
+        "<div class=\"items\">{seed}{}{first}</div>",
+        item_of(&page["bought"], &rank)
     )
 }
 
@@ -74,13 +112,21 @@ mod tests {
             value: json!({ "items": 9, "width": 4 }),
             beside: Some((
                 "c/neighbours.json".into(),
-                json!({ "looked_at": 9, "shown": [seed], "lonely": [] }),
+                json!({
+                    "looked_at": 9, "shown": [seed], "lonely": [],
+                    "failures": [{
+                        "list": "7", "seed": item(1, "desk", None), "bought": item(2, "<i>", None), "rank": 5,
+                        "length": 8, "first": [{ "item_id": 3, "title": "mug", "score": 1.25 }],
+                    }],
+                }),
             )),
         };
         let html = section(&part);
         assert!(html.contains("&lt;b&gt;lamp&lt;/b&gt;") && !html.contains("<b>lamp"));
         assert!(html.contains("<img src=\"data:image/png;base64,iVBORwE=\""));
-        assert!(!html.contains("onerror") && html.matches("no picture").count() == 2);
+        assert!(!html.contains("onerror") && html.matches("no picture").count() == 5);
+        assert!(html.contains("bought, at 5 of 8") && html.contains("1: 1.250"));
+        assert!(!html.contains("<i>"));
         assert!(html.contains("0.988") && html.contains("c/neighbours.json"));
     }
 }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::backtest::{estimate, market, truth, unsure, write};
-use super::program::{SMALL, config, slate};
+use super::bucket::Bucket;
+use super::program::{SMALL, config, slate, slate_with};
 
 /// A log of one order: examination is estimated, and clicks are weighed by it.
 #[test]
@@ -230,6 +231,28 @@ fn recipes_are_compared_month_by_month() {
     assert_eq!(json, again.json());
     let both = |out: &str| std::fs::read(path.join(out).join("both.parquet")).unwrap();
     assert_eq!(both("one"), both("two"));
+    // From a bucket the same, and what is there is known by what the bucket says of its files.
+    if let Some(bucket) = Bucket::with(&path.join("logs")) {
+        let line = line
+            .replace("--logs logs", "--logs s3://shop/logs")
+            .replace("2026-04..2026-05", "2026-04")
+            .replace("--cache stages", "--cache from-bucket");
+        let environment = bucket.environment("key");
+        let ran = |out: &str| slate_with(path, &format!("{line} --out {out}"), &environment);
+        let first = ran("three");
+        assert_eq!(
+            first.json()["months"][0],
+            json["months"][0],
+            "{}",
+            first.stderr
+        );
+        let again = ran("four");
+        assert!(
+            again.stderr.contains("short: ") && again.stderr.contains("3 of 3 stages were there")
+        );
+    }
+    let web = line.replace("--logs logs", "--logs http://127.0.0.1:9/logs");
+    slate(path, &format!("{web} --out x")).refused(&["--cache cannot know"]);
     let judged = "backtest --log one/both.parquet --a one/short.policy.toml --b one/long.policy.toml \
                   --reward click --set evaluate.draws=50 --json";
     assert_eq!(unsure(slate(path, judged)).json()["verdict"], "cannot_tell");

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::compute::concat;
+use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::embed::{floats, npy};
-use super::program::{config, slate};
+use super::program::{config, rewrite, slate};
 
 /// A small market with pictures, embedded and made into a dataset in `folder`.
 fn dataset(folder: &Path) -> String {
@@ -210,6 +211,86 @@ fn a_table_of_ids_and_a_context_of_placements_are_enough() {
     slate(folder, &format!("{export} --force")).refused(&["of another encoder"]);
 }
 
+/// What an input is worth is what is lost without it; the pages a run did worst on are told.
+#[test]
+fn inputs_are_left_out_and_failures_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let line = dataset(folder);
+    slate(folder, &format!("train {line} --data dataset --out run")).done();
+    slate(
+        folder,
+        &format!("label {line} --logs logs --out shown --with seed_item_id"),
+    )
+    .done();
+    let score = |more: &str| {
+        let line = "score --run run --data dataset --split test --beside shown/labels.parquet";
+        slate(folder, &format!("{line} {more}"))
+    };
+    score("--out whole.csv").done();
+    let words = "--without title,image,seed_title,seed_image";
+    let told = score(&format!("{words} --out blind.csv --json"))
+        .done()
+        .json();
+    assert!(
+        told["scorer"]
+            .as_str()
+            .unwrap()
+            .ends_with(" without title and image and seed_title and seed_image"),
+        "{told}"
+    );
+    score("--without title --without seed_title --out untitled.csv").done();
+    let scores = |name: &str| -> Vec<f64> {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        let mut lines = text.lines();
+        let at = lines
+            .next()
+            .unwrap()
+            .split(',')
+            .position(|c| c == "score")
+            .unwrap();
+        lines
+            .map(|line| line.split(',').nth(at).unwrap().parse().unwrap())
+            .collect()
+    };
+    let [whole, blind, untitled] = ["whole.csv", "blind.csv", "untitled.csv"].map(scores);
+    assert!(whole != blind && blind != untitled && whole.len() == blind.len());
+    slate(
+        folder,
+        "evaluate --scores whole.csv --against blind.csv --against untitled.csv --label click -m ndcg@10 \
+         --set evaluate.draws=50",
+    )
+    .done();
+    score("--without titel --out x.csv").refused(&["`--without` is `titel`", "seed_title"]);
+    score("--without title,title --out x.csv").refused(&["`title` twice"]);
+
+    slate(
+        folder,
+        &format!(
+            "similar export {line} --run run --items logs --scores whole.csv --out vectors-of-run"
+        ),
+    )
+    .done();
+    let text = fs::read_to_string(folder.join("vectors-of-run/neighbours.json")).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let failures = told["failures"].as_array().unwrap();
+    assert!(!failures.is_empty());
+    let ranks: Vec<u64> = failures
+        .iter()
+        .map(|f| f["rank"].as_u64().unwrap())
+        .collect();
+    assert!(ranks.is_sorted_by(|a, b| a >= b) && ranks.iter().all(|rank| *rank > 1));
+    assert!(
+        failures
+            .iter()
+            .all(|f| f["seed"]["title"].is_string() && f["bought"]["title"].is_string())
+    );
+    slate(folder, "report vectors-of-run --out page.html").done();
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert!(page.contains("Pages on which what was bought stood lowest"));
+    slate(folder, "validate vectors-of-run").done();
+}
+
 #[test]
 fn towers_that_cannot_be_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -232,6 +313,17 @@ fn towers_that_cannot_be_are_refused() {
             "the shared tower would read `seed_price` as it does `item_category`",
             "alike = [{ column = \"seed_price\", to = \"item_category\" }]",
         ]);
+    let text = fs::read_to_string(config("similar_item.toml")).unwrap();
+    let wrong = text.replace("seed = [\"seed_title\"", "seed = [\"seed_titel\"");
+    fs::write(folder.join("wrong.toml"), wrong).unwrap();
+    let told = slate(folder, "validate wrong.toml");
+    assert_eq!(told.code, Some(2), "{}", told.stderr);
+    assert!(
+        told.stdout
+            .contains("`train.network.towers.seed` has `seed_titel`, expected features: "),
+        "{}",
+        told.stdout
+    );
     train("--set train.network.kind=\"mlp\"", "x").refused(&["`train.network.towers` is set"]);
 
     // What a placement has, an item by itself has not.
@@ -263,4 +355,36 @@ fn towers_that_cannot_be_are_refused() {
         &format!("similar export {line} --as-of soon --run placed --items logs --out y"),
     )
     .refused(&["--as-of is `soon`, expected a date"]);
+}
+
+/// Pages without a seed item are counted; nothing can be learned where no page has one.
+#[test]
+fn pages_without_a_seed_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let line = dataset(folder);
+    let ran = |out: &str, keep: fn(usize) -> bool| {
+        rewrite(&folder.join("logs/page_impression.parquet"), |batch| {
+            let at = batch.schema().index_of("seed_item_id").unwrap();
+            let seeds = batch.column(at).as_primitive::<Int64Type>();
+            let kept = seeds.iter().enumerate();
+            let kept: Int64Array = kept.map(|(row, seed)| seed.filter(|_| keep(row))).collect();
+            let mut columns = batch.columns().to_vec();
+            columns[at] = Arc::new(kept);
+            RecordBatch::try_new(batch.schema(), columns).unwrap()
+        });
+        slate(folder, &format!("features --logs logs --out {out} {line}")).done();
+        slate(
+            folder,
+            &format!("train {line} --data {out} --out {out}-run --set train.epochs=1"),
+        )
+    };
+    let half = ran("half", |row| row % 2 == 0).done();
+    assert!(
+        half.stderr
+            .contains("% of the training placements are on pages without a seed item"),
+        "{}",
+        half.stderr
+    );
+    ran("none", |_| false).refused(&["no page of the training part has a seed item", "hint: "]);
 }

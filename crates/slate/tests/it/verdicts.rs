@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use slate_types::Seed;
 
-use super::backtest::write;
+use super::backtest::{estimate, write};
 use super::program::slate;
 
 /// A log of lists in random order: `x` says nothing of who buys.
@@ -322,4 +322,57 @@ fn segments_are_of_every_policy() {
         .filter_map(|row| row.split_whitespace().nth(1))
         .collect();
     assert_eq!(policies, ["x", "random", "x", "random"], "{told}");
+}
+
+/// Users go from the top and stop at the first click: what a list earns is known list by list.
+#[test]
+fn a_cascade_forecasts_whole_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    policies(path);
+    let appeal = [0.1, 0.3, 0.5];
+    let mut text = "list_id,item_id,slot,x,click\n".to_owned();
+    for list in 0..5000_u64 {
+        let seed = Seed(11).index(list);
+        let mut order: Vec<u64> = (0..3).collect();
+        order.sort_by_key(|&item| seed.derive("order").index(item).0);
+        let mut open = true;
+        for (slot, &item) in order.iter().enumerate() {
+            let likes = seed.derive("click").index(item).unit() < appeal[item as usize];
+            let _ = writeln!(
+                text,
+                "{list},{item},{slot},{item},{}",
+                u8::from(open && likes)
+            );
+            open &= !likes;
+        }
+    }
+    write(path, "log.csv", &text);
+    let dm = |b: &str, more: &str| {
+        let line = format!(
+            "backtest --log log.csv --a logged.toml --b {b} --propensity uniform --reward click --top 2 \
+             --outcome cascade --set evaluate.draws=100 --json {more}"
+        );
+        let json = slate(path, &line).json();
+        ["logged", b.trim_end_matches(".toml")]
+            .map(|name| estimate(&json, name, "dm")["value"].as_f64().unwrap())
+    };
+    // At most one click among the first two: 1 less what both leave open.
+    let pair = |a: usize, b: usize| 1.0 - (1.0 - appeal[a]) * (1.0 - appeal[b]);
+    let average = (pair(0, 1) + pair(0, 2) + pair(1, 2)) / 3.0;
+    let [logged, best] = dm("x.toml", "");
+    assert!((best - pair(2, 1)).abs() < 0.02, "{best}");
+    assert!((logged - average).abs() < 0.02, "{logged} {average}");
+    let [_, random] = dm("random.toml", "");
+    assert!((random - average).abs() < 0.02, "{random} {average}");
+    let line =
+        "backtest --log log.csv --a logged.toml --b x.toml --propensity uniform --outcome cascade";
+    slate(path, &format!("{line} --reward click --main dr"))
+        .refused(&["a cascade knows whole lists alone"]);
+    write(
+        path,
+        "log.csv",
+        &text.replace(",click", ",grade").replace(",1\n", ",2\n"),
+    );
+    slate(path, &format!("{line} --reward grade")).refused(&["a cascade is of clicks"]);
 }

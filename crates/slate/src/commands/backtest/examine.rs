@@ -241,17 +241,6 @@ fn appeal(shown: &Shown, names: &[String]) -> Result<Vec<f64>> {
         .iter()
         .map(|name| shown.table.numeric(name))
         .collect::<Result<_>>()?;
-    for (name, column) in names.iter().zip(&columns) {
-        if let Some(row) = column.iter().position(|value| !value.is_finite()) {
-            let told = format!(
-                "`{name}` at row {row} is {}, expected a number",
-                column[row]
-            );
-            return Err(Refusal::new(told)
-                .hint("leave it out, or fill it in")
-                .into());
-        }
-    }
     let rows = 0..shown.table.rows();
     Ok(rows
         .flat_map(|row| columns.iter().map(move |column| column[row]))
@@ -279,6 +268,9 @@ fn table(curves: &[(CurveArg, usize, Examination)], slots: usize) -> String {
             let (value, low, high) = (found.of_slot[slot], found.low[slot], found.high[slot]);
             if value.is_nan() {
                 "–".to_owned()
+            } else if low.is_nan() {
+                // One number is no interval: nobody clicked, or too few did.
+                format!("{value:.3} [–]")
             } else {
                 format!("{value:.3} [{low:.3}, {high:.3}]")
             }

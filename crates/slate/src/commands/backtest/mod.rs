@@ -15,7 +15,7 @@ use super::{Context, score};
 use crate::artefacts::{Staged, manifest};
 use crate::cli::{BacktestArgs, BacktestCommand, CompareArgs, IntervalArg, ShownArgs};
 use crate::console::{ExitStatus, Outcome, Refusal};
-use crate::pipeline::backtest::{self, Asked, Compared, Settings, document};
+use crate::pipeline::backtest::{self, Asked, Compared, OutcomeKind, Settings, document};
 use crate::pipeline::policy::Policy;
 use crate::pipeline::shown::{From, Shown};
 
@@ -162,9 +162,12 @@ fn settings(context: &Context, args: &CompareArgs, shown: &Shown) -> Result<Sett
     let examined = args.examination.is_some();
     let prefixes = args.prefix_propensity.is_some() || args.propensity == "uniform";
     let mut names: Vec<&str> = args.estimators.iter().map(String::as_str).collect();
+    let cascade = args.outcome == Some(OutcomeKind::Cascade);
     if names.is_empty() {
         names = if examined {
             vec!["ips", "dm"]
+        } else if cascade {
+            vec!["ips", "snips", "dm"]
         } else {
             ESTIMATORS.to_vec()
         };
@@ -179,10 +182,11 @@ fn settings(context: &Context, args: &CompareArgs, shown: &Shown) -> Result<Sett
         .iter()
         .map(|name| Ok(name.trim().parse::<Choice>()?))
         .collect::<Result<Vec<_>>>()?;
-    let main = args
-        .main
-        .as_deref()
-        .unwrap_or(if examined { "ips" } else { "dr" });
+    let main = args.main.as_deref().unwrap_or(match (examined, cascade) {
+        (true, _) => "ips",
+        (false, true) => "snips",
+        (false, false) => "dr",
+    });
     let main: Choice = main.parse()?;
     if examined {
         // Weights are not 1 on average there, and a model's slots are not the curve's, so nothing but

@@ -15,7 +15,7 @@ use crate::cli::MonthsArgs;
 use crate::console::{Align, ExitStatus, Outcome, Refusal, Table};
 use crate::pipeline::calendar::Month;
 use crate::pipeline::evaluation::{self, Given, Labels, Measure};
-use crate::pipeline::months::{Recipe, Rolling, Stage};
+use crate::pipeline::months::{Recipe, Rolling, Stage, log_files};
 
 pub(super) fn run(context: &Context, args: &MonthsArgs) -> Result<Outcome> {
     let months = Month::range(&args.months)?;
@@ -37,12 +37,13 @@ pub(super) fn run(context: &Context, args: &MonthsArgs) -> Result<Outcome> {
         .hint("give both the same [attribution]")
         .into());
     }
-    if args.cache.is_some() && !std::path::Path::new(&args.logs).is_dir() {
-        return Err(Refusal::new(
-            "--cache cannot know when logs change that are not on this machine",
-        )
-        .hint("leave --cache out, or copy the logs here")
-        .into());
+    let log_files = log_files(&args.logs)?;
+    if log_files.is_none() && args.cache.is_some() {
+        return Err(
+            Refusal::new("--cache cannot know when logs on a web server change")
+                .hint("leave --cache out, or copy the logs here")
+                .into(),
+        );
     }
     let section = &context.config.file.evaluate;
     let mut measure = Measure::new(section, &args.metrics, "slate", context.seed)?;
@@ -65,6 +66,7 @@ pub(super) fn run(context: &Context, args: &MonthsArgs) -> Result<Outcome> {
     let bar = context.console.bar();
     let rolling = Rolling {
         logs: &args.logs,
+        log_files: log_files.unwrap_or_default(),
         cache: &cache,
         seed: context.seed,
         threads: context.threads,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
-use slate_eval::off_policy::{Cell, CrossFitted, Folds, Outcomes, PositionModel};
+use slate_eval::off_policy::{CascadeModel, Cell, CrossFitted, Folds, Outcomes, PositionModel};
 use slate_types::Seed;
 
 use super::rewards::Rewards;
@@ -30,6 +30,8 @@ pub(crate) enum OutcomeKind {
     Cells,
     /// Examination of each slot times attraction of each item, by EM
     Positions,
+    /// Users go from the top and stop at the first click: whole lists alone have a forecast, for dm
+    Cascade,
 }
 
 /// A model per fold.
@@ -47,6 +49,11 @@ enum Models {
     },
     Positions {
         models: Vec<PositionModel>,
+        /// Number of each row's item.
+        items: Vec<u32>,
+    },
+    Cascade {
+        models: Vec<CascadeModel>,
         /// Number of each row's item.
         items: Vec<u32>,
     },
@@ -126,6 +133,7 @@ impl Forecasts {
                     positions(items(shown)?, slots, rewards, &fold_of_row, folds.count)?;
                 Models::Positions { models, items }
             }
+            OutcomeKind::Cascade => cascades(shown, rewards, &fold_of_row, folds.count)?,
         };
         Ok(Self {
             models,
@@ -134,7 +142,24 @@ impl Forecasts {
         })
     }
 
-    /// Calls `each` with what is expected of a row in each of the slots.
+    /// Whether only lists as a whole have a forecast.
+    pub(crate) fn is_of_lists(&self) -> bool {
+        matches!(self.models, Models::Cascade { .. })
+    }
+
+    /// What is expected of each of these rows, all of one list, shown in this order.
+    pub(crate) fn of_list(&self, rows: &[usize]) -> Vec<f64> {
+        match (&self.models, rows.first()) {
+            (Models::Cascade { models, items }, Some(&first)) => {
+                let model = &models[self.fold_of_row[first] as usize];
+                model.clicks(rows.iter().map(|&row| items[row]))
+            }
+            _ => vec![0.0; rows.len()],
+        }
+    }
+
+    /// Calls `each` with what is expected of a row in each of the slots; nothing where only lists have a
+    /// forecast.
     pub(crate) fn of(
         &self,
         row: usize,
@@ -171,6 +196,7 @@ impl Forecasts {
                     each(scale * examined * attraction.unwrap_or(0.0));
                 }
             }
+            Models::Cascade { .. } => {}
         }
     }
 
@@ -249,6 +275,42 @@ fn rates(
         means.push(mean);
     }
     (of_folds, means)
+}
+
+/// For each fold the cascade model of all other folds.
+///
+/// # Errors
+/// Rewards that are no clicks.
+fn cascades(shown: &Shown, rewards: &Rewards, folds: &[u32], count: u32) -> Result<Models> {
+    if let Some(row) = rewards.of_rows.iter().position(|r| *r != 0.0 && *r != 1.0) {
+        let told = format!(
+            "`{}` at row {row} is {}, and a cascade is of clicks, 0 or 1",
+            rewards.name, rewards.of_rows[row]
+        );
+        return Err(Refusal::new(told).hint("leave --outcome out").into());
+    }
+    let items = renumbered(items(shown)?);
+    let known = items.iter().max().map_or(0, |most| *most as usize + 1);
+    let all: Vec<(u32, Vec<(u32, bool)>)> = shown
+        .lists()
+        .iter()
+        .map(|rows| {
+            let mut order: Vec<usize> = rows.clone().collect();
+            order.sort_by_key(|&row| shown.places[row]);
+            let clicks = order
+                .iter()
+                .map(|&row| (items[row], rewards.of_rows[row] > 0.0));
+            (folds[rows.start], clicks.collect())
+        })
+        .collect();
+    let models = (0..count).map(|fold| {
+        let others = all.iter().filter(|(own, _)| *own != fold);
+        CascadeModel::fit(others.map(|(_, list)| &list[..]), known, CLICK_PRIOR)
+    });
+    Ok(Models::Cascade {
+        models: models.collect(),
+        items,
+    })
 }
 
 /// For each fold the position-based model of all other folds; items are numbered.

@@ -182,6 +182,23 @@ pub(crate) fn compare(
         None
     };
     progress.end();
+    if forecasts.as_ref().is_some_and(Forecasts::is_of_lists) {
+        let around = |choice: &&Choice| {
+            let estimator = choice.example();
+            let reads = estimator.reads_model() || estimator.reads_sequels();
+            reads && estimator != Estimator::Dm
+        };
+        let mut all = settings.estimators.iter().chain([&settings.main]);
+        if let Some(choice) = all.find(around) {
+            let told = format!(
+                "`{}` weighs placements, and a cascade knows whole lists alone",
+                choice.example()
+            );
+            return Err(Refusal::new(told)
+                .hint("take dm, ips or snips, or another --outcome")
+                .into());
+        }
+    }
     let given_prefix = match &settings.prefix {
         Some(name) => Some(shown.table.numeric(name)?),
         None => None,
@@ -195,6 +212,7 @@ pub(crate) fn compare(
         sequels,
         top: settings.top.unwrap_or(usize::MAX),
         forecasts: forecasts.as_ref(),
+        seed: settings.seed.derive("orders"),
         cells: cell_numbers.as_deref(),
     };
     progress.begin("weigh placements", Some(policies.len() as u64), "policies");

@@ -6,6 +6,7 @@ use anyhow::Result;
 use rayon::prelude::*;
 use slate_allocate::Placements;
 use slate_eval::off_policy::Target;
+use slate_types::Seed;
 
 use super::forecasts::Forecasts;
 use super::sequels::Sequels;
@@ -19,6 +20,8 @@ pub(crate) type OfItems = HashMap<(i64, u32), f64>;
 
 /// Lists worked on at a time.
 const CHUNK: usize = 1024;
+/// Orders drawn of a list that a policy shows in several, where only whole lists have a forecast.
+const ORDERS: u64 = 100;
 /// Slots whose probability together is still a number.
 const MOST_PREFIX: usize = 100;
 /// Probabilities this near to 1 are certain.
@@ -96,6 +99,8 @@ pub(crate) struct Making<'a> {
     /// Places that count.
     pub(crate) top: usize,
     pub(crate) forecasts: Option<&'a Forecasts>,
+    /// Of the orders that are drawn.
+    pub(crate) seed: Seed,
     /// Cell of each placement, for `mips`.
     pub(crate) cells: Option<&'a [u32]>,
 }
@@ -173,7 +178,21 @@ impl Making<'_> {
             cells: self.cells.map(<[u32]>::to_vec),
             ..Columns::default()
         };
-        if let Some(forecasts) = self.forecasts {
+        if let Some(forecasts) = self.forecasts
+            && forecasts.is_of_lists()
+        {
+            let mut forecast = vec![0.0; rows];
+            for range in lists.iter() {
+                let mut order: Vec<usize> = range.collect();
+                order.sort_by_key(|&row| self.shown.places[row]);
+                let clicks = forecasts.of_list(&order);
+                for (&row, click) in order.iter().zip(clicks).take(self.top) {
+                    forecast[row] = click;
+                }
+            }
+            columns.expected = Some(forecast.clone());
+            columns.forecast = Some(forecast);
+        } else if let Some(forecasts) = self.forecasts {
             let here = |row: usize| {
                 let place = self.shown.places[row];
                 let mut q = 0.0;
@@ -244,7 +263,9 @@ impl Making<'_> {
             part.matched &= place(row) >= self.top || own >= CERTAIN;
             part.weights
                 .push(self.weight(range.start + row, row, &chances)?);
-            if let Some(forecasts) = self.forecasts {
+            if let Some(forecasts) = self.forecasts
+                && !forecasts.is_of_lists()
+            {
                 let mut expected = 0.0;
                 let counted = count.min(self.top);
                 let mut at = 0;
@@ -259,6 +280,12 @@ impl Making<'_> {
                 });
                 part.expected.push(expected);
             }
+        }
+        if let Some(forecasts) = self.forecasts
+            && forecasts.is_of_lists()
+        {
+            part.forecast = vec![0.0; count];
+            part.expected = self.expected(list, values, forecasts)?;
         }
         if let Some(logged) = self.prefixes(list, &range)? {
             let mut order: Vec<usize> = (0..count).collect();
@@ -282,6 +309,28 @@ impl Making<'_> {
             }
         }
         Ok(part)
+    }
+
+    /// What is expected of each row of a list in the order, or the mean of the orders, a policy shows.
+    fn expected(&self, list: usize, values: &Values, forecasts: &Forecasts) -> Result<Vec<f64>> {
+        let range = self.shown.lists().range(list);
+        let of_list = &values.of_rows[range.clone()];
+        let orders = if values.explore.is_deterministic() {
+            1
+        } else {
+            ORDERS
+        };
+        let mut expected = vec![0.0; range.len()];
+        for at in 0..orders {
+            let seed = self.seed.index(list as u64).index(at);
+            let order = values.explore.draw(of_list, seed)?;
+            let rows: Vec<usize> = order.iter().map(|row| range.start + row).collect();
+            let shown = order.iter().zip(forecasts.of_list(&rows));
+            for (&row, click) in shown.take(self.top) {
+                expected[row] += click / orders as f64;
+            }
+        }
+        Ok(expected)
     }
 
     /// Probability of the policy ÷ of the logger, of the row at its place.

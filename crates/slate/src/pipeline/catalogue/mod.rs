@@ -5,6 +5,7 @@
 //! slot. So an item of today gets its vectors today, and a title or a price becomes the
 //! same numbers as in training.
 
+mod failures;
 mod neighbours;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ use slate_types::{FormatVersion, Progress, Seed, Split};
 use super::featurise::{self, Logs};
 use super::scoring;
 use crate::artefacts::items::{ItemColumns, files, read_items};
+use crate::artefacts::scores::ScoreTable;
 use crate::artefacts::{manifest, write_file};
 use crate::config::EmbedSection;
 use crate::console::Refusal;
@@ -73,6 +75,8 @@ pub(crate) struct Job<'a> {
     /// A file of items, a folder of such files, or a folder of logs.
     pub(crate) items: &'a Path,
     pub(crate) features: &'a FeatureSpec,
+    /// Pages the run scored, of which the worst are told.
+    pub(crate) scores: Option<&'a Path>,
     /// What an item looks like, for people.
     pub(crate) embed: &'a EmbedSection,
     pub(crate) attribution: AttributionOptions,
@@ -107,6 +111,10 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
     let run = manifest::read_json(&job.run.join("manifest.json"))?;
     manifest::verify(job.run, &run)?;
     let towers = towers(job, &map, &run)?;
+    let failures = match job.scores {
+        Some(path) => failures::worst(&ScoreTable::read(path)?)?,
+        None => Vec::new(),
+    };
     let as_of = job.as_of.or(map.fitted_on.last_ts).unwrap_or(0);
     let (ids, rejects) = item_ids(job.items)?;
 
@@ -160,7 +168,7 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
         seed,
         candidate,
     };
-    neighbours::write(&vectors, job.items, job.embed, out)?;
+    neighbours::write(&vectors, &failures, job.items, job.embed, out)?;
     let manifest = Manifest {
         format: FORMAT,
         kind: KIND.to_owned(),

@@ -1,7 +1,7 @@
 //! What the vectors of a catalogue say, for people: some items with those nearest to them.
 //!
 //! `neighbours.json` has items spread over the catalogue, and those of a sample whose nearest are least near:
-//! where a similarity ranker fails first. Titles and pictures stand beside them, as the table of items has
+//! where a similarity ranker fails first; and the pages of a score file on which it did. Titles and pictures stand beside them, as the table of items has
 //! them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use slate_embed::{Side, nearest};
 
+use super::failures::Failure;
 use crate::artefacts::items::{ItemColumns, PictureSource, read_items};
 use crate::artefacts::{manifest, write_file};
 use crate::config::EmbedSection;
@@ -56,24 +57,41 @@ struct Face {
 /// Items that cannot be read.
 pub(super) fn write(
     vectors: &Vectors<'_>,
+    failures: &[Failure],
     items: &Path,
     section: &EmbedSection,
     out: &Path,
 ) -> Result<()> {
     let (shown, lonely) = choose(vectors);
     let rows = shown.iter().chain(&lonely);
-    let wanted: BTreeSet<i64> = rows
+    let mut wanted: BTreeSet<i64> = rows
         .flat_map(|near| near.found.iter().map(|found| found.0).chain([near.row]))
         .map(|row| vectors.ids[row])
         .collect();
+    for failure in failures {
+        wanted.extend(failure.seed);
+        wanted.insert(failure.bought);
+        wanted.extend(failure.first.iter().map(|(id, _)| *id));
+    }
     let faces = faces(items, section, &wanted)?;
-    let item = |row: usize| {
-        let id = vectors.ids[row];
+    let of_id = |id: i64| {
         let face = faces.get(&id);
         json!({
             "item_id": id,
             "title": face.map_or("", |face| face.title.as_str()),
             "picture": face.and_then(|face| face.picture.as_deref()),
+        })
+    };
+    let item = |row: usize| of_id(vectors.ids[row]);
+    let failed = |failure: &Failure| {
+        let first = failure.first.iter().map(|&(id, score)| {
+            let mut item = of_id(id);
+            item["score"] = json!(score);
+            item
+        });
+        json!({
+            "list": failure.list, "seed": failure.seed.map(of_id), "bought": of_id(failure.bought),
+            "rank": failure.rank, "length": failure.length, "first": first.collect::<Vec<Value>>(),
         })
     };
     let told = |near: &Near| {
@@ -93,6 +111,7 @@ pub(super) fn write(
         "looked_at": SAMPLE.min(vectors.ids.len()),
         "shown": shown.iter().map(told).collect::<Vec<Value>>(),
         "lonely": lonely.iter().map(told).collect::<Vec<Value>>(),
+        "failures": failures.iter().map(failed).collect::<Vec<Value>>(),
     }))?;
     write_file(&out.join(FILE), (text + "\n").as_bytes(), false)
 }

@@ -49,6 +49,8 @@ pub(crate) struct Report {
     pub(crate) lists_per_second: f64,
     /// Inputs of the dataset that the network was told to leave unread.
     pub(crate) unread: Vec<String>,
+    /// Share of the training placements on whose page there is no seed item that towers can read.
+    pub(crate) without_seed: f64,
     /// Why training ended before its time, where it did with something to save.
     pub(crate) diverged: Option<String>,
     /// Why metrics.jsonl and the TensorBoard events are not whole.
@@ -100,7 +102,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     }
     let shape = pair::shape(dataset.map(), options)?;
     let train = dataset.split(Split::Train)?;
-    pair::require_seeds(dataset.map(), options, &train)?;
+    let without_seed = pair::without_seed(dataset.map(), options, &train)?;
     let mut seen = Seen::new(train, options, setting.update, &dataset)?;
     if config.reads_items() {
         seen.data.count_items();
@@ -263,6 +265,7 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
         parameters: trained.ranker.parameters(),
         lists_per_second: rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN),
         unread: unread(&config, dataset.map()),
+        without_seed,
         diverged,
         log_failure,
         json: manifest,

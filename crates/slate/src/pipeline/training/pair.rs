@@ -19,24 +19,29 @@ pub(super) fn shape(map: &FeatureMap, options: &TrainOptions) -> Result<FeatureS
     Ok(shape)
 }
 
-/// Refuses a training part in which no page has a seed item with a vector, where towers read some: all
-/// that they could learn is what is bought anyway.
-pub(super) fn require_seeds(
+/// Share of the training placements whose page has no seed item with a vector, where towers read some. All
+/// are refused: what could be learned then is what is bought anyway.
+pub(super) fn without_seed(
     map: &FeatureMap,
     options: &TrainOptions,
     data: &SplitData,
-) -> Result<()> {
+) -> Result<f64> {
     let Some(towers) = &options.network.towers else {
-        return Ok(());
+        return Ok(0.0);
     };
     let tables = map.embedding.iter().zip(&data.extras.vectors);
-    let mut of_seeds = tables
+    let of_seeds: Vec<&Vectors> = tables
         .filter(|(own, _)| towers.seed.contains(&own.name))
         .map(|(_, vectors)| vectors)
-        .peekable();
-    let is_there = |own: &Vectors| own.index.iter().any(|&row| row > 0);
-    if of_seeds.peek().is_none() || of_seeds.any(is_there) {
-        return Ok(());
+        .collect();
+    let rows = data.lists.rows();
+    if of_seeds.is_empty() || rows == 0 {
+        return Ok(0.0);
+    }
+    let has_none = |row: &usize| of_seeds.iter().all(|own| own.index[*row] == 0);
+    let none = (0..rows).filter(has_none).count();
+    if none < rows {
+        return Ok(none as f64 / rows as f64);
     }
     Err(
         Refusal::new("no page of the training part has a seed item with a vector")
