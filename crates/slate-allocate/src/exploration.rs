@@ -88,12 +88,13 @@ impl Exploration {
     }
 
     /// Probability that the first 1, 2, … places hold exactly what `order` holds there; `order` has
-    /// no row twice. The last number is that of `order` as a whole.
+    /// every row once. The last number is that of the whole list.
     ///
     /// # Errors
     /// [`AllocateError::NotFinite`].
     pub fn prefixes(self, values: &[f64], order: &[usize]) -> Result<Vec<f64>, AllocateError> {
         finite(values)?;
+        debug_assert_eq!(values.len(), order.len());
         if let Self::Softmax { temperature } = self {
             let mut product = 1.0;
             let given = law(values, temperature).given_prefix(order);
@@ -110,8 +111,8 @@ impl Exploration {
         };
         let (mut own, mut any) = (1.0, 1.0);
         let mut prefixes = Vec::with_capacity(order.len());
-        let mut left: Vec<usize> = (0..values.len()).collect();
-        for &row in order {
+        for (place, &row) in order.iter().enumerate() {
+            let left = &order[place..];
             let best = left.iter().map(|&i| values[i]).fold(f64::MIN, f64::max);
             own *= if values[row] == best {
                 1.0 / left.iter().filter(|&&i| values[i] == best).count() as f64
@@ -119,38 +120,9 @@ impl Exploration {
                 0.0
             };
             any /= left.len() as f64;
-            left.retain(|&other| other != row);
             prefixes.push((1.0 - share) * own + share * any);
         }
         Ok(prefixes)
-    }
-
-    /// Probability of each row that is left at each place that is left, once the first places hold `first`;
-    /// row `i` of the table is the i-th row, in rising order, that is not among them. Where the policy
-    /// would never have put these first, as if it ordered what is left.
-    ///
-    /// # Errors
-    /// [`AllocateError::NotFinite`].
-    pub fn marginals_after(
-        self,
-        values: &[f64],
-        first: &[usize],
-    ) -> Result<Placements, AllocateError> {
-        finite(values)?;
-        let left = (0..values.len()).filter(|row| !first.contains(row));
-        let left: Vec<f64> = left.map(|row| values[row]).collect();
-        let Self::Epsilon { share } = self else {
-            return self.marginals(&left);
-        };
-        // Of lists that begin so, how many are those in any order.
-        let by_value = *Self::None.prefixes(values, first)?.last().unwrap_or(&1.0);
-        let count = values.len();
-        let any: f64 = (0..first.len())
-            .map(|at| 1.0 / (count - at) as f64)
-            .product();
-        let both = (1.0 - share) * by_value + share * any;
-        let share = if both > 0.0 { share * any / both } else { 0.0 };
-        Self::Epsilon { share }.marginals(&left)
     }
 
     /// One order of the rows, drawn with these probabilities.
@@ -268,41 +240,6 @@ mod tests {
                     prop_assert!((ours - summed).abs() < 1e-8, "{ours} {summed}");
                 }
                 prop_assert!((marginals.of(row).iter().sum::<f64>() - 1.0).abs() < 1e-8);
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-        /// What is left stands as in all orders that begin so, by how likely each is among them.
-        #[test]
-        fn marginals_after_a_beginning_agree_with_orders(
-            values in prop::collection::vec(prop_oneof![Just(1.0), -2.0..2.0_f64], 1..=5),
-            kind in kinds(),
-            begun in 0_usize..5,
-            pick in 0_usize..120,
-        ) {
-            let n = values.len();
-            let all = orders(n);
-            let first = &all[pick % all.len()][..begun.min(n)];
-            let left: Vec<usize> = (0..n).filter(|row| !first.contains(row)).collect();
-            let mut sums = vec![0.0; left.len() * left.len()];
-            let mut total = 0.0;
-            for order in all.iter().filter(|order| order.starts_with(first)) {
-                let chance = kind.prefixes(&values, order).unwrap()[n - 1];
-                total += chance;
-                for (place, row) in order[first.len()..].iter().enumerate() {
-                    let at = left.iter().position(|other| other == row).unwrap();
-                    sums[at * left.len() + place] += chance;
-                }
-            }
-            prop_assume!(total > 1e-9);
-            let marginals = kind.marginals_after(&values, first).unwrap();
-            for row in 0..left.len() {
-                for place in 0..left.len() {
-                    let (ours, summed) = (marginals.at(row, place), sums[row * left.len() + place] / total);
-                    prop_assert!((ours - summed).abs() < 1e-7, "{ours} {summed}");
-                }
             }
         }
     }

@@ -158,8 +158,8 @@ impl Batch {
         self.mask.iter().filter(|&&real| real).count()
     }
 
-    /// Takes these inputs for unknown in every slot: numbers and vectors are 0, ids the unknown id, of
-    /// several ids there is none.
+    /// Leaves these inputs out in every slot: numbers and vectors are 0, ids the unknown id, of several ids
+    /// there is none. Where 0 is not what a missing number becomes, that is another value, not none.
     pub fn hide(&mut self, inputs: &InputPlaces) {
         if self.dense_width > 0 {
             for row in self.dense.chunks_exact_mut(self.dense_width) {

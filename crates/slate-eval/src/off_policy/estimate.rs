@@ -38,7 +38,8 @@ pub struct Change {
     pub high: f64,
     /// Standard error over clusters, to first order.
     pub error: f64,
-    /// Two-sided p value of no difference: Student's t over clusters.
+    /// Two-sided p value of no difference: Student's t over clusters, of bootstraps with as many degrees of
+    /// freedom as the interval.
     pub p: f64,
     /// As a share of what the first one earns; NaN where that is not above 0.
     pub relative: f64,
@@ -190,7 +191,7 @@ pub fn estimate(
             low,
             high,
             error,
-            p: t_p(difference, error, clusters as f64 - 1.0),
+            p: t_p(difference, error, intervals.freedom(&influence)),
             relative: relative(difference, values[0]),
         });
     }
@@ -232,7 +233,9 @@ impl<'a> Bounded<'a> {
         let seen = log.rewards.iter().copied().fold(0.0, f64::max);
         let most = largest_reward.unwrap_or(seen);
         if most.is_nan() || most < seen {
-            return Err(refused("a reward is above the largest there can be"));
+            return Err(refused(
+                "a reward of the log is above the largest there can be",
+            ));
         }
         let rows = log
             .lists

@@ -122,12 +122,6 @@ impl Estimator {
         )
     }
 
-    /// Whether it reads what the outcome model expects of the rest of a list
-    /// ([`crate::off_policy::Target::to_come`]).
-    pub fn reads_sequels(self) -> bool {
-        self == Self::CascadeDr
-    }
-
     /// Whether it divides by mean weights.
     pub fn is_self_normalised(self) -> bool {
         matches!(

@@ -1,6 +1,6 @@
 //! How likely users look at each slot, with how sure that is.
 
-use super::appeal::{AppealModel, AppealRows};
+use super::appeal::AppealRows;
 use super::click_model::{Cell, PositionModel};
 use super::harvest::harvest_pairs;
 use crate::bootstrap::{Bootstrap, quantile};
@@ -9,7 +9,7 @@ use crate::{EvalError, check};
 /// Views that the mean rate is worth in the position-based model of each item.
 const PRIOR: f64 = 10.0;
 const STEPS: usize = 300;
-/// Steps of [`AppealModel`], and of each resample, which goes on from what all rows say.
+/// Steps of the model by numbers, and of each resample, which goes on from what all rows say.
 const APPEAL_STEPS: [usize; 2] = [500, 20];
 
 /// How a curve is estimated.
@@ -21,7 +21,7 @@ pub enum Curve {
     /// By expectation-maximisation ([`PositionModel`]); where most items stood in one slot only, it takes
     /// appeal for attention and says nothing of it.
     Em,
-    /// The same model with an appeal that numbers tell ([`AppealModel`]), so no item need stand in several
+    /// The same model with an appeal that numbers tell, so no item need stand in several
     /// slots; what the numbers do not know of appeal it takes for attention.
     Regression,
 }
@@ -74,16 +74,26 @@ pub fn examine(
         .iter()
         .max()
         .map_or(0, |most| *most as usize + 1);
-    let all = match curve {
-        Curve::Regression => Some(appeal(views, slots, &vec![1; clusters], None)?),
+    let appeal = match curve {
+        Curve::Regression => {
+            let (features, clicks) = (views.features, views.clicks);
+            let rows = AppealRows::new(features, views.slots, clicks, slots)?;
+            let model = rows.fit(&vec![1.0; rows.rows.len()], APPEAL_STEPS[0], None)?;
+            Some((rows, model))
+        }
         _ => None,
     };
-    let one = |counts: &[u32]| match &all {
-        Some(all) => appeal(views, slots, counts, Some(all)).map(|model| model.examination),
+    let one = |counts: &[u32]| match &appeal {
+        Some((rows, all)) => {
+            let of_cluster = |row: &u32| f64::from(counts[views.clusters[*row as usize] as usize]);
+            let counts: Vec<f64> = rows.rows.iter().map(of_cluster).collect();
+            let model = rows.fit(&counts, APPEAL_STEPS[1], Some(all))?;
+            Ok(model.curve())
+        }
         None => fit(curve, views, slots, counts),
     };
-    let mut of_slot = match &all {
-        Some(all) => all.examination.clone(),
+    let mut of_slot = match &appeal {
+        Some((_, all)) => all.curve(),
         None => one(&vec![1; clusters])?,
     };
     of_slot.resize(slots, f64::NAN);
@@ -161,34 +171,6 @@ fn fit(
         let prior = [PRIOR * mean, PRIOR * (1.0 - mean)];
         PositionModel::fit(&cells, prior, STEPS)?.examination
     })
-}
-
-/// The model by numbers where each cluster counts so often.
-fn appeal(
-    views: &Views<'_>,
-    slots: usize,
-    counts: &[u32],
-    start: Option<&AppealModel>,
-) -> Result<AppealModel, EvalError> {
-    let counts: Vec<f64> = (0..views.items.len())
-        .map(|row| {
-            let counted = (views.slots[row] as usize) < slots;
-            if counted {
-                f64::from(counts[views.clusters[row] as usize])
-            } else {
-                0.0
-            }
-        })
-        .collect();
-    let rows = AppealRows {
-        features: views.features,
-        slots: views.slots,
-        clicks: views.clicks,
-        counts: &counts,
-    };
-    let mut model = AppealModel::fit(&rows, APPEAL_STEPS[usize::from(start.is_some())], start)?;
-    model.examination.truncate(slots);
-    Ok(model)
 }
 
 #[cfg(test)]

@@ -83,6 +83,15 @@ impl Intervals {
         }
     }
 
+    /// Degrees of freedom of intervals and p values: of resamples by what makes up their spread, or else the
+    /// clusters less one.
+    pub(crate) fn freedom(&self, influence: &[f64]) -> f64 {
+        match self.method {
+            IntervalMethod::Bca | IntervalMethod::Percentile => effective_freedom(influence),
+            IntervalMethod::Delta | IntervalMethod::Bernstein => influence.len() as f64 - 1.0,
+        }
+    }
+
     /// NaN where there are fewer than two clusters, or too few resamples have a value.
     pub(crate) fn ends(&self, spread: Spread<'_>) -> Ends {
         let error = standard_error(spread.influence);
@@ -105,12 +114,26 @@ impl Intervals {
             return none;
         }
         draws.sort_unstable_by(f64::total_cmp);
-        let tail = expanded_tail(spread.influence, self.bootstrap.level);
+        let level = self.bootstrap.level;
+        let freedom = self.freedom(spread.influence);
+        let reach = reach(freedom, spread.influence.len(), level);
+        // Fewer resamples than one lie beyond ends so far out: those of the level are moved out instead.
+        let far = normal().sf(reach);
+        let plain = (1.0 - level) / 2.0;
+        let known = far * draws.len() as f64 >= 1.0;
+        let tail = if known { far } else { plain };
         let ends = if self.method == IntervalMethod::Bca {
             bca_sorted(&draws, spread.value, acceleration(spread.influence), tail)
         } else {
             Some((quantile(&draws, tail), quantile(&draws, 1.0 - tail)))
         };
+        let out = if known {
+            1.0
+        } else {
+            reach / normal().inverse_cdf(1.0 - plain)
+        };
+        let moved = |end: f64| spread.value + out * (end - spread.value);
+        let ends = ends.map(|(low, high)| (moved(low), moved(high)));
         ends.map_or(none, |(low, high)| Ends { low, high, error })
     }
 }
@@ -134,23 +157,28 @@ pub(crate) fn t_quantile(clusters: usize, level: f64) -> f64 {
     student(clusters as f64 - 1.0).inverse_cdf(f64::midpoint(1.0, level))
 }
 
-/// Share of resamples beyond either end. Resamples are too narrow by √((C − 1) ÷ C) and know the spread no
-/// better than the clusters do, so the tail is smaller than the level says: the normal tail beyond
-/// `√(C ÷ (C − 1))` times Student's quantile (Hesterberg 2015). Its degrees of freedom are the clusters less
-/// one where influences are normal, and fewer where a few clusters are most of the variance, as the
-/// variance of the variance says (Satterthwaite 1946).
-fn expanded_tail(influence: &[f64], level: f64) -> f64 {
+/// Degrees of freedom that a spread over clusters is known with: the clusters less one where influences are
+/// normal, and fewer where a few clusters are most of the variance, as the variance of the variance says
+/// (Satterthwaite 1946).
+fn effective_freedom(influence: &[f64]) -> f64 {
     let count = influence.len() as f64;
     let squares: f64 = influence.iter().map(|psi| psi * psi).sum();
     let fourths: f64 = influence.iter().map(|psi| psi.powi(4)).sum();
     let excess = fourths - squares * squares / count;
-    let freedom = if excess > 0.0 {
-        (2.0 * squares * squares / excess).clamp(1.0, count - 1.0)
+    let most = (count - 1.0).max(1.0);
+    if excess > 0.0 {
+        (2.0 * squares * squares / excess).clamp(1.0, most)
     } else {
-        count - 1.0
-    };
+        most
+    }
+}
+
+/// How many deviations the ends of an interval are away: Student's quantile, and √(C ÷ (C − 1)) because
+/// resamples are too narrow by that (Hesterberg 2015).
+fn reach(freedom: f64, clusters: usize, level: f64) -> f64 {
+    let count = clusters as f64;
     let t = student(freedom).inverse_cdf(f64::midpoint(1.0, level));
-    normal().sf((count / (count - 1.0)).sqrt() * t)
+    (count / (count - 1.0)).sqrt() * t
 }
 
 /// Two-sided p value of `value` ÷ `error` with `freedom` degrees of freedom; 1 for a value of 0.
@@ -258,4 +286,68 @@ pub fn bernstein(values: &[f64], bound: f64, level: f64) -> Result<(f64, f64), E
     let log = (4.0 / (1.0 - level)).ln();
     let half = (2.0 * variance * log / n).sqrt() + 7.0 * bound * log / (3.0 * (n - 1.0));
     Ok((mean - half, mean + half))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slate_types::Seed;
+
+    fn drawn(count: u64) -> Vec<f64> {
+        let unit = |i: u64| Seed(3).index(i).unit().clamp(1e-9, 1.0 - 1e-9);
+        (0..count).map(|i| normal().inverse_cdf(unit(i))).collect()
+    }
+
+    #[test]
+    fn freedom_is_that_of_the_clusters_that_matter() {
+        let influence = drawn(4_000);
+        let freedom = effective_freedom(&influence);
+        assert!((freedom / 3_999.0 - 1.0).abs() < 0.15, "{freedom}");
+        // One of many is nearly all of the spread.
+        let mut one = drawn(400);
+        one[5] = 1_000.0;
+        assert!((effective_freedom(&one) - 2.0).abs() < 0.1);
+        assert_eq!(effective_freedom(&[1.0, -1.0]), 1.0);
+        assert_eq!(effective_freedom(&[0.0; 50]), 49.0);
+    }
+
+    /// At the level of the normal law with many clusters, further out with few that matter; also where no
+    /// resample lies so far out.
+    #[test]
+    fn ends_follow_the_freedom() {
+        let influence = drawn(2_000);
+        let error = standard_error(&influence);
+        let draws: Vec<f64> = drawn(5_000).iter().map(|z| z * error).collect();
+        for method in [IntervalMethod::Percentile, IntervalMethod::Bca] {
+            let intervals = Intervals {
+                method,
+                ..Intervals::default()
+            };
+            let ends = |influence: &[f64]| {
+                intervals.ends(Spread {
+                    value: 0.0,
+                    influence,
+                    draws: draws.clone(),
+                })
+            };
+            let many = ends(&influence);
+            assert!(
+                (many.high / error - 1.96).abs() < 0.1,
+                "{} {error}",
+                many.high
+            );
+            // Two clusters that are all of the spread: t of four degrees of freedom is 2.78. One: t of two is
+            // 4.30, and no resample is so far out.
+            let half = error / 2.0_f64.sqrt();
+            for (some, far) in [(vec![half, -half], 2.78), (vec![error], 4.30)] {
+                let mut few = vec![0.0; 2_000];
+                few[..some.len()].copy_from_slice(&some);
+                let wide = ends(&few);
+                let half = (wide.high - wide.low) / (2.0 * error);
+                assert!((half - far).abs() < 0.6, "{wide:?} {error}");
+                // Of one cluster that moves the value up, BCa lies further up.
+                assert!(wide.high >= 0.9 * -wide.low, "{wide:?}");
+            }
+        }
+    }
 }

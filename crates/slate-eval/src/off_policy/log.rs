@@ -131,8 +131,9 @@ pub struct Target<'a> {
     /// a row stands for a slot and all items it could hold, `Σ_a P(a at the slot)·q(a, slot)`. Only
     /// slots that count belong into the sum; rows that stood below them count with it.
     pub expected: Option<&'a [f64]>,
-    /// For `cascade_dr`: what is still to come from this slot on, given the slots above, with the item
-    /// shown here and, as the policy would go on, expected.
+    /// For `cascade_dr` around a model that reads the slots above: what is still to come from this slot on,
+    /// with the item shown here and, as the policy would go on, expected. Without it `forecast` and
+    /// `expected` serve.
     pub to_come: Option<(&'a [f64], &'a [f64])>,
     /// Whether each list was shown as the policy would order it, where it has one order; for
     /// `replay`.

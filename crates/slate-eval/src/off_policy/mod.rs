@@ -59,7 +59,6 @@ mod tail;
 mod verdict;
 mod weights;
 
-pub use appeal::{AppealModel, AppealRows};
 pub use click_model::{CascadeModel, Cell, PositionModel};
 pub use estimate::{Change, Estimate, Estimates, estimate, estimate_independent};
 pub use estimator::Estimator;

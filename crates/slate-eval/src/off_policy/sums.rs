@@ -39,14 +39,22 @@ impl Sums {
                 need(target.expected, "forecasts")?,
             )
         } else if estimator == Estimator::CascadeDr {
-            let (here, expected) = target.to_come.ok_or_else(|| missing("forecasts to come"))?;
-            let before = one_slot_up(log, &weights);
-            let reached = |row: usize| if log.counts(row) { before[row] } else { 0.0 };
-            let expected = expected.iter().enumerate();
-            (
-                here.to_vec(),
-                expected.map(|(row, v)| v * reached(row)).collect(),
-            )
+            if let Some((here, expected)) = target.to_come {
+                let before = one_slot_up(log, &weights);
+                let reached = |row: usize| if log.counts(row) { before[row] } else { 0.0 };
+                let expected = expected.iter().enumerate();
+                (
+                    here.to_vec(),
+                    expected.map(|(row, v)| v * reached(row)).collect(),
+                )
+            } else {
+                // A model of places knows no prefixes: what is to come below a slot is added there and taken
+                // off one slot down, so the expectation of the whole list is left.
+                (
+                    need(target.forecast, "forecasts")?,
+                    need(target.expected, "forecasts")?,
+                )
+            }
         } else {
             (zeros(), zeros())
         };

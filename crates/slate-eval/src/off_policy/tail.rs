@@ -1,4 +1,7 @@
 //! How heavy the largest of some weights are: whether sums of them have a variance at all.
+//!
+//! Weights of 0 say nothing of it: a policy with one order has them wherever another was shown, and the
+//! more of them there are, the further down the others a share of all would reach.
 
 /// Tails of fewer weights say nothing.
 const LEAST_TAIL: usize = 5;
@@ -6,9 +9,9 @@ const LEAST_TAIL: usize = 5;
 const PRIOR: (f64, f64) = (0.5, 10.0);
 
 /// Shape k of the generalised Pareto law of the largest weights: below 0 they have a bound, below 1/2 a
-/// variance, below 1 a mean. Of `n` weights the tail is the largest `min(n ÷ 5, 3√n)`, as in Pareto-smoothed
+/// variance, below 1 a mean. Of the `n` weights above 0 the tail is the largest `min(n ÷ 5, 3√n)`, as in Pareto-smoothed
 /// importance sampling (Vehtari et al. 2024); k is the posterior mean of Zhang and Stephens (2009), drawn to 1/2
-/// as if by ten weights more. None where fewer than five weights stand out.
+/// as if by ten weights more. None where fewer than five weights stand out, or one is infinite or NaN.
 ///
 /// ```
 /// // Half the weights 0 and half 2: as light as tails come.
@@ -16,12 +19,15 @@ const PRIOR: (f64, f64) = (0.5, 10.0);
 /// assert_eq!(slate_eval::off_policy::pareto_shape(&weights), None);
 /// ```
 pub fn pareto_shape(weights: &[f64]) -> Option<f64> {
+    if weights.iter().any(|w| !w.is_finite()) {
+        return None;
+    }
+    let mut weights: Vec<f64> = weights.iter().copied().filter(|w| *w > 0.0).collect();
     let count = weights.len() as f64;
     let wanted = f64::min(0.2 * count, 3.0 * count.sqrt()).ceil() as usize;
     if wanted < LEAST_TAIL || wanted >= weights.len() {
         return None;
     }
-    let mut weights = weights.to_vec();
     let first = weights.len() - wanted;
     let (_, &mut threshold, tail) = weights.select_nth_unstable_by(first - 1, f64::total_cmp);
     let mut above: Vec<f64> = tail.iter().map(|w| w - threshold).collect();
@@ -126,5 +132,18 @@ mod tests {
         assert_eq!(pareto_shape(&[1.0; 500]), None);
         assert_eq!(pareto_shape(&[1.0, 2.0, 3.0]), None);
         assert_eq!(pareto_shape(&[]), None);
+        let mut odd = drawn(1.5, 400);
+        odd[7] = f64::INFINITY;
+        assert_eq!(pareto_shape(&odd), None);
+    }
+
+    /// A policy with one order has weights of 0 almost everywhere; what is above has its own tail.
+    #[test]
+    fn weights_of_zero_hide_no_tail() {
+        let some = drawn(0.9, 1_000);
+        let mut all = vec![0.0; 29_000];
+        all.extend(&some);
+        assert_eq!(pareto_shape(&all), pareto_shape(&some));
+        assert!(pareto_shape(&all).unwrap() > 0.6);
     }
 }

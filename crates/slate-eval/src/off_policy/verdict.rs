@@ -16,8 +16,8 @@ const LEAST_REWARDED: f64 = 20.0;
 const TOLERANCE: f64 = 0.05;
 /// Share of all weight that one placement may have.
 const MOST_OF_ONE: f64 = 0.05;
-/// Shape that the tail of weights may have. Half is where a variance ends; estimates of it from some hundred
-/// weights are unsure by a tenth.
+/// Shape that the tail of weights may have. Half is where a variance ends. Smoothed weights can be relied on up
+/// to 0.7, these are not smoothed.
 const HEAVIEST_TAIL: f64 = 0.5;
 /// Differences and errors this small beside what policies earn are rounding.
 const ROUNDING: f64 = 1e-8;
@@ -120,8 +120,7 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why it cannot be told; empty where it can.
     pub doubts: Vec<Doubt>,
-    /// Whether nothing speaks against the interval itself: the difference lies in it as often as its level
-    /// says, though 0 may lie in it too.
+    /// Whether no doubt is about the interval itself, though 0 may lie in it.
     pub sound: bool,
     /// Clusters like these in which a difference of the estimated size would be found in 80 % of all
     /// logs; none where the difference is 0 or has no error.

@@ -28,35 +28,40 @@ def case(seed, rows, theta, beta, sorted_by_appeal, counted):
     mean = ((counts * clicks).sum() + 0.5) / (all_ + 1)
     base = np.log(mean / (1 - mean))
 
-    def log_likelihood(free):
-        th = np.r_[1.0, free[: len(theta) - 1]]
-        b = free[len(theta) - 1 :]
+    def parts(free, most):
+        th = np.insert(free[: len(theta) - 1], most, 1.0)
+        return th, free[len(theta) - 1 :]
+
+    def log_likelihood(free, most):
+        th, b = parts(free, most)
         p = th[slots] * special.expit(base + b[0] + scaled @ b[1:])
         return (counts * np.where(clicks > 0, np.log(p), np.log1p(-p))).sum()
 
-    def loss(free):
-        b = free[len(theta) - 1 :]
-        return -log_likelihood(free) + 0.5 * (b**2).sum()
+    def loss(free, most):
+        return -log_likelihood(free, most) + 0.5 * (free[len(theta) - 1 :] ** 2).sum()
 
+    # One slot is looked at always, none more often: whichever it is.
     bounds = [(1e-9, 1.0)] * (len(theta) - 1) + [(None, None)] * (1 + width)
     best = None
-    for first in (0.2, 0.9):
-        start = np.r_[np.full(len(theta) - 1, first), np.zeros(1 + width)]
+    for most in range(len(theta)):
+        start = np.r_[np.full(len(theta) - 1, 0.5), np.zeros(1 + width)]
         found = optimize.minimize(
-            loss, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-16, "gtol": 1e-10, "maxiter": 20000}
+            loss, start, (most,), method="L-BFGS-B", bounds=bounds,
+            options={"ftol": 1e-16, "gtol": 1e-10, "maxiter": 20000},
         )
         # Differences in the gradient leave the last digits to a search without one.
         found = optimize.minimize(
-            loss, found.x, method="Nelder-Mead", bounds=bounds,
+            loss, found.x, (most,), method="Nelder-Mead", bounds=bounds,
             options={"xatol": 1e-10, "fatol": 1e-12, "maxiter": 40000, "maxfev": 40000},
         )
-        if best is None or found.fun < best.fun:
-            best = found
-    print(seed, best.x, best.fun, clicks.mean())
+        if best is None or found.fun < best[0].fun:
+            best = found, most
+    found, most = best
+    th, b = parts(found.x, most)
+    print(seed, most, th / th[0], b, found.fun, clicks.mean())
     return {
         "features": x.ravel().tolist(), "slots": slots.tolist(), "clicks": clicks.tolist(),
-        "counts": counts.tolist(), "theta": [1.0, *best.x[: len(theta) - 1]],
-        "beta": best.x[len(theta) - 1 :].tolist(), "log_likelihood": float(log_likelihood(best.x)),
+        "counts": counts.tolist(), "theta": (th / th[0]).tolist(), "beta": b.tolist(),
     }
 
 
@@ -66,7 +71,7 @@ document = {
     "cases": [
         case(1, 900, [1.0, 0.6, 0.3], [-1.0, 0.8], True, False),
         case(2, 600, [1.0, 0.5, 0.4, 0.2], [-0.5, 0.5, 0.2], False, True),
-        case(3, 500, [1.0, 1.0, 0.1], [-1.5, 0.4, -0.1, 2.0], True, False),
+        case(3, 500, [0.7, 1.0, 0.1], [-1.5, 0.4, -0.1, 2.0], True, False),
     ],
 }
 with open(os.path.join(HERE, "appeal.json"), "w") as file:

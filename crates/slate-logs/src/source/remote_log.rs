@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::path::PathBuf;
 
 use slate_types::Progress;
 use slate_types::log::TABLES;
@@ -25,20 +26,31 @@ impl std::fmt::Debug for RemoteLog {
 }
 
 impl RemoteLog {
-    /// Whether what was typed is a URL of a store rather than a folder of this machine.
-    pub fn is_remote(logs: &str) -> bool {
-        logs.contains("://")
-    }
-
-    /// Whether the store of a URL can list its files; a web server cannot.
+    /// Whether a log is on a web server, which cannot list its files.
     ///
     /// # Errors
     /// [`LogError::Location`] for a URL that is none.
-    pub fn is_listed(logs: &str) -> Result<bool, LogError> {
+    pub fn is_unlisted(logs: &str) -> Result<bool, LogError> {
         Ok(match Place::parse(logs)? {
-            Place::Remote(url) => Store::open(&url)?.lists(),
-            Place::Local(_) => true,
+            Place::Remote(url) => !Store::open(&url)?.lists(),
+            Place::Local(_) => false,
         })
+    }
+
+    /// The folder of this machine that was typed, also as a `file://` URL; none for any other place.
+    ///
+    /// # Errors
+    /// [`LogError::Location`] for a URL that is none.
+    pub fn local(logs: &str) -> Result<Option<PathBuf>, LogError> {
+        Ok(match Place::parse(logs)? {
+            Place::Local(path) => Some(path),
+            Place::Remote(_) => None,
+        })
+    }
+
+    /// Whether what was typed is a URL of a store rather than a folder of this machine.
+    pub fn is_remote(logs: &str) -> bool {
+        logs.contains("://")
     }
 
     /// Lists the files of all tables below a URL; those of tables that are absent are not there. Nothing

@@ -158,7 +158,7 @@ pub(crate) struct CompareArgs {
     pub(crate) interval: IntervalArg,
     /// The largest reward a placement can have, on which bernstein intervals rest [default: the largest
     /// seen, which need not be it]
-    #[arg(long, value_name = "REWARD")]
+    #[arg(long, value_name = "REWARD", value_parser = reward, allow_negative_numbers = true)]
     pub(crate) largest_reward: Option<f64>,
     /// Also compare in the lists of each value of this column
     #[arg(long, value_name = "COLUMN")]
@@ -166,6 +166,14 @@ pub(crate) struct CompareArgs {
     /// Folder for the result (manifest.json), for `slate report`
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// A reward from 0 up.
+fn reward(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(reward) if reward >= 0.0 && reward.is_finite() => Ok(reward),
+        _ => Err("expected a finite number from 0 up".to_owned()),
+    }
 }
 
 /// How intervals are made, as it is typed.
@@ -185,7 +193,7 @@ pub(crate) enum IntervalArg {
 #[command(
     after_help = "Examples:\n  slate backtest examine --log shown.parquet --out examination.json\n  \
     slate backtest examine --log expedia.parquet --random traffic_class=random\n  \
-    slate backtest examine --log shown.parquet --appeal score,price --take regression --out examination.json\n\n\
+    slate backtest examine --log shown.parquet --appeal price,item_rating --take regression --out examination.json\n\n\
     Curves where they can be had: from lists in random order (--random), from items that stood in several\n\
     slots (harvested), by EM of the position-based model, and by EM with an appeal that numbers tell\n\
     (--appeal). The file holds the first of them, or the one --take names."
@@ -212,7 +220,8 @@ pub(crate) struct ExamineArgs {
     )]
     pub(crate) same: Vec<String>,
     /// Columns whose numbers say how appealing a placement is, wherever it stands: adds a curve by
-    /// regression EM, for items that stood in one slot only
+    /// regression EM, for items that stood in one slot only. What the logger knew beside them, it takes for
+    /// attention; its own score is no help where it made the order
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub(crate) appeal: Vec<String>,
     /// Unit that intervals resample

@@ -497,8 +497,10 @@ pub(crate) struct ScoreArgs {
     /// Which part of it: train, valid, calibrate or test
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     pub(crate) split: String,
-    /// Inputs taken for unknown, by their names under [features]: numbers and vectors are 0, ids unknown.
-    /// What `slate evaluate --against` finds then is what they are worth to this run
+    /// Inputs left out, by their names under [features]: numbers (after their transforms) and vectors are 0,
+    /// ids unknown. 0 is the mean of what is standardised, and no vector of an embedding. Other inputs made
+    /// of the same columns stay unless they are named too. What `slate evaluate --against` finds then is
+    /// what they are worth to this run
     #[arg(
         long,
         value_name = "INPUTS",

@@ -284,29 +284,26 @@ impl Rolling<'_> {
 }
 
 /// Name, size and time of change of every file of a log, or its version where it is in an object store; none
-/// where it is on a web server, which does not list.
+/// where that is not known: on a web server, and where there is no such folder.
 ///
 /// # Errors
 /// A folder or store that cannot be listed.
 pub(crate) fn log_files(logs: &str) -> Result<Option<Vec<Value>>> {
-    if !RemoteLog::is_remote(logs) {
+    if let Some(root) = RemoteLog::local(logs)? {
         let mut files = Vec::new();
-        let root = Path::new(logs);
-        if root.is_dir() {
-            state_of(root, &mut files)?;
+        if !root.is_dir() {
+            return Ok(None);
         }
+        state_of(&root, &mut files)?;
         return Ok(Some(files));
     }
-    if !RemoteLog::is_listed(logs)? {
+    if RemoteLog::is_unlisted(logs)? {
         return Ok(None);
     }
     let log = RemoteLog::list(logs)?;
     let files = log.files();
-    Ok(Some(
-        files
-            .map(|(name, bytes, version)| json!([name, bytes, version]))
-            .collect(),
-    ))
+    let state = files.map(|(name, bytes, version)| json!([name, bytes, version]));
+    Ok(Some(state.collect()))
 }
 
 /// Adds every file below a folder, in order of their names.

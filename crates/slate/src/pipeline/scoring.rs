@@ -253,7 +253,7 @@ fn check_map(run: &Path, dataset: &Dataset) -> Result<()> {
     .into())
 }
 
-fn short_hash(hash: &str) -> &str {
+pub(super) fn short_hash(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 

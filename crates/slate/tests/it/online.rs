@@ -251,8 +251,16 @@ fn recipes_are_compared_month_by_month() {
             again.stderr.contains("short: ") && again.stderr.contains("3 of 3 stages were there")
         );
     }
-    let web = line.replace("--logs logs", "--logs http://127.0.0.1:9/logs");
-    slate(path, &format!("{web} --out x")).refused(&["--cache cannot know"]);
+    let elsewhere = |logs: &str| line.replace("--logs logs", &format!("--logs {logs}"));
+    for logs in ["http://127.0.0.1:9/logs", "nowhere"] {
+        slate(path, &format!("{} --out x", elsewhere(logs))).refused(&["--cache cannot know"]);
+    }
+    let url = elsewhere(&format!("file://{}", path.join("logs").display()));
+    let ran = slate(
+        path,
+        &format!("{url} --out five").replace("2026-04..2026-05", "2026-04"),
+    );
+    assert_eq!(ran.json()["months"][0], json["months"][0], "{}", ran.stderr);
     let judged = "backtest --log one/both.parquet --a one/short.policy.toml --b one/long.policy.toml \
                   --reward click --set evaluate.draws=50 --json";
     assert_eq!(unsure(slate(path, judged)).json()["verdict"], "cannot_tell");

@@ -228,6 +228,8 @@ fn inputs_are_left_out_and_failures_told() {
         slate(folder, &format!("{line} {more}"))
     };
     score("--out whole.csv").done();
+    score("--out whole.parquet").done();
+    score("--without title --out untitled.parquet").done();
     let words = "--without title,image,seed_title,seed_image";
     let told = score(&format!("{words} --out blind.csv --json"))
         .done()
@@ -257,7 +259,7 @@ fn inputs_are_left_out_and_failures_told() {
     assert!(whole != blind && blind != untitled && whole.len() == blind.len());
     slate(
         folder,
-        "evaluate --scores whole.csv --against blind.csv --against untitled.csv --label click -m ndcg@10 \
+        "evaluate --scores whole.parquet --against blind.csv --against untitled.csv --label click -m ndcg@10 \
          --set evaluate.draws=50",
     )
     .done();
@@ -267,10 +269,13 @@ fn inputs_are_left_out_and_failures_told() {
     slate(
         folder,
         &format!(
-            "similar export {line} --run run --items logs --scores whole.csv --out vectors-of-run"
+            "similar export {line} --run run --items logs --scores whole.parquet --out vectors-of-run"
         ),
     )
     .done();
+    let other =
+        format!("similar export {line} --run run --items logs --scores untitled.parquet --out x");
+    slate(folder, &other).refused(&["expected those of this run, `run:"]);
     let text = fs::read_to_string(folder.join("vectors-of-run/neighbours.json")).unwrap();
     let told: serde_json::Value = serde_json::from_str(&text).unwrap();
     let failures = told["failures"].as_array().unwrap();

@@ -66,7 +66,7 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
     }
     bar.end();
     let several = rows.stood_in_several();
-    if !random.contains(&true) && several < 0.5 {
+    if !random.contains(&true) && args.appeal.is_empty() && several < 0.5 {
         context.console.warn(&format!(
             "only {:.0} % of the placements are of items that stood in more than one slot, so appeal and \
              attention can hardly be told apart",
@@ -78,9 +78,16 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
         None => curves.first(),
     };
     let Some(taken) = taken else {
-        return Err(
-            Refusal::new("there is no such curve: its lists have no click in slot 0").into(),
-        );
+        let told = match args.take {
+            Some(CurveArg::Random) if args.random.is_none() => {
+                "there is no curve of lists in random order, as none are named: --random COLUMN=VALUE"
+            }
+            Some(CurveArg::Regression) if args.appeal.is_empty() => {
+                "there is no curve by regression, as nothing says what appeals: --appeal COLUMNS"
+            }
+            _ => "there is no such curve: its lists have no click in slot 0",
+        };
+        return Err(Refusal::new(told).into());
     };
     let described: Vec<Value> = curves.iter().map(describe).collect();
     if let Some(out) = &args.out {
@@ -97,7 +104,13 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
         document["command"] = json!(context.command);
         document["reward"] = json!(rewards.name);
         document["examination"] = json!(head(&taken.2.of_slot));
-        document["draws"] = json!(taken.2.draws.iter().map(head).collect::<Vec<_>>());
+        // A resample in which nobody clicked would weigh a click there without end.
+        let floored = |draw: &Vec<f64>| -> Vec<f64> {
+            let head = head(draw).into_iter();
+            head.map(|theta| if theta < LEAST { LEAST } else { theta })
+                .collect()
+        };
+        document["draws"] = json!(taken.2.draws.iter().map(floored).collect::<Vec<_>>());
         let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
         write_file(out, text.as_bytes(), context.force)?;
     }
@@ -237,6 +250,12 @@ impl Rows {
 
 /// Columns side by side, row-major.
 fn appeal(shown: &Shown, names: &[String]) -> Result<Vec<f64>> {
+    if let Some(name) = names.iter().find(|name| *name == "slot") {
+        let told = format!("--appeal names `{name}`, which is what the curve is of");
+        return Err(Refusal::new(told)
+            .hint("name what a placement is, not where it stood")
+            .into());
+    }
     let columns: Vec<Vec<f64>> = names
         .iter()
         .map(|name| shown.table.numeric(name))
@@ -269,7 +288,7 @@ fn table(curves: &[(CurveArg, usize, Examination)], slots: usize) -> String {
             if value.is_nan() {
                 "–".to_owned()
             } else if low.is_nan() {
-                // One number is no interval: nobody clicked, or too few did.
+                // All resamples say the same, or nobody clicked: one number is no interval.
                 format!("{value:.3} [–]")
             } else {
                 format!("{value:.3} [{low:.3}, {high:.3}]")

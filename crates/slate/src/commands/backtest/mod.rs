@@ -159,6 +159,10 @@ fn text(compared: &Compared, settings: &Settings, args: &CompareArgs) -> String 
 }
 
 fn settings(context: &Context, args: &CompareArgs, shown: &Shown) -> Result<Settings> {
+    if args.largest_reward.is_some() && args.interval != IntervalArg::Bernstein {
+        let told = "--largest-reward is for --interval bernstein: no other rests on it";
+        return Err(Refusal::new(told).into());
+    }
     let examined = args.examination.is_some();
     let prefixes = args.prefix_propensity.is_some() || args.propensity == "uniform";
     let mut names: Vec<&str> = args.estimators.iter().map(String::as_str).collect();

@@ -38,12 +38,16 @@ pub(super) fn run(context: &Context, args: &MonthsArgs) -> Result<Outcome> {
         .into());
     }
     let log_files = log_files(&args.logs)?;
-    if log_files.is_none() && args.cache.is_some() {
-        return Err(
-            Refusal::new("--cache cannot know when logs on a web server change")
-                .hint("leave --cache out, or copy the logs here")
-                .into(),
-        );
+    let elsewhere = recipes.iter().any(|recipe| recipe.config.logs.is_some());
+    if args.cache.is_some() && (log_files.is_none() || elsewhere) {
+        let told = if elsewhere {
+            "--cache cannot know when tables named under [logs] change"
+        } else {
+            "--cache cannot know when these logs change: expected a folder, or an object store"
+        };
+        return Err(Refusal::new(told)
+            .hint("leave --cache out, or put the logs into one folder")
+            .into());
     }
     let section = &context.config.file.evaluate;
     let mut measure = Measure::new(section, &args.metrics, "slate", context.seed)?;

@@ -289,6 +289,17 @@ fn cascades(shown: &Shown, rewards: &Rewards, folds: &[u32], count: u32) -> Resu
         );
         return Err(Refusal::new(told).hint("leave --outcome out").into());
     }
+    let clicks = |rows: std::ops::Range<usize>| rewards.of_rows[rows].iter().sum::<f64>();
+    let several = |rows: &std::ops::Range<usize>| clicks(rows.clone()) > 1.0;
+    if let Some(list) = shown.lists().iter().position(|rows| several(&rows)) {
+        let told = format!(
+            "list {} has several clicks, and a cascade ends with the first",
+            shown.table.list_name(list)
+        );
+        return Err(Refusal::new(told)
+            .hint("--outcome positions knows several")
+            .into());
+    }
     let items = renumbered(items(shown)?);
     let known = items.iter().max().map_or(0, |most| *most as usize + 1);
     let all: Vec<(u32, Vec<(u32, bool)>)> = shown

@@ -12,7 +12,6 @@ pub(crate) mod interleave;
 mod judging;
 mod propensities;
 mod rewards;
-mod sequels;
 mod table_policy;
 mod targets;
 mod words;
@@ -151,8 +150,10 @@ pub(crate) fn compare(
         Propensities::Unknown
     };
     let prefixes = all.clone().any(|choice| choice.example().reads_prefixes());
-    let sequels = all.clone().any(|choice| choice.example().reads_sequels());
-    let reads_model = sequels || all.clone().any(|choice| choice.example().reads_model());
+    let reads_model = all.clone().any(|choice| {
+        let estimator = choice.example();
+        estimator.reads_model() || estimator == Estimator::CascadeDr
+    });
     let values: Vec<Values> = if single {
         Vec::new()
     } else {
@@ -185,7 +186,7 @@ pub(crate) fn compare(
     if forecasts.as_ref().is_some_and(Forecasts::is_of_lists) {
         let around = |choice: &&Choice| {
             let estimator = choice.example();
-            let reads = estimator.reads_model() || estimator.reads_sequels();
+            let reads = estimator.reads_model() || estimator == Estimator::CascadeDr;
             reads && estimator != Estimator::Dm
         };
         let mut all = settings.estimators.iter().chain([&settings.main]);
@@ -209,7 +210,6 @@ pub(crate) fn compare(
         propensities: &propensities,
         given_prefix: given_prefix.as_deref(),
         prefixes,
-        sequels,
         top: settings.top.unwrap_or(usize::MAX),
         forecasts: forecasts.as_ref(),
         seed: settings.seed.derive("orders"),

@@ -9,7 +9,6 @@ use slate_eval::off_policy::Target;
 use slate_types::Seed;
 
 use super::forecasts::Forecasts;
-use super::sequels::Sequels;
 use crate::console::Refusal;
 use crate::pipeline::columns::renumbered;
 use crate::pipeline::policy::Values;
@@ -47,8 +46,6 @@ pub(crate) struct Columns {
     prefix_weights: Option<Vec<f64>>,
     forecast: Option<Vec<f64>>,
     expected: Option<Vec<f64>>,
-    /// What is still to come with the row shown here, and as the policy goes on.
-    to_come: Option<[Vec<f64>; 2]>,
     matched: Option<Vec<bool>>,
     cells: Option<Vec<u32>>,
     /// Share of what the policy shows that was never logged in its slot.
@@ -61,8 +58,6 @@ impl Columns {
         target.prefix_weights = self.prefix_weights.as_deref();
         target.forecast = self.forecast.as_deref();
         target.expected = self.expected.as_deref();
-        let to_come = self.to_come.as_ref();
-        target.to_come = to_come.map(|[here, expected]| (&here[..], &expected[..]));
         target.matched = self.matched.as_deref();
         target.cells = self.cells.as_deref();
         target
@@ -78,7 +73,6 @@ impl Columns {
             prefix_weights: self.prefix_weights.as_ref().map(pick),
             forecast: self.forecast.as_ref().map(pick),
             expected: self.expected.as_ref().map(pick),
-            to_come: self.to_come.as_ref().map(|both| both.each_ref().map(pick)),
             matched: matched.map(|matched| lists.iter().map(|&list| matched[list]).collect()),
             cells: cells.map(|cells| renumbered(rows.iter().map(|&row| cells[row]))),
             unseen: self.unseen,
@@ -94,8 +88,6 @@ pub(crate) struct Making<'a> {
     pub(crate) given_prefix: Option<&'a [f64]>,
     /// Whether any estimator reads probabilities of several slots together.
     pub(crate) prefixes: bool,
-    /// Whether any reads what is still to come.
-    pub(crate) sequels: bool,
     /// Places that count.
     pub(crate) top: usize,
     pub(crate) forecasts: Option<&'a Forecasts>,
@@ -111,7 +103,6 @@ struct OfList {
     prefix_weights: Vec<f64>,
     forecast: Vec<f64>,
     expected: Vec<f64>,
-    to_come: [Vec<f64>; 2],
     matched: bool,
 }
 
@@ -146,21 +137,16 @@ impl Making<'_> {
         };
         let mut matched = Vec::with_capacity(lists.len());
         let (mut prefixes, mut forecast, mut expected) = (Vec::new(), Vec::new(), Vec::new());
-        let mut to_come = [Vec::new(), Vec::new()];
         for part in parts {
             columns.weights.extend(part.weights);
             prefixes.extend(part.prefix_weights);
             forecast.extend(part.forecast);
             expected.extend(part.expected);
-            for (all, part) in to_come.iter_mut().zip(part.to_come) {
-                all.extend(part);
-            }
             matched.push(part.matched);
         }
         columns.prefix_weights = (prefixes.len() == rows).then_some(prefixes);
         columns.forecast = (forecast.len() == rows).then_some(forecast);
         columns.expected = (expected.len() == rows).then_some(expected);
-        columns.to_come = (to_come[0].len() == rows).then_some(to_come);
         columns.matched = values.explore.is_deterministic().then_some(matched);
         Ok(columns)
     }
@@ -173,8 +159,6 @@ impl Making<'_> {
             weights: vec![1.0; rows],
             prefix_weights: Some(vec![1.0; rows]),
             matched: Some(vec![true; lists.len()]),
-            // Nothing is weighed, so nothing need be forecast.
-            to_come: self.sequels.then(|| [vec![0.0; rows], vec![0.0; rows]]),
             cells: self.cells.map(<[u32]>::to_vec),
             ..Columns::default()
         };
@@ -255,7 +239,6 @@ impl Making<'_> {
             prefix_weights: Vec::new(),
             forecast: Vec::new(),
             expected: Vec::new(),
-            to_come: [Vec::new(), Vec::new()],
             matched: true,
         };
         for row in 0..count {
@@ -294,19 +277,6 @@ impl Making<'_> {
             part.prefix_weights = (0..count)
                 .map(|row| policy[place(row)] / logged[place(row)])
                 .collect();
-            if let (Some(forecasts), true) = (self.forecasts, self.sequels) {
-                let mut q = Vec::with_capacity(count * count);
-                for row in range.clone() {
-                    forecasts.of(row, 0..count as u32, |forecast| q.push(forecast));
-                }
-                let sequels = Sequels {
-                    explore: values.explore,
-                    values: of_list,
-                    forecasts: &q,
-                    counted: count.min(self.top),
-                };
-                part.to_come = sequels.of(&order)?;
-            }
         }
         Ok(part)
     }
@@ -315,11 +285,11 @@ impl Making<'_> {
     fn expected(&self, list: usize, values: &Values, forecasts: &Forecasts) -> Result<Vec<f64>> {
         let range = self.shown.lists().range(list);
         let of_list = &values.of_rows[range.clone()];
-        let orders = if values.explore.is_deterministic() {
-            1
-        } else {
-            ORDERS
-        };
+        let mut distinct = of_list.to_vec();
+        distinct.sort_unstable_by(f64::total_cmp);
+        let has_ties = distinct.windows(2).any(|pair| pair[0] == pair[1]);
+        let one = values.explore.is_deterministic() && !has_ties;
+        let orders = if one { 1 } else { ORDERS };
         let mut expected = vec![0.0; range.len()];
         for at in 0..orders {
             let seed = self.seed.index(list as u64).index(at);

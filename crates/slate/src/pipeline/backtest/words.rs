@@ -57,7 +57,7 @@ impl Compared {
                     doubts.join("; ")
                 );
                 if judgement.sound {
-                    text.push_str(" Nothing speaks against the interval itself: hardly will the difference lie beyond its ends.");
+                    text.push_str(" Nothing speaks against the interval itself: the difference is unlikely to lie outside it.");
                 }
                 text.push_str(&self.suffices(at, judgement, unit));
                 text

@@ -4,6 +4,8 @@ use anyhow::Result;
 
 use super::super::evaluation::Labels;
 use crate::artefacts::scores::ScoreTable;
+use crate::cli::Label;
+use crate::console::Refusal;
 
 /// Pages that are told.
 const TOLD: usize = 6;
@@ -23,13 +25,23 @@ pub(super) struct Failure {
     pub(super) first: Vec<(i64, f64)>,
 }
 
-/// The lists of a score file in which what was bought stands lowest; of equal ones the longer comes first,
-/// since more stood above it by choice.
+/// The lists of a score file in which what was bought stands lowest, by rank; of equal ranks the shorter list
+/// comes first, where it is nearer the end. `run` is the short hash of the weights that have to have scored.
 ///
 /// # Errors
-/// A file without items or outcomes.
-pub(super) fn worst(table: &ScoreTable) -> Result<Vec<Failure>> {
-    let labels = Labels::of(table, None)?;
+/// A file without items or purchases, or that another run scored.
+pub(super) fn worst(table: &ScoreTable, run: &str) -> Result<Vec<Failure>> {
+    // A file of text does not say who scored.
+    if !table.scorer.is_empty() && table.scorer != format!("run:{run}") {
+        let told = format!(
+            "--scores are by `{}`, expected those of this run, `run:{run}`",
+            table.scorer
+        );
+        return Err(Refusal::new(told)
+            .hint("make them: slate score --run RUN --data DATASET --out FILE.parquet")
+            .into());
+    }
+    let labels = Labels::of(table, Some(Label::Purchase))?;
     let items = table.whole("item_id")?;
     let seeds = if table.has("seed_item_id") {
         Some(table.text("seed_item_id")?)
@@ -49,7 +61,7 @@ pub(super) fn worst(table: &ScoreTable) -> Result<Vec<Failure>> {
             found.push((rank, rows.len(), list, row));
         }
     }
-    found.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)).then(a.2.cmp(&b.2)));
+    found.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let failed = found.into_iter().filter(|(rank, ..)| *rank > 1).take(TOLD);
     Ok(failed
         .map(|(rank, length, list, row)| {
@@ -82,10 +94,11 @@ mod tests {
         // Bought: last of four, second of three with a tie, first of three, and nothing.
         let scores = vec![4.0, 3.0, 2.0, 1.0, 5.0, 5.0, 0.0, 9.0, 8.0, 7.0, 1.0, 0.0];
         let bought = vec![0, 0, 0, 1, 1, 0, 0, 1, 0, 0, 0, 0];
-        let mut table = ScoreTable::new(ids.collect(), scores, "x").unwrap();
+        let mut table = ScoreTable::new(ids.collect(), scores, "run:x").unwrap();
         table.set_integers("item_id", (10..22).collect());
         table.set("purchase", bought.into_iter().map(f64::from).collect());
-        let failures = worst(&table).unwrap();
+        assert!(worst(&table, "y").is_err());
+        let failures = worst(&table, "x").unwrap();
         let told: Vec<(i64, usize, usize)> = failures
             .iter()
             .map(|failure| (failure.bought, failure.rank, failure.length))

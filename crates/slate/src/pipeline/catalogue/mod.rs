@@ -112,7 +112,11 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
     manifest::verify(job.run, &run)?;
     let towers = towers(job, &map, &run)?;
     let failures = match job.scores {
-        Some(path) => failures::worst(&ScoreTable::read(path)?)?,
+        Some(path) => {
+            let weights = run["files"][WEIGHTS_FILE]["sha256"].as_str();
+            let run = scoring::short_hash(weights.unwrap_or_default());
+            failures::worst(&ScoreTable::read(path)?, run)?
+        }
         None => Vec::new(),
     };
     let as_of = job.as_of.or(map.fitted_on.last_ts).unwrap_or(0);
