@@ -1,7 +1,7 @@
 """Never, from nothing, or by updates: policies of retraining over twelve simulated months.
 
-    python study.py --slate SLATE --work DIR --seed 2 --out results-2.json
-    python study.py --slate SLATE --work DIR --seed 1 --tune --out tuning.json
+    python study.py --slate SLATE --work DIR --seed 5 --out results-5.json
+    python study.py --slate SLATE --work DIR --seed 1 --tune --last 7 --out tuning.json
 
 With --tune, the full retrain and the candidates of `CANDIDATES` instead of the policies.
 """
@@ -25,29 +25,26 @@ sys.path.insert(0, str(HERE.parent / "harness"))
 from measure import machine, short  # noqa: E402
 
 YEAR = 2025
-FIRST, LAST = 3, 11  # last training months
+FIRST = 3  # last training month of the first run
 SLICE = 0.25  # of the pages of month 3, which no policy trains on
 LAG = 8  # days after a month's end at which its labels are read
 
 # Chosen on seed 1: see README.
-UPDATE = {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept"}
+UPDATE = {"epochs": 1, "learning_rate": 1.0, "optimizer": "kept"}
 POLICIES = {
     "update": {**UPDATE},
-    "replay": {**UPDATE, "replay": 0.5},
-    "replay+distil": {**UPDATE, "replay": 0.5, "distil": 0.5},
+    "replay": {**UPDATE, "replay": 0.05},
+    "replay+distil": {**UPDATE, "replay": 0.05, "distil": 0.05},
 }
 CANDIDATES = [
-    {"epochs": 1, "learning_rate": 0.25, "optimizer": "kept"},
     {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept"},
     {"epochs": 1, "learning_rate": 1.0, "optimizer": "kept"},
-    {"epochs": 1, "learning_rate": 0.5, "optimizer": "fresh"},
-    {"epochs": 2, "learning_rate": 0.5, "optimizer": "kept"},
-    {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept", "replay": 0.25},
-    {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept", "replay": 0.5},
-    {"epochs": 1, "learning_rate": 1.0, "optimizer": "kept", "replay": 0.5},
-    {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept", "replay": 1.0},
-    {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept", "replay": 0.5, "distil": 0.05},
-    {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept", "replay": 0.5, "distil": 0.5},
+    {"epochs": 1, "learning_rate": 2.0, "optimizer": "kept"},
+    {"epochs": 1, "learning_rate": 0.5, "optimizer": "kept", "replay": 0.1},
+    {"epochs": 1, "learning_rate": 1.0, "optimizer": "kept", "replay": 0.1},
+    {"epochs": 1, "learning_rate": 2.0, "optimizer": "kept", "replay": 0.1},
+    {"epochs": 1, "learning_rate": 1.0, "optimizer": "kept", "replay": 0.25},
+    {"epochs": 1, "learning_rate": 1.0, "optimizer": "kept", "replay": 0.1, "distil": 0.05},
 ]
 
 
@@ -209,7 +206,7 @@ class Study:
         seconds = self.train("window-3", "base")
         self.judging(FIRST, "base", "old-base")
         run = dict.fromkeys(policies, "base")
-        for last in range(FIRST, LAST + 1):
+        for last in range(FIRST, self.args.last + 1):
             self.judging(last + 1, "base", "judge-base")
             row = self.judge("never", last + 1, "base", "window-3", "judge-base", "old-base")
             spent = {"train_s": 0.0, "train_cpu_s": 0.0, "features_s": 0.0}
@@ -274,6 +271,7 @@ def main():
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pages", type=int, help="fewer pages than market.toml says, for a try")
+    parser.add_argument("--last", type=int, default=11, help="the last month that is trained on")
     parser.add_argument("--tune", action="store_true")
     args = parser.parse_args()
     study = Study(args)
