@@ -220,6 +220,8 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", type=int, nargs="*", default=list(range(len(SETTINGS))), metavar="NUMBER",
                         help="settings to run; those in results.json stay what they are")
+    parser.add_argument("--first", type=int, default=1, metavar="NUMBER",
+                        help="number of the first log: others than the tables', printed and not kept")
     parser.add_argument("--dry", action="store_true", help="say the true values and end")
     args = parser.parse_args()
     begin(args.only)
@@ -231,12 +233,17 @@ def main():
     began = time.perf_counter()
     with concurrent.futures.ProcessPoolExecutor(args.jobs, initializer=begin, initargs=(args.only,)) as pool:
         for number in args.only:
-            seeds = range(1, args.logs + 1)
+            seeds = range(args.first, args.first + args.logs)
             work = [pool.submit(judge, args.slate, args.scratch, number, seed) for seed in seeds]
-            found[number] = {"number": number} | summary(MARKETS[number], [each.result() for each in work])
+            told = {"number": number} | summary(MARKETS[number], [each.result() for each in work])
+            if args.first != 1:
+                print(number, SETTINGS[number].name(), told["coverage"], told["sound"], told["coverage_sound"])
+                continue
+            found[number] = told
             print(number, SETTINGS[number].name(), f"{time.perf_counter() - began:.0f} s", flush=True)
             results("coverage", {"level": LEVEL, "settings": [found[number] for number in sorted(found)]})
-    print_tables(known("coverage")["settings"])
+    if args.first == 1:
+        print_tables(known("coverage")["settings"])
 
 
 def print_tables(found):
