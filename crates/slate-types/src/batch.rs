@@ -161,21 +161,15 @@ impl Batch {
     /// Leaves these inputs out in every slot: numbers and vectors are 0, ids the unknown id, of several ids
     /// there is none. Where 0 is not what a missing number becomes, that is another value, not none.
     pub fn hide(&mut self, inputs: &InputPlaces) {
-        if self.dense_width > 0 {
+        let numbers = inputs.numbers.iter().map(|&at| at..at + 1);
+        for range in inputs.vectors.iter().cloned().chain(numbers) {
             for row in self.dense.chunks_exact_mut(self.dense_width) {
-                for range in &inputs.vectors {
-                    row[range.clone()].fill(0.0);
-                }
-                for &at in &inputs.numbers {
-                    row[at] = 0.0;
-                }
+                row[range.clone()].fill(0.0);
             }
         }
-        if self.categorical_width > 0 {
+        for &at in &inputs.categorical {
             for row in self.categorical.chunks_exact_mut(self.categorical_width) {
-                for &at in &inputs.categorical {
-                    row[at] = 0;
-                }
+                row[at] = 0;
             }
         }
         for &at in &inputs.multi_valued {
