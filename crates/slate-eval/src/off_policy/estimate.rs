@@ -57,6 +57,15 @@ impl Estimate {
             ..self
         }
     }
+
+    /// The same where no value can lie below `least`; an estimate that does is its own lower end.
+    #[must_use]
+    pub fn from_least(self, least: f64) -> Self {
+        Self {
+            low: self.low.max(least.min(self.value)),
+            ..self
+        }
+    }
 }
 
 impl Change {
@@ -154,6 +163,7 @@ pub fn estimate(
         _ => None,
     };
     let level = intervals.bootstrap.level;
+    let least = log.least_value();
     let mut policies = Vec::with_capacity(each.len());
     for (at, &value) in values.iter().enumerate() {
         let Ends { low, high, error } = intervals.ends(Spread {
@@ -165,12 +175,13 @@ pub fn estimate(
             Some(bounded) => bounded.of_policy(at, level)?,
             None => (low, high),
         };
-        policies.push(Estimate {
+        let estimate = Estimate {
             value,
             low,
             high,
             error,
-        });
+        };
+        policies.push(estimate.from_least(least));
     }
     let mut changes = Vec::new();
     for at in 1..each.len() {

@@ -9,8 +9,6 @@ use crate::{EvalError, check};
 /// Views that the mean rate is worth in the position-based model of each item.
 const PRIOR: f64 = 10.0;
 const STEPS: usize = 300;
-/// Steps of the model by numbers, and of each resample, which goes on from what all rows say.
-const APPEAL_STEPS: [usize; 2] = [500, 20];
 
 /// How a curve is estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +76,7 @@ pub fn examine(
         Curve::Regression => {
             let (features, clicks) = (views.features, views.clicks);
             let rows = AppealRows::new(features, views.slots, clicks, slots)?;
-            let model = rows.fit(&vec![1.0; rows.rows.len()], APPEAL_STEPS[0], None)?;
+            let model = rows.fit(&vec![1.0; rows.rows.len()], None)?;
             Some((rows, model))
         }
         _ => None,
@@ -87,7 +85,7 @@ pub fn examine(
         Some((rows, all)) => {
             let of_cluster = |row: &u32| f64::from(counts[views.clusters[*row as usize] as usize]);
             let counts: Vec<f64> = rows.rows.iter().map(of_cluster).collect();
-            let model = rows.fit(&counts, APPEAL_STEPS[1], Some(all))?;
+            let model = rows.fit(&counts, Some(all))?;
             Ok(model.curve())
         }
         None => fit(curve, views, slots, counts),

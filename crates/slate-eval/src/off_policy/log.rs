@@ -72,6 +72,15 @@ impl<'a> Log<'a> {
         self.top.is_none_or(|top| self.slots[row] < top)
     }
 
+    /// What no policy's value can lie below: 0 where no reward does, or else nothing.
+    pub fn least_value(&self) -> f64 {
+        if self.rewards.iter().any(|reward| *reward < 0.0) {
+            f64::NEG_INFINITY
+        } else {
+            0.0
+        }
+    }
+
     /// The cluster of a list.
     pub(crate) fn cluster(&self, list: usize) -> usize {
         self.clusters

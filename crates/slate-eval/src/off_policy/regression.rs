@@ -9,7 +9,7 @@ use crate::line::logistic;
 const RIDGE: f64 = 1.0;
 /// Rows summed at a time, so that sums do not depend on threads.
 const CHUNK: usize = 1 << 14;
-const MOST_STEPS: usize = 100;
+pub(super) const MOST_STEPS: usize = 100;
 
 impl OutcomeModel {
     pub(super) fn mean(self, z: f64) -> f64 {
@@ -49,24 +49,77 @@ pub(super) struct Design<'a> {
 }
 
 /// Loss, gradient and curvature of some rows.
-struct Sums {
-    loss: f64,
-    gradient: Vec<f64>,
-    hessian: Vec<f64>,
+pub(super) struct Sums {
+    pub(super) loss: f64,
+    pub(super) gradient: Vec<f64>,
+    /// `[size, size]`, of which the lower half is read.
+    pub(super) hessian: Vec<f64>,
+}
+
+impl Sums {
+    fn none(size: usize) -> Self {
+        Self {
+            loss: 0.0,
+            gradient: vec![0.0; size],
+            hessian: vec![0.0; size * size],
+        }
+    }
+
+    /// What `add` says of so many rows, and the penalty on the coefficients from `free` on.
+    pub(super) fn over(
+        rows: usize,
+        beta: &[f64],
+        free: usize,
+        add: impl Fn(std::ops::Range<usize>, &mut Self) + Sync,
+    ) -> Self {
+        let size = beta.len();
+        let chunks = rows.div_ceil(CHUNK);
+        let parts: Vec<Self> = (0..chunks)
+            .into_par_iter()
+            .map(|chunk| {
+                let mut sums = Self::none(size);
+                add(chunk * CHUNK..((chunk + 1) * CHUNK).min(rows), &mut sums);
+                sums
+            })
+            .collect();
+        let mut all = Self::none(size);
+        for (at, b) in beta.iter().enumerate().skip(free) {
+            all.loss += 0.5 * RIDGE * b * b;
+            all.gradient[at] = RIDGE * b;
+            all.hessian[at * size + at] = RIDGE;
+        }
+        for part in parts {
+            all.loss += part.loss;
+            let pairs = all.gradient.iter_mut().zip(part.gradient);
+            pairs.for_each(|(sum, value)| *sum += value);
+            let pairs = all.hessian.iter_mut().zip(part.hessian);
+            pairs.for_each(|(sum, value)| *sum += value);
+        }
+        all
+    }
+
+    /// Newton's step of the coefficients at these places while the others hold still; none where the
+    /// curvature is not positive.
+    pub(super) fn step(&self, moving: &[usize]) -> Option<Vec<f64>> {
+        let size = self.gradient.len();
+        let rows = moving.iter().flat_map(|&row| {
+            let columns = moving.iter();
+            // The lower half alone is filled, and `moving` rises.
+            columns.map(move |&column| self.hessian[row * size + column])
+        });
+        let matrix: Vec<f64> = rows.collect();
+        let right: Vec<f64> = moving.iter().map(|&at| self.gradient[at]).collect();
+        cholesky_solve(&matrix, &right)
+    }
 }
 
 impl Design<'_> {
     /// Coefficients of slots and features that minimise the loss and half the ridge times their squares:
     /// Newton, halving steps that overshoot.
     pub(super) fn solve(&self) -> Vec<f64> {
-        self.solve_from(vec![0.0; self.slots + self.width], MOST_STEPS)
-    }
-
-    /// The same from a start, after so many steps at most.
-    pub(super) fn solve_from(&self, start: Vec<f64>, steps: usize) -> Vec<f64> {
-        let mut beta = start;
+        let mut beta = vec![0.0; self.slots + self.width];
         let mut now = self.sums(&beta);
-        for _ in 0..steps {
+        for _ in 0..MOST_STEPS {
             let Some(step) = cholesky_solve(&now.hessian, &now.gradient) else {
                 break;
             };
@@ -90,40 +143,12 @@ impl Design<'_> {
     }
 
     fn sums(&self, beta: &[f64]) -> Sums {
-        let size = beta.len();
-        let chunks = self.rows.div_ceil(CHUNK);
-        let parts: Vec<Sums> = (0..chunks)
-            .into_par_iter()
-            .map(|chunk| {
-                let mut sums = Sums {
-                    loss: 0.0,
-                    gradient: vec![0.0; size],
-                    hessian: vec![0.0; size * size],
-                };
-                let mut features = vec![0.0; self.width];
-                for row in chunk * CHUNK..((chunk + 1) * CHUNK).min(self.rows) {
-                    self.add(row, beta, &mut features, &mut sums);
-                }
-                sums
-            })
-            .collect();
-        let squares: f64 = beta.iter().map(|b| b * b).sum();
-        let mut all = Sums {
-            loss: 0.5 * RIDGE * squares,
-            gradient: beta.iter().map(|b| RIDGE * b).collect(),
-            hessian: vec![0.0; size * size],
-        };
-        for at in 0..size {
-            all.hessian[at * size + at] = RIDGE;
-        }
-        for part in parts {
-            all.loss += part.loss;
-            let pairs = all.gradient.iter_mut().zip(part.gradient);
-            pairs.for_each(|(sum, value)| *sum += value);
-            let pairs = all.hessian.iter_mut().zip(part.hessian);
-            pairs.for_each(|(sum, value)| *sum += value);
-        }
-        all
+        Sums::over(self.rows, beta, 0, |rows, sums| {
+            let mut features = vec![0.0; self.width];
+            for row in rows {
+                self.add(row, beta, &mut features, sums);
+            }
+        })
     }
 
     fn add(&self, row: usize, beta: &[f64], features: &mut [f64], sums: &mut Sums) {

@@ -162,6 +162,18 @@ fn experiments_are_read_out() {
         told.starts_with("No difference in purchases per placement is shown"),
         "{told}"
     );
+    assert!(!told.contains("by itself"), "{told}");
+    // The interval of one of three metrics leaves 0 out, which one of three does by chance.
+    write(path, "arms.csv", &arms(4000, 0.229));
+    let told = unsure(online("")).stdout;
+    for words in [
+        "is shown; the interval of b - a goes from +",
+        "without 0 by itself",
+        "of 3 comparisons",
+    ] {
+        assert!(told.contains(words), "no `{words}`: {told}");
+    }
+    write(path, "arms.csv", &arms(4000, 0.2));
     let unequal = unsure(online("--planned a=0.9,b=0.1 --json")).json();
     assert_eq!(unequal["verdict"], "unequal_assignment");
 

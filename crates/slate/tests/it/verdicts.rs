@@ -163,7 +163,7 @@ fn examination_goes_by_places() {
     let path = folder.path();
     policies(path);
     let theta = [1.0, 0.5, 0.25];
-    let mut text = "list_id,item_id,slot,x,click\n".to_owned();
+    let mut text = "list_id,item_id,slot,x,click,all,half\n".to_owned();
     for list in 0..6000_u64 {
         let seed = Seed(8).index(list);
         let first = (seed.derive("order").unit() * 3.0) as u64;
@@ -171,7 +171,8 @@ fn examination_goes_by_places() {
             let item = (first + place) % 3;
             let p = theta[place as usize] * (0.1 + 0.2 * item as f64);
             let click = u8::from(seed.index(place).unit() < p);
-            let _ = writeln!(text, "{list},{item},{},{item},{click}", 2 * place);
+            let half = list % 2;
+            let _ = writeln!(text, "{list},{item},{},{item},{click},1,{half}", 2 * place);
         }
     }
     write(path, "log.csv", &text);
@@ -187,6 +188,24 @@ fn examination_goes_by_places() {
     let difference = json["difference"]["value"].as_f64().unwrap();
     assert!((difference - (best - average)).abs() < 0.03, "{difference}");
     assert_eq!(json["verdict"], "b_better", "{}", json["sentences"]);
+    // A segment is as unsure of the curve as the whole, which one of all lists is.
+    let segments = |by: &str| -> Vec<Value> {
+        let more =
+            format!("--examination curve.json --reward click --by {by} --out judged --force");
+        verdict(path, &more);
+        let text = std::fs::read_to_string(path.join("judged/manifest.json")).unwrap();
+        let found: Value = serde_json::from_str(&text).unwrap();
+        found["segments"]["of"].as_array().unwrap().clone()
+    };
+    for end in ["low", "high"] {
+        assert_eq!(segments("all")[0][end], json["difference"][end]);
+    }
+    let width = |of: &Value| of["high"].as_f64().unwrap() - of["low"].as_f64().unwrap();
+    let halves = segments("half");
+    assert_eq!(halves.len(), 2);
+    for segment in halves {
+        assert!(width(&segment) > width(&json["difference"]));
+    }
     slate(
         path,
         "backtest examine --log log.csv --top 2 --out short.json",

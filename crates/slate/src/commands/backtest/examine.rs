@@ -16,8 +16,8 @@ use crate::pipeline::shown::Shown;
 
 /// A slot looked at more rarely than this is unknown: clicks of others would be weighed by hundreds.
 const LEAST: f64 = 0.005;
-/// Resamples: each fits the curve again.
-const DRAWS: usize = 200;
+/// Resamples at most: each fits the curve again, and their spread is enough for what they widen.
+const MOST_DRAWS: usize = 200;
 
 pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
     let shown = super::shown(&args.shown)?;
@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, args: &ExamineArgs) -> Result<Outcome> {
     let random = random_lists(&shown, args.random.as_deref())?;
     let rows = Rows::new(&shown, &rewards, args, clusters.as_deref())?;
     let bootstrap = Bootstrap {
-        draws: DRAWS,
+        draws: context.config.file.evaluate.draws.min(MOST_DRAWS),
         seed: context.seed.derive("examination"),
         level: context.config.file.evaluate.level,
     };

@@ -6,12 +6,13 @@ use anyhow::Result;
 use rayon::prelude::*;
 use serde::Serialize;
 use slate_eval::experiment::{Arms, units_needed};
-use slate_eval::holm;
 use slate_eval::off_policy::{
-    Estimate, Estimator, IntervalMethod, Intervals, Log, Per, Target, estimate,
+    Change, Estimate, Estimates, Estimator, Intervals, Log, Per, Target, estimate,
 };
-use slate_types::Seed;
+use slate_eval::{EvalError, holm};
+use slate_types::{ListOffsets, Seed};
 
+use super::judging::{Widen, plain, variance};
 use super::rewards::Rewards;
 use super::targets::Columns;
 use crate::console::Refusal;
@@ -40,10 +41,6 @@ pub(crate) struct OfSlot {
 pub(super) fn by_slot(log: &Log<'_>, targets: &[Target<'_>]) -> Result<Vec<OfSlot>> {
     let deepest = log.slots.iter().copied().max().unwrap_or(0);
     let counted = log.top.map_or(deepest + 1, |top| top.min(deepest + 1));
-    let plain = Intervals {
-        method: IntervalMethod::Delta,
-        ..Intervals::default()
-    };
     let clip = f64::INFINITY;
     let one = |slot: u32| -> Result<OfSlot> {
         let of_slot = log.rewards.iter().zip(log.slots);
@@ -52,7 +49,7 @@ pub(super) fn by_slot(log: &Log<'_>, targets: &[Target<'_>]) -> Result<Vec<OfSlo
             .collect();
         let mut log = *log;
         log.rewards = &rewards;
-        let estimates = estimate(&log, targets, Estimator::Ips { clip }, &plain)?;
+        let estimates = estimate(&log, targets, Estimator::Ips { clip }, &plain())?;
         Ok(OfSlot {
             slot,
             values: estimates.policies,
@@ -84,6 +81,8 @@ pub(super) struct Segments<'a> {
     pub(super) estimator: Estimator,
     pub(super) intervals: &'a Intervals,
     pub(super) names: Vec<&'a str>,
+    /// Where examination is known with an error.
+    pub(super) widen: Option<&'a Widen<'a>>,
 }
 
 impl Segments<'_> {
@@ -101,9 +100,46 @@ impl Segments<'_> {
             );
             return Err(Refusal::new(told).into());
         }
+        let parts: Vec<Part<'_>> = rows_of
+            .into_iter()
+            .map(|(value, rows)| Part::new(value, rows, shown, self.log))
+            .collect::<Result<_>>()?;
+        // A segment in which nothing matches has no estimate.
+        let made: Vec<Option<Estimates>> = parts
+            .iter()
+            .map(|part| self.one(part, self.columns, self.intervals).ok())
+            .collect();
+        // By segment, policy and draw.
+        let mut drawn = vec![vec![Vec::new(); self.names.len() - 1]; parts.len()];
+        if let Some(widen) = self.widen {
+            widen.under_each(|columns| {
+                for (part, drawn) in parts.iter().zip(&mut drawn) {
+                    if let Ok(made) = self.one(part, columns, &plain()) {
+                        let pairs = drawn.iter_mut().zip(&made.changes);
+                        pairs.for_each(|(drawn, change)| drawn.push(change.difference));
+                    }
+                }
+                Ok(())
+            })?;
+        }
         let mut segments = Vec::new();
-        for (value, rows) in rows_of {
-            segments.extend(self.one(shown, value, &rows)?);
+        for ((part, made), drawn) in parts.iter().zip(&made).zip(&drawn) {
+            for (at, drawn) in drawn.iter().enumerate() {
+                let change = made.as_ref().map(|made| {
+                    made.changes[at].with_more_variance(variance(drawn), made.clusters)
+                });
+                let of = |value: fn(&Change) -> f64| change.as_ref().map_or(f64::NAN, value);
+                segments.push(Segment {
+                    value: part.value.to_owned(),
+                    policy: self.names[at + 1].to_owned(),
+                    lists: part.lists.len(),
+                    difference: of(|change| change.difference),
+                    low: of(|change| change.low),
+                    high: of(|change| change.high),
+                    p: of(|change| change.p),
+                    p_holm: f64::NAN,
+                });
+            }
         }
         let p: Vec<f64> = segments.iter().map(|segment| segment.p).collect();
         for (segment, p) in segments.iter_mut().zip(holm(&p)) {
@@ -112,50 +148,54 @@ impl Segments<'_> {
         Ok(segments)
     }
 
-    fn one(&self, shown: &Shown, value: &str, rows: &[usize]) -> Result<Vec<Segment>> {
-        let part = shown.of_rows(rows)?;
-        let pick = |column: &[f64]| rows.iter().map(|&row| column[row]).collect::<Vec<f64>>();
-        let rewards = pick(self.log.rewards);
-        let slots: Vec<u32> = rows.iter().map(|&row| self.log.slots[row]).collect();
-        let lists = Lists::of(shown, rows);
-        let clusters = self.log.clusters.map(|clusters| lists.renumber(clusters));
-        let units = match self.log.per {
-            Per::Numbered(units) => Some(lists.renumber(units)),
+    fn one(
+        &self,
+        part: &Part<'_>,
+        columns: &[Columns],
+        intervals: &Intervals,
+    ) -> Result<Estimates, EvalError> {
+        let mut log = Log::new(&part.lists, &part.rewards, &part.slots);
+        log.top = self.log.top;
+        log.clusters = part.clusters.as_deref();
+        log.per = part.units.as_deref().map_or(self.log.per, Per::Numbered);
+        let columns: Vec<Columns> = columns
+            .iter()
+            .map(|columns| columns.of_rows(&part.rows, &part.places.0))
+            .collect();
+        let targets: Vec<Target<'_>> = columns.iter().map(Columns::target).collect();
+        estimate(&log, &targets, self.estimator, intervals)
+    }
+}
+
+/// The lists of one value of a column.
+struct Part<'a> {
+    value: &'a str,
+    rows: Vec<usize>,
+    places: Lists,
+    lists: ListOffsets,
+    rewards: Vec<f64>,
+    slots: Vec<u32>,
+    clusters: Option<Vec<u32>>,
+    units: Option<Vec<u32>>,
+}
+
+impl<'a> Part<'a> {
+    fn new(value: &'a str, rows: Vec<usize>, shown: &Shown, log: &Log<'_>) -> Result<Self> {
+        let places = Lists::of(shown, &rows);
+        let units = match log.per {
+            Per::Numbered(units) => Some(places.renumber(units)),
             _ => None,
         };
-        let mut log = Log::new(part.lists(), &rewards, &slots);
-        log.top = self.log.top;
-        log.clusters = clusters.as_deref();
-        log.per = units.as_deref().map_or(self.log.per, Per::Numbered);
-        let parts: Vec<Columns> = self
-            .columns
-            .iter()
-            .map(|c| c.of_rows(rows, &lists.0))
-            .collect();
-        let targets: Vec<Target<'_>> = parts.iter().map(Columns::target).collect();
-        let made = estimate(&log, &targets, self.estimator, self.intervals);
-        let nan = f64::NAN;
-        let of_policy = |at: usize| {
-            let (difference, low, high, p) = match &made {
-                Ok(made) => {
-                    let change = &made.changes[at - 1];
-                    (change.difference, change.low, change.high, change.p)
-                }
-                // A segment in which nothing matches has no estimate.
-                Err(_) => (nan, nan, nan, nan),
-            };
-            Segment {
-                value: value.to_owned(),
-                policy: self.names[at].to_owned(),
-                lists: part.lists().len(),
-                difference,
-                low,
-                high,
-                p,
-                p_holm: nan,
-            }
-        };
-        Ok((1..targets.len()).map(of_policy).collect())
+        Ok(Self {
+            value,
+            lists: shown.of_rows(&rows)?.lists().clone(),
+            rewards: rows.iter().map(|&row| log.rewards[row]).collect(),
+            slots: rows.iter().map(|&row| log.slots[row]).collect(),
+            clusters: log.clusters.map(|clusters| places.renumber(clusters)),
+            units,
+            places,
+            rows,
+        })
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) struct Judging<'a> {
     pub(super) centred: bool,
 }
 
-fn plain() -> Intervals {
+/// Intervals that cost nothing, where only values are read.
+pub(super) fn plain() -> Intervals {
     Intervals {
         method: IntervalMethod::Delta,
         ..Intervals::default()
@@ -171,10 +172,8 @@ pub(super) struct Widen<'a> {
 }
 
 impl Widen<'_> {
-    /// Estimates again under each draw of the examination; the variance between them is added to that
-    /// over clusters.
-    pub(super) fn apply(&self, rows: &mut [&mut Row]) -> Result<()> {
-        let mut each: Vec<Vec<Estimates>> = vec![Vec::new(); rows.len()];
+    /// Hands over the columns of all policies under each draw of the examination.
+    pub(super) fn under_each(&self, mut take: impl FnMut(&[Columns]) -> Result<()>) -> Result<()> {
         for draw in self.draws {
             // A place that a draw knows nothing of is as the curve says.
             let known = self.of_place.iter().enumerate().map(|(place, theta)| {
@@ -191,19 +190,31 @@ impl Widen<'_> {
                 .iter()
                 .map(|values| making.of_values(values))
                 .collect::<Result<_>>()?;
+            take(&columns)?;
+        }
+        Ok(())
+    }
+
+    /// Estimates again under each draw; the variance between them is added to that over clusters.
+    pub(super) fn apply(&self, rows: &mut [&mut Row]) -> Result<()> {
+        let mut each: Vec<Vec<Estimates>> = vec![Vec::new(); rows.len()];
+        self.under_each(|columns| {
             let targets: Vec<Target<'_>> = columns.iter().map(Columns::target).collect();
             for (row, each) in rows.iter().zip(&mut each) {
                 each.push(estimate(self.log, &targets, row.estimator, &plain())?);
             }
-        }
+            Ok(())
+        })?;
+        let least = self.log.least_value();
         for (row, each) in rows.iter_mut().zip(&each) {
             let clusters = row.estimates.clusters;
             for (at, one) in row.estimates.policies.iter_mut().enumerate() {
-                *one = one.with_more_variance(variance(each, |e| e.policies[at].value));
+                let values: Vec<f64> = each.iter().map(|e| e.policies[at].value).collect();
+                *one = one.with_more_variance(variance(&values)).from_least(least);
             }
             for (at, one) in row.estimates.changes.iter_mut().enumerate() {
-                let more = variance(each, |e| e.changes[at].difference);
-                *one = one.with_more_variance(more, clusters);
+                let differences: Vec<f64> = each.iter().map(|e| e.changes[at].difference).collect();
+                *one = one.with_more_variance(variance(&differences), clusters);
             }
             row.p_holm = p_of(&row.estimates);
         }
@@ -211,12 +222,11 @@ impl Widen<'_> {
     }
 }
 
-/// Of a number over draws; 0 for fewer than two.
-fn variance(each: &[Estimates], of: impl Fn(&Estimates) -> f64) -> f64 {
-    if each.len() < 2 {
+/// 0 for fewer than two values.
+pub(super) fn variance(values: &[f64]) -> f64 {
+    if values.len() < 2 {
         return 0.0;
     }
-    let values: Vec<f64> = each.iter().map(of).collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
     squares / (values.len() - 1) as f64

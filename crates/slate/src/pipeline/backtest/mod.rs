@@ -263,14 +263,17 @@ pub(crate) fn compare(
         None => one(&Choice::Fixed(named))?,
     };
     progress.end();
-    if let Asked::Examination { of_place, draws } = &settings.propensities {
-        let widen = Widen {
+    let widen = match &settings.propensities {
+        Asked::Examination { of_place, draws } => Some(Widen {
             making: &making,
             log: &log,
             values: &values,
             draws,
             of_place,
-        };
+        }),
+        _ => None,
+    };
+    if let Some(widen) = &widen {
         let mut every: Vec<&mut Row> = rows.iter_mut().collect();
         every.push(&mut main);
         widen.apply(&mut every)?;
@@ -318,6 +321,7 @@ pub(crate) fn compare(
                 estimator: main.estimator,
                 intervals: &intervals,
                 names: policies.iter().map(|policy| policy.name.as_str()).collect(),
+                widen: widen.as_ref(),
             };
             of.by(shown, column)?
         }

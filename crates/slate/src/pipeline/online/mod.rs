@@ -208,9 +208,9 @@ fn sentence(
         return ("unequal_assignment", told);
     }
     let of_main: Vec<&Found> = found.iter().filter(|one| one.name == main).collect();
-    let sure = of_main.iter().find(|one| {
-        (one.change.low > 0.0 || one.change.high < 0.0) && one.p_holm < 1.0 - arms.level
-    });
+    let outside = |one: &&&Found| one.change.low > 0.0 || one.change.high < 0.0;
+    let mut by_itself = of_main.iter().filter(outside);
+    let sure = by_itself.clone().find(|one| one.p_holm < 1.0 - arms.level);
     let units: usize = arms.sizes().iter().map(|size| size.0).sum();
     if mixed as f64 > MOST_MIXED * (units + mixed) as f64 {
         let told = format!(
@@ -236,7 +236,8 @@ fn sentence(
         );
         return ("different", told);
     }
-    let widest = of_main.first().map_or(String::new(), |one| {
+    let chance = by_itself.next();
+    let interval = chance.or(of_main.first()).map_or(String::new(), |one| {
         format!(
             "; the interval of {} goes from {} to {}",
             one.arms,
@@ -244,7 +245,16 @@ fn sentence(
             share(one.change.high, one)
         )
     });
-    let told = format!("No difference in {main} is shown{widest}.{note}");
+    let among = chance.map_or(String::new(), |one| {
+        format!(
+            ", without 0 by itself (p {:.4}), but of {} comparisons one does so by chance more often than the \
+             level allows (p {:.4} among all metrics)",
+            one.change.p,
+            found.len(),
+            one.p_holm
+        )
+    });
+    let told = format!("No difference in {main} is shown{interval}{among}.{note}");
     ("cannot_tell", told)
 }
 
