@@ -204,7 +204,7 @@ fn weights(value: &Value, names: &[&str]) -> String {
         "placements in effect",
         "rewards in effect",
         "largest weight",
-        "tail",
+        "tail (below 0.5)",
     ];
     let reports = list(&value["weights"]);
     if reports.is_empty() {

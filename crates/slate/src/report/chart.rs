@@ -39,6 +39,21 @@ pub(crate) struct Axes<'a> {
 
 /// Lines (or points with intervals) over numeric axes. Draws nothing for no points.
 pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
+    draw(axes, series, true)
+}
+
+/// Points that no line joins. Draws nothing for no points.
+pub(crate) fn cloud(axes: &Axes<'_>, points: Vec<(f64, f64)>) -> String {
+    let points = Series {
+        name: axes.title.to_owned(),
+        points,
+        intervals: None,
+        band: Vec::new(),
+    };
+    draw(axes, &[points], false)
+}
+
+fn draw(axes: &Axes<'_>, series: &[Series], joined: bool) -> String {
     let points = || series.iter().flat_map(|s| s.points.iter().copied());
     let bounds = || {
         series
@@ -117,16 +132,18 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> String {
                 );
             }
         }
-        let path: Vec<String> = one
-            .points
-            .iter()
-            .map(|&(a, b)| format!("{:.1},{:.1}", px(a), py(b.min(y.1))))
-            .collect();
-        let _ = write!(
-            svg,
-            r#"<polyline class="line {class}" points="{}"/>"#,
-            path.join(" ")
-        );
+        if joined {
+            let path: Vec<String> = one
+                .points
+                .iter()
+                .map(|&(a, b)| format!("{:.1},{:.1}", px(a), py(b.min(y.1))))
+                .collect();
+            let _ = write!(
+                svg,
+                r#"<polyline class="line {class}" points="{}"/>"#,
+                path.join(" ")
+            );
+        }
         for &(a, b) in one.points.iter().filter(|_| one.band.is_empty()) {
             let _ = write!(
                 svg,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::chart::{Axes, cloud};
 use super::{Part, count, escape, number, table};
 
 /// Points shown.
@@ -20,9 +21,11 @@ pub(super) fn section(part: &Part) -> String {
         .collect();
     let metric = value["metric"].as_str().unwrap_or("metric");
     let seeds = value["seeds"].as_array().map_or(1, Vec::len);
+    // Keys are long words that may break where they have joints.
+    let broken = |key: &str| escape(key).replace('.', ".<wbr>").replace('_', "_<wbr>");
     let mut header = vec!["point".to_owned()];
-    header.extend(keys.iter().map(|key| escape(key)));
-    header.push(escape(metric));
+    header.extend(keys.iter().map(|key| broken(key)));
+    header.push(broken(metric));
     if seeds > 1 {
         header.push("of its seeds".to_owned());
     }
@@ -43,9 +46,10 @@ pub(super) fn section(part: &Part) -> String {
         cells
     };
     let rows: Vec<Vec<String>> = points.iter().take(SHOWN).map(row).collect();
+    let charts: String = keys.iter().map(|key| chart(value, key, metric)).collect();
     let content = format!(
         "<p>{} points of {}, {seeds} training{} each, by {} on the validation split, which flatters \
-         the best of many.{}</p>{}",
+         the best of many.{}</p>{}<div class=\"charts\">{charts}</div>",
         points.len(),
         escape(value["ranker"].as_str().unwrap_or("–")),
         if seeds == 1 { "" } else { "s" },
@@ -58,4 +62,28 @@ pub(super) fn section(part: &Part) -> String {
         table(&header, &rows),
     );
     super::section("Search", &content, &[&part.source])
+}
+
+/// The metric over a number that was searched, of all points that did not fail; nothing for other values.
+fn chart(value: &Value, key: &str, metric: &str) -> String {
+    let logarithmic = value["config"]["sweep"]["over"][key]["scale"] == "log";
+    let points = value["points"].as_array().into_iter().flatten();
+    let points: Vec<(f64, f64)> = points
+        .filter_map(|point| {
+            let at = point["set"][key].as_f64()?;
+            let at = if logarithmic { at.log10() } else { at };
+            Some((at, point["mean"].as_f64()?))
+        })
+        .collect();
+    if !points.iter().any(|point| point.0 != points[0].0) {
+        return String::new();
+    }
+    let axes = Axes {
+        title: key,
+        x: if logarithmic { "log10" } else { "" },
+        y: metric,
+        diagonal: false,
+        limit: None,
+    };
+    cloud(&axes, points)
 }

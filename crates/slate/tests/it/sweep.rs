@@ -56,6 +56,14 @@ fn a_killed_sweep_goes_on_and_ends_with_the_same_files() {
         }
         assert!((sum / 2.0 - point["mean"].as_f64().unwrap()).abs() < 1e-12);
     }
+    slate(folder, "report whole --out whole.html").done();
+    let page = fs::read_to_string(folder.join("whole.html")).unwrap();
+    assert!(
+        page.contains("train.<wbr>learning_<wbr>rate</th>"),
+        "{page}"
+    );
+    // Each number that was searched over has its chart, each point its dot.
+    assert_eq!(page.matches("<circle").count(), 2 * points.len());
 
     let resume = format!("{} --resume", line("killed"));
     for runs in [1, 3, 6] {
