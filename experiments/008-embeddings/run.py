@@ -157,7 +157,7 @@ def make_networks(scratch, shared, threads):
     return {}
 
 
-def torch_pictures(name, scratch, items, pictures, threads, out, pool=False):
+def torch_pictures(name, scratch, items, pictures, threads, out, pool=False, device="cpu"):
     """Features by torchvision, from files on; seconds in all and in the network alone.
 
     With a pool two more threads decode the next batch meanwhile.
@@ -173,14 +173,14 @@ def torch_pictures(name, scratch, items, pictures, threads, out, pool=False):
     network = torchvision.models.get_model(name, weights=None)
     network.load_state_dict(load_file(pathlib.Path(scratch) / name / "model.safetensors"))
     network.fc = torch.nn.Identity()
-    network.eval()
+    network.eval().to(device)
     preprocess = transforms()
     paths = [pathlib.Path(pictures) / image for image in read_items(items, "image")]
     batches = [paths[at : at + BATCH] for at in range(0, len(paths), BATCH)]
     read = lambda path: preprocess(Image.open(path).convert("RGB"))
     found, alone = [], 0.0
     with torch.inference_mode(), ThreadPoolExecutor(threads) as executor:
-        network(torch.stack([read(path) for path in batches[0]]))
+        network(torch.stack([read(path) for path in batches[0]]).to(device)).cpu()
         began = time.perf_counter()
         waiting = [executor.submit(read, path) for path in batches[0]] if pool else []
         for at, batch in enumerate(batches):
@@ -190,7 +190,7 @@ def torch_pictures(name, scratch, items, pictures, threads, out, pool=False):
             else:
                 numbers = [read(path) for path in batch]
             entered = time.perf_counter()
-            found.append(network(torch.stack(numbers)).numpy())
+            found.append(network(torch.stack(numbers).to(device)).cpu().numpy())
             alone += time.perf_counter() - entered
         seconds = time.perf_counter() - began
     np.save(out, np.concatenate(found))
@@ -224,7 +224,7 @@ def onnx_titles(weights, out):
     return {}
 
 
-def peer_titles(peer, weights, items, threads, out, onnx=None):
+def peer_titles(peer, weights, items, threads, out, onnx=None, device="cpu"):
     """Vectors of titles by a peer, tokenisation included and loading not; the first call is a warm-up."""
     import numpy as np
     import torch
@@ -232,7 +232,7 @@ def peer_titles(peer, weights, items, threads, out, onnx=None):
     torch.set_num_threads(threads)
     titles = read_items(items, "title")
     encode = {"sentence-transformers": sentence_transformers, "transformers": transformers, "ONNX Runtime": onnxruntime}
-    encode = encode[peer](weights, threads, onnx)
+    encode = encode[peer](weights, threads, onnx, device)
     encode(titles[:WARM_UP])
     began = time.perf_counter()
     vectors = encode(titles)
@@ -241,10 +241,10 @@ def peer_titles(peer, weights, items, threads, out, onnx=None):
     return {"seconds": seconds}
 
 
-def sentence_transformers(weights, *_):
+def sentence_transformers(weights, threads, onnx, device):
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(weights, device="cpu")
+    model = SentenceTransformer(weights, device=device)
     return lambda titles: model.encode(titles, batch_size=BATCH, show_progress_bar=False)
 
 
@@ -277,7 +277,7 @@ def transformers(weights, *_):
     return encode
 
 
-def onnxruntime(weights, threads, onnx):
+def onnxruntime(weights, threads, onnx, device):
     """Batches of titles of like length, as sentence-transformers makes them."""
     import numpy as np
     import onnxruntime
@@ -509,7 +509,7 @@ class Bench:
     """Where things are, and `slate` on them."""
 
     def __init__(self, args):
-        self.slate, self.rounds, self.threads = args.slate, args.rounds, args.threads
+        self.slate, self.rounds, self.threads, self.device = args.slate, args.rounds, args.threads, "cpu"
         self.shared, self.scratch = args.shared.resolve(), args.scratch.resolve()
         self.photos = self.shared / "data/ikea_rooms"
         self.minilm, self.opennsfw = (args.weights.resolve() / name for name in ("minilm", "opennsfw"))
@@ -531,7 +531,8 @@ class Bench:
         if not again:
             shutil.rmtree(out, ignore_errors=True)
         words = ["embed", "-c", config, "--items", self.items(items), "--pictures", pictures or self.photos]
-        ran = run(self.slate, *words, "--out", out, "--threads", self.threads, "--json", "-q")
+        words += ["--out", out, "--threads", self.threads, "--device", self.device]
+        ran = run(self.slate, *words, "--json", "-q")
         if (told := json.loads(ran["stdout"])["computed"]) != computed:
             sys.exit(f"slate computed {told} for {items}, expected {computed}")
         return {"folder": out, "wall_s": ran["wall_s"], "peak_mib": ran["peak_mib"]}
@@ -846,8 +847,9 @@ def main():
         sys.exit(f"not within the bound: {'; '.join(missed)}")
 
 
-if sys.argv[1:2] == ["step"]:
-    steps = {work.__name__: work for work in STEPS}
-    print(json.dumps(steps[sys.argv[2]](**json.loads(sys.argv[3]))))
-else:
-    main()
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["step"]:
+        steps = {work.__name__: work for work in STEPS}
+        print(json.dumps(steps[sys.argv[2]](**json.loads(sys.argv[3]))))
+    else:
+        main()

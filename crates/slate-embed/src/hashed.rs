@@ -18,7 +18,8 @@ const EDGE_SQUARES: usize = 4;
 /// Shades of each colour, and directions of edges.
 const SHADES: usize = 3;
 const DIRECTIONS: usize = 8;
-const COLOURS: usize = SHADES * SHADES * SHADES * COLOUR_SQUARES * COLOUR_SQUARES;
+const CUBE: usize = SHADES * SHADES * SHADES;
+const COLOURS: usize = CUBE * COLOUR_SQUARES * COLOUR_SQUARES;
 const EDGES: usize = DIRECTIONS * EDGE_SQUARES * EDGE_SQUARES;
 
 /// What makes vectors of titles.
@@ -28,7 +29,7 @@ pub fn title_identity() -> Identity {
 
 /// What makes vectors of pictures.
 pub fn picture_identity() -> Identity {
-    let mut fingerprint = Fingerprint::new("hashed picture");
+    let mut fingerprint = Fingerprint::new("hashed picture, shades by share");
     if cfg!(feature = "libjpeg") {
         fingerprint.text("libjpeg");
     }
@@ -66,19 +67,31 @@ pub fn title(title: &str) -> Vec<f32> {
     vector
 }
 
-/// The vector of a picture, of length 1: how often each of 27 colours is seen in each quarter, and in
-/// which of eight directions the brightness changes in each of sixteen squares.
+/// The vector of a picture, of length 1: how often each of 27 colours, and what lies between them, is seen in
+/// each quarter, and in which of eight directions the brightness changes in each of sixteen squares.
 pub fn picture(picture: &Picture) -> Vec<f32> {
     let small = resize(picture, SIDE as u32, SIDE as u32, Filter::Bilinear);
     let mut colours = vec![0.0_f32; COLOURS];
     for (at, rgb) in small.rgb.chunks_exact(3).enumerate() {
         let square = |side: usize| side * COLOUR_SQUARES / SIDE;
         let square = square(at / SIDE) * COLOUR_SQUARES + square(at % SIDE);
-        let shade = |colour: u8| usize::from(colour) * SHADES / 256;
-        let colour = rgb
-            .iter()
-            .fold(0, |code, &colour| code * SHADES + shade(colour));
-        colours[square * SHADES * SHADES * SHADES + colour] += 1.0;
+        let of_square = &mut colours[square * CUBE..][..CUBE];
+        // Each of the two shades on either side of a colour has its share, so that a small change of colour
+        // is a small change of the vector.
+        let shades = [0, 1, 2].map(|channel| {
+            let place = f32::from(rgb[channel]) / 255.0 * (SHADES - 1) as f32;
+            let below = (place as usize).min(SHADES - 2);
+            (below, place - below as f32)
+        });
+        for corner in 0..8 {
+            let (mut code, mut share) = (0, 1.0);
+            for (channel, &(below, above)) in shades.iter().enumerate() {
+                let up = corner >> channel & 1;
+                code = code * SHADES + below + up;
+                share *= if up == 1 { above } else { 1.0 - above };
+            }
+            of_square[code] += share;
+        }
     }
     // Roots, so that a large background does not drown the rest.
     for count in &mut colours {
@@ -142,6 +155,12 @@ mod tests {
         let blue = of(&|_, y| [10, (y * 2) as u8, 220]);
         assert_eq!(red.len(), picture_identity().dimensions);
         assert!(cosine(&red, &reddish) > 0.9);
+        // One step of colour, wherever it is, is nearly nothing.
+        let plain = |shade: u8| of(&|_, _| [shade, 120, 240]);
+        for shade in 1..255 {
+            let near = cosine(&plain(shade), &plain(shade + 1));
+            assert!(near > 0.99, "{shade} {near}");
+        }
         assert!(cosine(&red, &blue) < 0.5);
     }
 }

@@ -21,9 +21,11 @@ use crate::identity::{Fingerprint, Identity};
 use crate::{EmbedDevice, EmbedError};
 use resnet::ResNet;
 
-/// Pictures that go through the network together on one thread: enough that weights are not fetched
+/// Most pictures that go through the network together on one thread: enough that weights are not fetched
 /// for each, few enough for memory.
 const PICTURES: usize = 8;
+/// The same on a card.
+const PICTURES_ON_CARD: usize = 64;
 
 /// Which encoder of pictures, and how it is used.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,14 +102,22 @@ impl PictureEncoder {
         pictures: &[Picture],
         done: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<f32>, EmbedError> {
-        let vectors: Vec<Vec<f32>> = pictures
-            .par_chunks(PICTURES)
-            .map(|pictures| {
-                let numbers = pictures
-                    .iter()
-                    .map(|picture| self.preprocess.apply(picture));
-                let vectors = self.features(&numbers.collect::<Vec<_>>().concat());
-                done(pictures.len());
+        let at_once = if self.device.is_cpu() {
+            // Of a few pictures every thread has its share.
+            let share = pictures.len().div_ceil(rayon::current_num_threads());
+            share.clamp(1, PICTURES)
+        } else {
+            PICTURES_ON_CARD
+        };
+        let numbers = pictures.par_iter();
+        let numbers: Vec<Vec<f32>> = numbers
+            .map(|picture| self.preprocess.apply(picture))
+            .collect();
+        let vectors: Vec<Vec<f32>> = numbers
+            .par_chunks(at_once)
+            .map(|numbers| {
+                let vectors = self.features(&numbers.concat());
+                done(numbers.len());
                 vectors
             })
             .collect::<Result<_, _>>()?;

@@ -20,6 +20,8 @@ use config::{Config, Family};
 /// Tokens that go through the network together on one thread: enough for the matrix products, few
 /// enough for the caches.
 const TOKENS: usize = 512;
+/// The same on a card, which starts a kernel in the time in which it computes thousands of tokens.
+const TOKENS_ON_CARD: usize = 16_384;
 
 /// Which encoder of titles, and how it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +154,12 @@ impl TextEncoder {
         order.retain(|&text| !tokens[text].is_empty());
         done(texts.len() - order.len());
         order.sort_by_key(|&text| tokens[text].len());
-        let pieces = pieces(&order, |text| tokens[text].len());
+        let most = if self.device.is_cpu() {
+            TOKENS
+        } else {
+            TOKENS_ON_CARD
+        };
+        let pieces = pieces(&order, most, |text| tokens[text].len());
         let width = self.identity.dimensions;
         let vectors: Vec<Vec<f32>> = pieces
             .par_iter()
@@ -218,13 +225,13 @@ fn mean(rows: &[f32], width: usize) -> Vec<f32> {
     sums
 }
 
-/// Cuts texts, shortest first, into pieces of about [`TOKENS`] tokens.
-fn pieces(order: &[usize], length: impl Fn(usize) -> usize) -> Vec<&[usize]> {
+/// Cuts texts, shortest first, into pieces of about so many tokens.
+fn pieces(order: &[usize], most: usize, length: impl Fn(usize) -> usize) -> Vec<&[usize]> {
     let mut pieces = Vec::new();
     let (mut from, mut tokens) = (0, 0);
     for (at, &text) in order.iter().enumerate() {
         let own = length(text);
-        if at > from && tokens + own > TOKENS {
+        if at > from && tokens + own > most {
             pieces.push(&order[from..at]);
             (from, tokens) = (at, 0);
         }
