@@ -8,10 +8,12 @@ One log; items that are first listed after the training window are cold: they ha
 placement in training. Networks of kind `similar` see the titles, the pictures or both of seed and candidate (encoder
 `hashed`), and nothing else; `everything` also sees category, price and page. Each is trained with --seeds seeds.
 
-ranking: purchase NDCG@10 over the cold candidates of every test page that has two of them or more and sold one.
-retrieval: recall@20 of the cold item that was bought, among all cold items, by the cosine of the towers' vectors.
-Intervals are 95 % and resample pages; differences are paired by page, scores averaged over seeds. Prints Markdown
-tables and writes simulator.json beside itself.
+ranking: NDCG@10 over the cold candidates of every test page that has two of them or more.
+retrieval: recall@20 of cold items among all cold items, by the cosine of the towers' vectors.
+Both twice. Of what was bought: pages that sold a cold candidate, the item that was bought. And of the truth, which a
+simulator knows: the gain of a candidate is its true probability of being bought once it is looked at, so that every
+page counts and luck does not. Intervals are 95 % and resample pages; differences are paired by page, scores
+averaged over seeds. Prints Markdown tables and writes simulator.json beside itself.
 """
 
 import argparse
@@ -75,12 +77,15 @@ def gains(labels, scores):
     return float((labels[order] * discount).sum() / (ideal * discount).sum())
 
 
-def interval(values, rng):
-    """Mean and 95 % interval over pages."""
-    draws = rng.integers(0, len(values), (DRAWS, len(values)))
-    means = values[draws].mean(axis=1)
+def interval(sums, weights, rng):
+    """Sum of `sums` ÷ that of `weights`, each of one page, and its 95 % interval over pages."""
+    means = []
+    for _ in range(DRAWS):
+        draw = rng.integers(0, len(sums), len(sums))
+        means.append(sums[draw].sum() / weights[draw].sum())
     low, high = np.quantile(means, [0.025, 0.975])
-    return {"mean": round(float(values.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    mean = float(sums.sum() / weights.sum())
+    return {"mean": round(mean, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def shown(found):
@@ -141,62 +146,76 @@ def main():
             assert (scored["item_id"] == rows["item_id"]).all()
             columns.append(scored["score"].to_numpy())
         rows[name] = np.mean(columns, axis=0)
+    truth = pd.read_parquet(scratch / "logs" / "truth.parquet", columns=["list_id", "item_id", "p_purchase_examined"])
+    rows = rows.merge(truth, on=["list_id", "item_id"], validate="one_to_one")
     rng = np.random.default_rng(7)
     rows["random"] = rng.random(len(rows))
     # A cold item's own popularity is 0, so what is left is that of its category.
     rows["popularity"] = rows["item_id"].map(category).map(shown_by_category).fillna(0) + 1e-6 * rows["random"]
-    rows["cold"] = rows["item_id"].isin(cold)
-    only = rows[rows["cold"]]
+    rows["oracle"] = rows["p_purchase_examined"]
+    only = rows[rows["item_id"].isin(cold)].reset_index(drop=True)
     systems = ["random", "popularity", *SIDES]
-    ranking = {name: [] for name in systems}
-    for _, page in only.groupby("list_id", sort=True):
-        labels = page["purchase"].to_numpy(dtype=float)
-        if len(page) < 2 or labels.sum() == 0:
-            continue
-        for name in systems:
-            ranking[name].append(gains(labels, page[name].to_numpy()))
-    ranking = {name: np.array(values) for name, values in ranking.items()}
+    found = {name: {} for name in [*systems, "oracle"]}
+
+    groups = [page.index.to_numpy() for _, page in only.groupby("list_id", sort=True) if len(page) > 1]
+    for gain, key in [("purchase", "ndcg@10, bought"), ("p_purchase_examined", "ndcg@10, truth")]:
+        gained = only[gain].to_numpy(dtype=float)
+        counted = [group for group in groups if gained[group].sum() > 0]
+        for name, of in found.items():
+            scores = only[name].to_numpy()
+            sums = np.array([gains(gained[group], scores[group]) for group in counted])
+            of[key] = (sums, np.ones(len(sums)))
 
     seeds = slots.drop_duplicates("list_id").set_index("list_id")["seed_item_id"]
-    bought = only[only["purchase"] > 0]
-    retrieval = {}
+    asked = only["list_id"].map(seeds).to_numpy()
+    wanted = only["item_id"].to_numpy()
+    hits = {}
     for name in SIDES:
-        hits = np.zeros(len(bought))
+        hits[name] = np.zeros(len(only))
         for seed in range(args.seeds):
             folder = scratch / f"catalogue-{name}-{seed}"
             ids = np.load(folder / "item_id.npy")
             seed_vectors, vectors = np.load(folder / "seed.npy"), np.load(folder / "candidate.npy")
             is_cold = np.isin(ids, list(cold))
             cold_ids, cold_vectors = ids[is_cold], vectors[is_cold]
-            for at, (list_id, item) in enumerate(zip(bought["list_id"], bought["item_id"])):
-                query = seed_vectors[np.searchsorted(ids, seeds[list_id])]
-                near = np.argpartition(-(cold_vectors @ query), TOP)[:TOP]
-                hits[at] += item in cold_ids[near]
-        retrieval[name] = hits / args.seeds
+            nearest = {}
+            for query in np.unique(asked):
+                near = np.argpartition(-(cold_vectors @ seed_vectors[np.searchsorted(ids, query)]), TOP)[:TOP]
+                nearest[query] = set(cold_ids[near])
+            hits[name] += [item in nearest[query] for query, item in zip(asked, wanted)]
+        hits[name] /= args.seeds
     count = len(cold_ids)
-    retrieval["random"] = np.full(len(bought), TOP / count)
+    hits["random"] = np.full(len(only), TOP / count)
     popular = items[items["item_id"].isin(cold)].assign(shown=lambda t: t["category"].map(shown_by_category).fillna(0))
     popular = set(popular.sort_values("shown", ascending=False, kind="stable")["item_id"][:TOP])
-    retrieval["popularity"] = bought["item_id"].isin(popular).to_numpy(dtype=float)
+    hits["popularity"] = only["item_id"].isin(popular).to_numpy(dtype=float)
+    page_of_row = only["list_id"].factorize()[0]
+    for gain, key in [("purchase", "recall@20, bought"), ("p_purchase_examined", "recall@20, truth")]:
+        weight = only[gain].to_numpy(dtype=float)
+        weights = np.bincount(page_of_row, weight)
+        for name in systems:
+            found[name][key] = (np.bincount(page_of_row, weight * hits[name]), weights)
 
     results = {"machine": measure.machine(), "pages": args.pages, "seeds": args.seeds, "cold_items": count}
-    results |= {"lists": len(ranking["both"]), "purchases": len(bought), "seconds": seconds, "systems": {}}
+    results |= {"lists": len(groups), "purchases": int(only["purchase"].sum()), "seconds": seconds, "systems": {}}
+    keys = list(found["random"])
     lines = []
-    for name in systems:
-        found = {"ndcg@10": interval(ranking[name], rng), "recall@20": interval(retrieval[name], rng)}
-        results["systems"][name] = found
-        lines.append({"seen": name} | {key: shown(value) for key, value in found.items()})
-    print(f"{results['lists']} pages, {len(bought)} purchases of cold items, {count} cold items\n")
-    print(measure.table(lines, ["seen", "ndcg@10", "recall@20"]))
+    for name, of in found.items():
+        results["systems"][name] = {key: interval(*pair, rng) for key, pair in of.items()}
+        told = {key: shown(value) for key, value in results["systems"][name].items()}
+        lines.append({"seen": name} | {key: told.get(key, "–") for key in keys})
+    print(f"{len(groups)} pages, {results['purchases']} purchases of cold items, {count} cold items\n")
+    print(measure.table(lines, ["seen", *keys]))
     results["differences"], lines = {}, []
-    for name, other in [("both", "title"), ("both", "picture"), ("both", "popularity"), ("everything", "both")]:
-        found = {
-            "ndcg@10": interval(ranking[name] - ranking[other], rng),
-            "recall@20": interval(retrieval[name] - retrieval[other], rng),
-        }
-        results["differences"][f"{name} less {other}"] = found
-        lines.append({"difference": f"{name} less {other}"} | {key: shown(value) for key, value in found.items()})
-    print("\n" + measure.table(lines, ["difference", "ndcg@10", "recall@20"]))
+    pairs = [("both", "title"), ("both", "picture"), ("both", "popularity"), ("title", "popularity")]
+    for name, other in [*pairs, ("picture", "popularity"), ("everything", "both")]:
+        of = {}
+        for key in keys:
+            (sums, weights), (others, _) = found[name][key], found[other][key]
+            of[key] = interval(sums - others, weights, rng)
+        results["differences"][f"{name} less {other}"] = of
+        lines.append({"difference": f"{name} less {other}"} | {key: shown(value) for key, value in of.items()})
+    print("\n" + measure.table(lines, ["difference", *keys]))
     measure.write(HERE / "simulator.json", results)
 
 

@@ -166,6 +166,28 @@ fn dense_column(feature: &DenseFeature, block: &Block) -> Result<Vec<f32>, Featu
         .collect()
 }
 
+impl DenseFeature {
+    /// What the feature is where its columns are missing.
+    pub fn unknown(&self) -> f32 {
+        let value = match self {
+            Self::Numeric { fill, .. } => *fill,
+            Self::Missing { .. } => 1.0,
+            Self::Rate {
+                smoothing,
+                prior,
+                log,
+                scale,
+                ..
+            } => {
+                let rate = rate(0.0, 0.0, *smoothing, *prior, *log);
+                scale.map_or(rate, |scale| scale.apply(rate))
+            }
+            Self::Relative { .. } | Self::Cyclic { .. } => 0.0,
+        };
+        value as f32
+    }
+}
+
 /// Clip and logarithm of a number that is not missing.
 pub(crate) fn transformed(
     block: &Block,

@@ -158,13 +158,15 @@ impl Batch {
         self.mask.iter().filter(|&&real| real).count()
     }
 
-    /// Leaves these inputs out in every slot: numbers and vectors are 0, ids the unknown id, of several ids
-    /// there is none. Where 0 is not what a missing number becomes, that is another value, not none.
-    pub fn hide(&mut self, inputs: &InputPlaces) {
-        let numbers = inputs.numbers.iter().map(|&at| at..at + 1);
-        for range in inputs.vectors.iter().cloned().chain(numbers) {
+    /// Leaves these inputs out in every slot: vectors are 0, ids the unknown id, of several ids there is
+    /// none, and numbers are `unknown`, one for each of `inputs.numbers`: what a missing one becomes.
+    pub fn hide(&mut self, inputs: &InputPlaces, unknown: &[f32]) {
+        let numbers = inputs.numbers.iter().zip(unknown);
+        let numbers = numbers.map(|(&at, &value)| (at..at + 1, value));
+        let vectors = inputs.vectors.iter().map(|range| (range.clone(), 0.0));
+        for (range, value) in vectors.chain(numbers) {
             for row in self.dense.chunks_exact_mut(self.dense_width) {
-                row[range.clone()].fill(0.0);
+                row[range.clone()].fill(value);
             }
         }
         for &at in &inputs.categorical {
@@ -210,15 +212,16 @@ mod tests {
             ..Batch::default()
         };
         let whole = batch.clone();
-        batch.hide(&InputPlaces::default());
+        batch.hide(&InputPlaces::default(), &[]);
         assert_eq!(batch, whole);
-        batch.hide(&InputPlaces {
+        let inputs = InputPlaces {
             vectors: std::iter::once(2..4).collect(),
             numbers: vec![0],
             categorical: vec![1],
             multi_valued: vec![0],
-        });
-        assert_eq!(batch.dense, [0.0, 2.0, 0.0, 0.0, 0.0, 6.0, 0.0, 0.0]);
+        };
+        batch.hide(&inputs, &[-1.5]);
+        assert_eq!(batch.dense, [-1.5, 2.0, 0.0, 0.0, -1.5, 6.0, 0.0, 0.0]);
         assert_eq!(batch.categorical, [1, 0, 3, 0]);
         assert!(batch.multi_valued[0].of(0).is_empty() && batch.multi_valued[0].of(1).is_empty());
         assert_eq!(batch.multi_valued[1], whole.multi_valued[1]);

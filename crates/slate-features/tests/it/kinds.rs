@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, Int64Builder, ListBuilder, UInt8Builder};
-use slate_features::{BatchOptions, Dataset, FeatureError, IdRule, SplitData, batches};
+use slate_features::{
+    BatchOptions, Dataset, DenseFeature, FeatureError, IdRule, SplitData, batches,
+};
 use slate_types::{Hint, Split};
 
 use crate::fixture::{Place, Row, day, write};
@@ -66,6 +68,9 @@ fn hours_since_and_places_on_circles() {
             "item_start_year_cos",
         ]
     );
+    let dataset = Dataset::open(&place.out()).unwrap();
+    let dense = dataset.map().dense.iter();
+    let unknown: Vec<f32> = dense.map(DenseFeature::unknown).collect();
     // 2026-01-01T00:00:00Z, a Thursday, when the fixture's day begins.
     let new_year = 1_767_225_600_000_000_i64;
     let mut later = 0;
@@ -98,6 +103,11 @@ fn hours_since_and_places_on_circles() {
                 }
             };
             assert!((numbers[8] - circle[0]).abs() < 1e-6 && (numbers[9] - circle[1]).abs() < 1e-6);
+            if row.start().is_none() {
+                for at in [0, 1, 8, 9] {
+                    assert_eq!(numbers[at], f64::from(unknown[at]));
+                }
+            }
         }
     }
     assert!(later > 0, "some listings begin after the page");

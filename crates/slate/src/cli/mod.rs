@@ -497,9 +497,9 @@ pub(crate) struct ScoreArgs {
     /// Which part of it: train, valid, calibrate or test
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     pub(crate) split: String,
-    /// Inputs left out, by their names under [features]: numbers (after their transforms) and vectors are 0,
-    /// ids unknown. 0 is the mean of what is standardised, and no vector of an embedding. Other inputs made
-    /// of the same columns stay unless they are named too. What `slate evaluate --against` finds then is
+    /// Inputs left out, by their names under [features]: numbers are what missing ones become, and what says
+    /// that they are missing says so; ids are unknown, vectors 0. Other inputs made of the same columns stay
+    /// unless they are named too. What `slate evaluate --against` finds then is
     /// what they are worth to this run
     #[arg(
         long,

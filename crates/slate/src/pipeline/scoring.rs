@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use slate_features::{BatchOptions, Dataset, SplitData, batches};
+use slate_features::{BatchOptions, Dataset, DenseFeature, FeatureMap, SplitData, batches};
 use slate_model::{DeviceSpec, MODEL_FILE, Ranker, WEIGHTS_FILE};
 use slate_trees::{TREES_FILE, TreeRanker};
 use slate_types::{Batch, FeatureShape, InputPlaces, ListOffsets, Progress, Split};
@@ -103,7 +103,41 @@ pub(crate) fn score_split(
     shape: &FeatureShape,
     progress: &dyn Progress,
 ) -> Result<Scored> {
-    score_hiding(ranker, data, shape, &InputPlaces::default(), progress)
+    score_hiding(ranker, data, shape, &Hidden::default(), progress)
+}
+
+/// Inputs that are taken for unknown, and what their numbers are then.
+#[derive(Default)]
+struct Hidden {
+    inputs: InputPlaces,
+    numbers: Vec<f32>,
+}
+
+impl Hidden {
+    /// A number that is hidden takes what says that it is missing with it.
+    fn new(map: &FeatureMap, names: &[String]) -> Result<Self> {
+        let mut inputs = map.places(names, "--without")?;
+        let column = |feature: &DenseFeature| match feature {
+            DenseFeature::Numeric { column, .. } => Some(column.clone()),
+            _ => None,
+        };
+        let columns: Vec<String> = inputs
+            .numbers
+            .iter()
+            .filter_map(|&at| column(&map.dense[at]))
+            .collect();
+        let tells = |feature: &DenseFeature| match feature {
+            DenseFeature::Missing { column, .. } => columns.contains(column),
+            _ => false,
+        };
+        let indicators = (0..map.dense.len()).filter(|at| tells(&map.dense[*at]));
+        inputs.numbers.extend(indicators);
+        let numbers = inputs.numbers.iter().map(|&at| map.dense[at].unknown());
+        Ok(Self {
+            numbers: numbers.collect(),
+            inputs,
+        })
+    }
 }
 
 /// The same where these inputs are taken for unknown.
@@ -111,12 +145,12 @@ fn score_hiding(
     ranker: &dyn Scores,
     data: &SplitData,
     shape: &FeatureShape,
-    hidden: &InputPlaces,
+    hidden: &Hidden,
     progress: &dyn Progress,
 ) -> Result<Scored> {
     let mut scored = ranker.begin(data.lists.rows());
     for (lists, mut batch) in in_order(data, shape) {
-        batch.hide(hidden);
+        batch.hide(&hidden.inputs, &hidden.numbers);
         ranker.score_batch(&batch, &mut scored)?;
         progress.advance(lists.len() as u64);
     }
@@ -166,7 +200,7 @@ pub(crate) fn by_runs_without(
     device: DeviceSpec,
     progress: &dyn Progress,
 ) -> Result<ScoreTable> {
-    let hidden = dataset.map().places(names, "--without")?;
+    let hidden = Hidden::new(dataset.map(), names)?;
     let data = dataset.split(split)?;
     for run in runs {
         check_map(run, dataset)?;
