@@ -50,6 +50,7 @@ def write_config(scratch, args):
     text = CONFIG.read_text()
     text = text.replace("pages = 24000", f"pages = {args.pages}")
     text = text.replace("users = 12000", f"users = {args.pages // 2}")
+    text = text.replace("items = 3000", f"items = {args.items}")
     # More is bought than in most markets, so that enough of what is new is.
     rates = "click_rate = 0.2\npurchase_rate = 0.06"
     text = text.replace("new_items_per_month = 0.2", f"new_items_per_month = {args.new_items}\n{rates}")
@@ -97,6 +98,7 @@ def main():
     options.add_argument("--slate", default=str(ROOT / "target" / "release" / "slate"))
     options.add_argument("--scratch", required=True, type=pathlib.Path)
     options.add_argument("--pages", type=int, default=150_000)
+    options.add_argument("--items", type=int, default=3_000)
     options.add_argument("--new-items", type=float, default=0.5)
     options.add_argument("--seeds", type=int, default=1)
     args = options.parse_args()

@@ -13,8 +13,9 @@ pub(crate) fn draw(category: usize, style: &Style, side: u32) -> Vec<u8> {
     // Steps of the golden ratio spread hues as far apart as possible.
     let hue = (category as f64 * 0.618_033_988_75).fract();
     let ink = rgb(hue, 0.7, 0.25 + 0.7 * squash(style[0]));
-    let tint = (hue + 0.35 + 0.3 * squash(style[3])).fract();
-    let ground = rgb(tint, 0.05 + 0.5 * squash(style[4]), 0.95);
+    // The same colours whatever the category, so that one look tells them: from yellow to blue.
+    let tint = 0.15 + 0.5 * squash(style[3]);
+    let ground = rgb(tint, 0.1 + 0.5 * squash(style[4]), 0.95);
     let reach = 0.35 + 0.6 * squash(style[1]);
     let mut pixels = Vec::with_capacity((side * side * 3) as usize);
     for row in 0..side {

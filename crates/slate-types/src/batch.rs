@@ -160,7 +160,15 @@ impl Batch {
 
     /// Leaves these inputs out in every slot: vectors are 0, ids the unknown id, of several ids there is
     /// none, and numbers are `unknown`, one for each of `inputs.numbers`: what a missing one becomes.
+    ///
+    /// # Panics
+    /// Where `unknown` has another length.
     pub fn hide(&mut self, inputs: &InputPlaces, unknown: &[f32]) {
+        assert_eq!(
+            inputs.numbers.len(),
+            unknown.len(),
+            "a value for each number"
+        );
         let numbers = inputs.numbers.iter().zip(unknown);
         let numbers = numbers.map(|(&at, &value)| (at..at + 1, value));
         let vectors = inputs.vectors.iter().map(|range| (range.clone(), 0.0));

@@ -24,8 +24,8 @@ use resnet::ResNet;
 /// Most pictures that go through the network together on one thread: enough that weights are not fetched
 /// for each, few enough for memory.
 const PICTURES: usize = 8;
-/// The same on a card.
-const PICTURES_ON_CARD: usize = 64;
+/// The same on a card; as many as `slate embed` decodes at once.
+const PICTURES_ON_CARD: usize = 32;
 
 /// Which encoder of pictures, and how it is used.
 #[derive(Debug, Clone, PartialEq)]

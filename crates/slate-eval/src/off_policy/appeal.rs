@@ -38,6 +38,16 @@ pub(super) struct AppealModel {
     base: f64,
 }
 
+/// Where a climb ended.
+struct Climbed {
+    model: AppealModel,
+    loss: f64,
+    /// What the loss rises by with each log θ.
+    slopes: Vec<f64>,
+    /// Whether nothing was left to gain.
+    settled: bool,
+}
+
 impl AppealModel {
     /// θ of each slot beside slot 0's; NaN for one without rows.
     pub(super) fn curve(&self) -> Vec<f64> {
@@ -68,6 +78,8 @@ impl AppealRows {
         let of = |row: u32, at: usize| features[row as usize * width + at];
         let column = |at| rows.iter().map(move |&row| of(row, at));
         let scale: Vec<[f64; 2]> = (0..width).map(|at| scale_of(column(at))).collect();
+        // Numbers so large that their squares are none.
+        check::finite("the spread of the features", scale.as_flattened())?;
         let mut scaled = Vec::with_capacity(rows.len() * width);
         for &row in &rows {
             let standard = scale.iter().enumerate();
@@ -83,13 +95,14 @@ impl AppealRows {
         })
     }
 
-    /// Maximises the likelihood of the clicks where each row counts so often, less half the squares of b
+    /// Climbs to a maximum of the likelihood of the clicks where each row counts so often, less half the squares of b
     /// (from the logit of the click rate) and β, over all of them at once: Fisher's scoring on log θ, b and
     /// β, on the side of the bound where θ is 1. With `start`, which has to be of these rows, it goes on from
     /// there.
     ///
     /// # Errors
-    /// [`EvalError::NoRows`] where none counts; [`EvalError::NothingToMeasure`] where slot 0 has no click.
+    /// [`EvalError::NoRows`] where none counts; [`EvalError::NothingToMeasure`] where slot 0 has no click, or
+    /// no maximum is reached.
     pub(super) fn fit(
         &self,
         counts: &[f64],
@@ -126,19 +139,33 @@ impl AppealRows {
         if clicks[model.most] == 0.0 {
             model.most = 0;
         }
-        for _ in 0..self.count {
-            let slopes = self.climb(&mut model, counts);
-            // A slot that would be looked at more often than the one that is by definition looked at always
-            // takes its place.
-            let bound = (0..self.count)
-                .filter(|&slot| slot != model.most && model.examination[slot] == 1.0);
-            let steepest = bound
-                .map(|slot| (slopes[slot], slot))
-                .filter(|(slope, _)| *slope < -STEEP)
-                .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            let Some((_, slot)) = steepest else { break };
-            model.most = slot;
+        let mut best = self.settle(model, counts);
+        // The slot that is looked at most would rather not be it, and no other is as far: another may be
+        // likelier by far, from where this one stands.
+        if best.slopes[best.model.most] > STEEP {
+            let from = best.model.clone();
+            let others = (0..self.count).filter(|&slot| slot != from.most);
+            for most in others.filter(|&slot| from.examination[slot] > 0.0) {
+                let all = from.examination[most];
+                let scaled = from.examination.iter().map(|theta| (theta / all).min(1.0));
+                let start = AppealModel {
+                    examination: scaled.collect(),
+                    most,
+                    ..from.clone()
+                };
+                let found = self.settle(start, counts);
+                if found.loss < best.loss {
+                    best = found;
+                }
+            }
         }
+        if !best.settled {
+            return Err(EvalError::NothingToMeasure {
+                metric: "examination".to_owned(),
+                why: "the model of appeal does not settle on these numbers",
+            });
+        }
+        let mut model = best.model;
         for (theta, shown) in model.examination.iter_mut().zip(&shown) {
             if *shown == 0.0 {
                 *theta = f64::NAN;
@@ -147,14 +174,33 @@ impl AppealRows {
         Ok(model)
     }
 
-    /// To where no step is worth taking. Gives what the loss then rises by with each log θ.
-    fn climb(&self, model: &mut AppealModel, counts: &[f64]) -> Vec<f64> {
+    /// Climbs, and again where a slot would be looked at more often than the one that is by definition looked
+    /// at always: it takes its place.
+    fn settle(&self, model: AppealModel, counts: &[f64]) -> Climbed {
+        let mut found = self.climb(model, counts);
+        for _ in 0..self.count {
+            let bound = (0..self.count)
+                .filter(|&slot| slot != found.model.most && found.model.examination[slot] == 1.0);
+            let steepest = bound
+                .map(|slot| (found.slopes[slot], slot))
+                .filter(|(slope, _)| *slope < -STEEP)
+                .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            let Some((_, slot)) = steepest else { break };
+            found.model.most = slot;
+            found = self.climb(found.model, counts);
+        }
+        found
+    }
+
+    /// To where no step is worth taking.
+    fn climb(&self, mut model: AppealModel, counts: &[f64]) -> Climbed {
         model.examination[model.most] = 1.0;
         let logarithms = model.examination.iter().map(|theta| theta.ln());
         let mut at: Vec<f64> = logarithms
             .chain(model.coefficients.iter().copied())
             .collect();
         let mut now = self.sums(&at, model.base, counts);
+        let mut settled = false;
         for _ in 0..MOST_STEPS {
             let held = |place: usize| {
                 place < self.count
@@ -166,7 +212,9 @@ impl AppealRows {
             let Some(step) = now.step(&moving) else { break };
             let pulls = moving.iter().zip(&step);
             let decrease: f64 = pulls.map(|(&place, s)| s * now.gradient[place]).sum();
-            if decrease <= 1e-15 * (1.0 + now.loss.abs()) {
+            let nothing = |share: f64| decrease <= share * (1.0 + now.loss.abs());
+            if nothing(1e-15) {
+                settled = true;
                 break;
             }
             let mut share = 1.0;
@@ -185,13 +233,22 @@ impl AppealRows {
                     break None;
                 }
             };
-            let Some(next) = next else { break };
+            let Some(next) = next else {
+                // What is left to gain is less than the loss is rounded by.
+                settled = nothing(1e-11);
+                break;
+            };
             (at, now) = next;
         }
         let thetas = at.iter().map(|u| u.exp());
         model.examination = thetas.take(self.count).collect();
         model.coefficients = at.split_off(self.count);
-        now.gradient
+        Climbed {
+            model,
+            loss: now.loss,
+            slopes: now.gradient,
+            settled,
+        }
     }
 
     /// Of log θ of each slot, then b and β: the loss, its gradient, and Fisher's information.
@@ -305,6 +362,50 @@ mod tests {
         }
     }
 
+    /// Whichever slot is taken for the one that is looked at most, none ends likelier: few rows, and slots that
+    /// are looked at nearly alike.
+    #[test]
+    fn no_other_slot_on_top_is_likelier() {
+        let mut moved = 0;
+        for seed in 0..60 {
+            let unit = |row: usize, what: &str| Seed(seed).derive(what).index(row as u64).unit();
+            let slots: Vec<u32> = (0..400).map(|row| row % 4).collect();
+            let x: Vec<f64> = (0..400)
+                .map(|row| 2.0 * unit(row, "x") - 0.5 * f64::from(slots[row]))
+                .collect();
+            let clicks: Vec<u8> = (0..400)
+                .map(|row| {
+                    let theta = [0.9, 0.8, 1.0, 0.9][slots[row] as usize];
+                    u8::from(unit(row, "click") < theta * logistic(x[row] - 0.5))
+                })
+                .collect();
+            let rows = AppealRows::new(&x, &slots, &clicks, 4).unwrap();
+            let counts = vec![1.0; 400];
+            let model = rows.fit(&counts, None).unwrap();
+            moved += usize::from(model.most != 0);
+            let loss = |model: &AppealModel| {
+                let thetas = model.examination.iter().map(|theta| theta.ln());
+                let at: Vec<f64> = thetas.chain(model.coefficients.iter().copied()).collect();
+                rows.sums(&at, model.base, &counts).loss
+            };
+            for most in 0..4 {
+                let start = AppealModel {
+                    examination: vec![1.0; 4],
+                    coefficients: vec![0.0; 2],
+                    most,
+                    base: model.base,
+                };
+                let other = rows.climb(start, &counts);
+                assert!(other.settled);
+                assert!(
+                    loss(&model) <= other.loss + 1e-6,
+                    "seed {seed}, slot {most}"
+                );
+            }
+        }
+        assert!(moved > 10, "{moved}");
+    }
+
     #[test]
     fn what_cannot_be_fitted_is_refused() {
         let rows = |clicks: &[u8]| AppealRows::new(&[], &[0, 1], clicks, 2).unwrap();
@@ -319,6 +420,7 @@ mod tests {
         let deep = AppealRows::new(&[], &[0, u32::MAX], &[1, 0], 2).unwrap();
         assert_eq!(deep.rows, [0]);
         assert!(AppealRows::new(&[f64::NAN, 0.0], &[0, 1], &[1, 0], 2).is_err());
+        assert!(AppealRows::new(&[1.7e308, 1.6e308], &[0, 1], &[1, 0], 2).is_err());
         assert!(AppealRows::new(&[0.0; 3], &[0, 1], &[1, 0], 2).is_err());
     }
 }

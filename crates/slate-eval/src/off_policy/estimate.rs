@@ -43,6 +43,9 @@ pub struct Change {
     pub p: f64,
     /// As a share of what the first one earns; NaN where that is not above 0.
     pub relative: f64,
+    /// Degrees of freedom that `p` has.
+    #[serde(skip)]
+    pub(crate) freedom: f64,
 }
 
 impl Estimate {
@@ -61,6 +64,9 @@ impl Estimate {
     /// The same where no value can lie below `least`; an estimate that does is its own lower end.
     #[must_use]
     pub fn from_least(self, least: f64) -> Self {
+        if self.low.is_nan() {
+            return self;
+        }
         Self {
             low: self.low.max(least.min(self.value)),
             ..self
@@ -69,16 +75,16 @@ impl Estimate {
 }
 
 impl Change {
-    /// The same with more variance than `clusters` show.
+    /// The same with more variance than clusters show.
     #[must_use]
-    pub fn with_more_variance(self, more: f64, clusters: usize) -> Self {
+    pub fn with_more_variance(self, more: f64) -> Self {
         let ratio = grown(self.error, more);
         let error = ratio * self.error;
         Self {
             low: self.difference - ratio * (self.difference - self.low),
             high: self.difference + ratio * (self.high - self.difference),
             error,
-            p: t_p(self.difference, error, clusters as f64 - 1.0),
+            p: t_p(self.difference, error, self.freedom),
             ..self
         }
     }
@@ -197,13 +203,15 @@ pub fn estimate(
             Some(bounded) => bounded.of_change(at, level)?,
             None => (low, high),
         };
+        let freedom = intervals.freedom(&influence);
         changes.push(Change {
             difference,
             low,
             high,
             error,
-            p: t_p(difference, error, intervals.freedom(&influence)),
+            p: t_p(difference, error, freedom),
             relative: relative(difference, values[0]),
+            freedom,
         });
     }
     Ok(Estimates {
@@ -340,6 +348,7 @@ pub fn estimate_independent(
         error,
         p: t_p(difference, error, freedom),
         relative: relative(difference, a.value),
+        freedom,
     })
 }
 

@@ -166,7 +166,9 @@ pub(super) fn scale_of(column: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
     let mean = column.clone().sum::<f64>() / count;
     let squares: f64 = column.map(|x| (x - mean).powi(2)).sum();
     let deviation = (squares / count).sqrt();
-    [mean, if deviation > 0.0 { deviation } else { 1.0 }]
+    // A constant column misses its own mean by a rounding.
+    let varies = deviation > 1e-12 * mean.abs();
+    [mean, if varies { deviation } else { 1.0 }]
 }
 
 /// The logit of a rate among so many, never certain, so that none at all has one too.

@@ -272,6 +272,7 @@ mod tests {
             error: (high - low) / 3.92,
             p: 0.01,
             relative: 0.1,
+            freedom: 999.0,
         }
     }
 

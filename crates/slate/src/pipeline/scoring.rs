@@ -117,20 +117,13 @@ impl Hidden {
     /// A number that is hidden takes what says that it is missing with it.
     fn new(map: &FeatureMap, names: &[String]) -> Result<Self> {
         let mut inputs = map.places(names, "--without")?;
-        let column = |feature: &DenseFeature| match feature {
-            DenseFeature::Numeric { column, .. } => Some(column.clone()),
-            _ => None,
-        };
-        let columns: Vec<String> = inputs
-            .numbers
-            .iter()
-            .filter_map(|&at| column(&map.dense[at]))
-            .collect();
-        let tells = |feature: &DenseFeature| match feature {
-            DenseFeature::Missing { column, .. } => columns.contains(column),
+        let tells = |at: usize| match &map.dense[at] {
+            DenseFeature::Missing { name, .. } => {
+                names.iter().any(|own| *name == format!("{own}_missing"))
+            }
             _ => false,
         };
-        let indicators = (0..map.dense.len()).filter(|at| tells(&map.dense[*at]));
+        let indicators = (0..map.dense.len()).filter(|&at| tells(at));
         inputs.numbers.extend(indicators);
         let numbers = inputs.numbers.iter().map(|&at| map.dense[at].unknown());
         Ok(Self {

@@ -46,10 +46,13 @@ pub(super) fn section(part: &Part) -> String {
         cells
     };
     let rows: Vec<Vec<String>> = points.iter().take(SHOWN).map(row).collect();
-    let charts: String = keys.iter().map(|key| chart(value, key, metric)).collect();
+    let mut charts: String = keys.iter().map(|key| chart(value, key, metric)).collect();
+    if !charts.is_empty() {
+        charts = format!("<div class=\"charts\">{charts}</div>");
+    }
     let content = format!(
         "<p>{} points of {}, {seeds} training{} each, by {} on the validation split, which flatters \
-         the best of many.{}</p>{}<div class=\"charts\">{charts}</div>",
+         the best of many.{}</p>{}{charts}",
         points.len(),
         escape(value["ranker"].as_str().unwrap_or("–")),
         if seeds == 1 { "" } else { "s" },
@@ -74,6 +77,7 @@ fn chart(value: &Value, key: &str, metric: &str) -> String {
             let at = if logarithmic { at.log10() } else { at };
             Some((at, point["mean"].as_f64()?))
         })
+        .filter(|point| point.0.is_finite())
         .collect();
     if !points.iter().any(|point| point.0 != points[0].0) {
         return String::new();

@@ -197,7 +197,7 @@ fn examination_goes_by_places() {
         let found: Value = serde_json::from_str(&text).unwrap();
         found["segments"]["of"].as_array().unwrap().clone()
     };
-    for end in ["low", "high"] {
+    for end in ["low", "high", "p"] {
         assert_eq!(segments("all")[0][end], json["difference"][end]);
     }
     let width = |of: &Value| of["high"].as_f64().unwrap() - of["low"].as_f64().unwrap();

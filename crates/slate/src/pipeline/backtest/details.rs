@@ -125,9 +125,10 @@ impl Segments<'_> {
         let mut segments = Vec::new();
         for ((part, made), drawn) in parts.iter().zip(&made).zip(&drawn) {
             for (at, drawn) in drawn.iter().enumerate() {
-                let change = made.as_ref().map(|made| {
-                    made.changes[at].with_more_variance(variance(drawn), made.clusters)
-                });
+                // Where most draws have no estimate nobody knows how sure the rest is.
+                let draws = self.widen.map_or(0, |widen| widen.draws.len());
+                let made = made.as_ref().filter(|_| 2 * drawn.len() >= draws);
+                let change = made.map(|made| made.changes[at].with_more_variance(variance(drawn)));
                 let of = |value: fn(&Change) -> f64| change.as_ref().map_or(f64::NAN, value);
                 segments.push(Segment {
                     value: part.value.to_owned(),
@@ -352,6 +353,10 @@ pub(super) fn random_lists(
         .collect::<Result<_>>()?;
     let mut variance: f64 = each.iter().sum();
     variance /= shown.lists().len() as f64;
+    // Both show every item anywhere with the same chance: no list would tell.
+    if variance == 0.0 {
+        return Ok(None);
+    }
     let arms = Arms {
         deviation_a: variance.sqrt(),
         deviation_b: 0.0,

@@ -207,14 +207,13 @@ impl Widen<'_> {
         })?;
         let least = self.log.least_value();
         for (row, each) in rows.iter_mut().zip(&each) {
-            let clusters = row.estimates.clusters;
             for (at, one) in row.estimates.policies.iter_mut().enumerate() {
                 let values: Vec<f64> = each.iter().map(|e| e.policies[at].value).collect();
                 *one = one.with_more_variance(variance(&values)).from_least(least);
             }
             for (at, one) in row.estimates.changes.iter_mut().enumerate() {
                 let differences: Vec<f64> = each.iter().map(|e| e.changes[at].difference).collect();
-                *one = one.with_more_variance(variance(&differences), clusters);
+                *one = one.with_more_variance(variance(&differences));
             }
             row.p_holm = p_of(&row.estimates);
         }

@@ -246,11 +246,14 @@ fn sentence(
         )
     });
     let among = chance.map_or(String::new(), |one| {
+        // Metrics with what was known before taken out are judged among themselves.
+        let taken = |found: &Found| found.name.contains(LESS);
+        let family = found.iter().filter(|found| taken(found) == taken(one));
         format!(
             ", without 0 by itself (p {:.4}), but of {} comparisons one does so by chance more often than the \
              level allows (p {:.4} among all metrics)",
             one.change.p,
-            found.len(),
+            family.count(),
             one.p_holm
         )
     });
@@ -267,10 +270,13 @@ fn share(difference: f64, of: &Found) -> String {
     }
 }
 
+/// What stands before the column that was taken out.
+const LESS: &str = ", less ";
+
 /// The name of a metric with what was known before taken out.
 fn less(metric: &str, column: &str) -> String {
     let what = metric.split(" per ").next().unwrap_or(metric);
-    format!("{what} per unit, less {column}")
+    format!("{what} per unit{LESS}{column}")
 }
 
 /// Clicks, purchases and revenue, where the log has them.
