@@ -283,8 +283,8 @@ fn segments(value: &Value) -> String {
                 escape(text(&segment["policy"])),
                 count(&segment["lists"]),
                 super::difference(segment),
-                format!("{:.4}", number(&segment["p"])),
-                format!("{:.4}", number(&segment["p_holm"])),
+                super::end(&segment["p"], 4, false),
+                super::end(&segment["p_holm"], 4, false),
             ]
         })
         .collect();

@@ -343,6 +343,16 @@ fn segments_are_of_every_policy() {
         .filter_map(|row| row.split_whitespace().nth(1))
         .collect();
     assert_eq!(policies, ["x", "random", "x", "random"], "{told}");
+    // Where nothing was earned nothing is known of a difference.
+    let mut idle = kinds.lines().next().unwrap().to_owned();
+    for line in kinds.lines().skip(1) {
+        let line = line.replace(",1,new", ",0,new");
+        let _ = write!(idle, "\n{line}");
+    }
+    write(path, "log.csv", &idle);
+    let told = slate(path, &format!("{line} --force")).stdout;
+    let row = told.lines().find(|row| row.starts_with("new ")).unwrap();
+    assert_eq!(row.matches('–').count(), 3, "{told}");
 }
 
 /// Users go from the top and stop at the first click: what a list earns is known list by list.

@@ -104,10 +104,14 @@ impl Segments<'_> {
             .into_iter()
             .map(|(value, rows)| Part::new(value, rows, shown, self.log))
             .collect::<Result<_>>()?;
-        // A segment in which nothing matches has no estimate.
+        // A segment in which nothing matches, or nothing earned, has no estimate.
         let made: Vec<Option<Estimates>> = parts
             .iter()
-            .map(|part| self.one(part, self.columns, self.intervals).ok())
+            .map(|part| {
+                let earned = part.rewards.iter().any(|reward| *reward != 0.0);
+                let made = earned.then(|| self.one(part, self.columns, self.intervals).ok());
+                made.flatten()
+            })
             .collect();
         // By segment, policy and draw.
         let mut drawn = vec![vec![Vec::new(); self.names.len() - 1]; parts.len()];

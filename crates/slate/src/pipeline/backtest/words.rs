@@ -238,7 +238,17 @@ pub(crate) fn weight_table(names: &[String], weights: &[WeightReport]) -> String
     table.render()
 }
 
-/// The change in each segment, of each policy where there are several.
+/// A p value, where there is one.
+fn chance(p: f64) -> String {
+    if p.is_nan() {
+        "–".to_owned()
+    } else {
+        format!("{p:.4}")
+    }
+}
+
+/// The change in each segment, of each policy where there are several; a dash where a segment says nothing
+/// of how sure it is.
 pub(crate) fn segment_table(column: &str, segments: &[Segment]) -> String {
     let several = segments
         .iter()
@@ -261,13 +271,13 @@ pub(crate) fn segment_table(column: &str, segments: &[Segment]) -> String {
         }
         cells.extend([
             segment.lists.to_string(),
-            if segment.difference.is_nan() {
+            if segment.low.is_nan() {
                 "–".to_owned()
             } else {
                 signed_interval(segment.difference, segment.low, segment.high)
             },
-            format!("{:.4}", segment.p),
-            format!("{:.4}", segment.p_holm),
+            chance(segment.p),
+            chance(segment.p_holm),
         ]);
         table.row(cells);
     }
