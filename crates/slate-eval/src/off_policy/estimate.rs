@@ -91,7 +91,7 @@ impl Change {
 }
 
 fn grown(error: f64, more: f64) -> f64 {
-    if error > 0.0 {
+    if error > 0.0 && more > 0.0 {
         (error * error + more).sqrt() / error
     } else {
         1.0
