@@ -2,7 +2,7 @@
 
     cargo build --release
     pip install duckdb==2.0.0 polars==2.1.0 pyspark==4.3.0 numpy    # Spark wants Java 17
-    python experiments/003-feature-jobs/run.py --scratch /tmp/003 [--sizes 2m,10m] [--spark 2m] [--rounds 5]
+    python experiments/003-feature-jobs/run.py --scratch /tmp/003 [--sizes 2m,10m] [--spark 2m] [--rounds 6]
 
 Outputs are held against each other before anything is timed. Engines alternate; medians are told. Spark runs
 once for each job, at the sizes of `--spark`, and tells of a second run in one session. Writes results.json
@@ -10,6 +10,7 @@ beside itself and prints the tables for README.md. Logs are kept in the scratch 
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import shutil
@@ -33,7 +34,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--scratch", type=pathlib.Path, required=True)
 parser.add_argument("--sizes", default="2m,10m")
 parser.add_argument("--spark", default="2m")
-parser.add_argument("--rounds", type=int, default=5)
+parser.add_argument("--rounds", type=int, default=6)
+parser.add_argument("--parts", default="race,spark,alone,growth", help="what is not run stays as results.json has it")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--slate", default=str(ROOT / "target/release/slate"))
 arguments = parser.parse_args()
@@ -106,8 +108,10 @@ def race(size, what, logs):
     for engine in engines[1:]:
         check(engine, what)
     rounds = {engine: [] for engine in engines}
-    for _ in range(arguments.rounds):
-        for engine in engines:
+    orders = list(itertools.permutations(engines))
+    for turn in range(arguments.rounds):
+        # In all orders in turn: how soon a process gets its memory depends on which one gave it back.
+        for engine in orders[turn % len(orders)]:
             rounds[engine].append(make(engine, what, logs))
     rows = []
     for engine, runs in rounds.items():
@@ -136,15 +140,37 @@ def features(logs, *more):
     return ran | json.loads(ran.pop("stdout"))
 
 
-results = {"machine": measure.machine(), "threads": arguments.threads}
-results |= {table: [] for table in ("labels", "peers_features", "spark", "features")}
-for size in arguments.sizes.split(","):
+def growth(what, sizes):
+    """What a job of the last size costs beside one of the first. Sizes alternate: the machine's speed drifts."""
+    rounds = {size: [] for size in sizes}
+    for _ in range(arguments.rounds):
+        for size in sizes:
+            rounds[size].append(make("slate", what, logs_of(size)))
+    row = {"job": what}
+    for key in ("wall_s", "cpu_s", "peak_mib"):
+        first, *_, last = (statistics.median(ran[key] for ran in runs) for runs in rounds.values())
+        row |= {f"{key}, {sizes[0]}": round(first, 3), f"{key}, {sizes[-1]}": round(last, 3)}
+        row[f"{key}, times"] = round(last / first, 2)
+    return row
+
+
+RESULTS = HERE / "results.json"
+TABLES = ("labels", "peers_features", "spark", "features", "growth")
+parts, sizes = arguments.parts.split(","), arguments.sizes.split(",")
+results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+results |= {"machine": measure.machine(), "threads": arguments.threads}
+of_part = {"race": TABLES[:2], "spark": ["spark"], "alone": ["features"], "growth": ["growth"]}
+results |= {table: [] for part in parts for table in of_part[part]}
+for size in sizes:
     logs = logs_of(size)
     for what, table in (("labels", "labels"), ("features", "peers_features")):
-        rows = race(size, what, logs)
-        results[table] += rows
-        if size in arguments.spark.split(","):
-            results["spark"].append(spark(size, what, logs, rows[0]["wall_s"]))
+        if "race" in parts:
+            results[table] += race(size, what, logs)
+        if "spark" in parts and size in arguments.spark.split(","):
+            ours = next(row["wall_s"] for row in results[table] if row["rows"] == size and row["engine"] == "slate")
+            results["spark"].append(spark(size, what, logs, ours))
+    if "alone" not in parts:
+        continue
 
     bounded = ["--memory", "1GiB", "--set", "attribution.sequence.length=50", "--set", "attribution.pairs.days=30"]
     kinds = {
@@ -160,8 +186,10 @@ for size in arguments.sizes.split(","):
         row = {"rows": size, "job": kind, "slot rows": runs[0]["rows"]}
         row |= {key: round(statistics.median(run[key] for run in runs), 1) for key in ("wall_s", "cpu_s", "peak_mib")}
         results["features"].append(row)
+if "growth" in parts and len(sizes) > 1:
+    results["growth"] = [growth(what, sizes) for what in JOBS]
 
-measure.write(HERE / "results.json", results)
-for name in ("labels", "peers_features", "spark", "features"):
-    if results[name]:
+measure.write(RESULTS, results)
+for name in TABLES:
+    if results.get(name):
         print(measure.table(results[name], list(results[name][0])), end="\n\n")

@@ -150,20 +150,15 @@ fn dense_column(feature: &DenseFeature, block: &Block) -> Result<Vec<f32>, Featu
             ..
         } => cyclic(block, column, *period, *cosine)?,
     };
-    let column = feature.columns()[0];
-    values
-        .into_iter()
-        .enumerate()
-        .map(|(row, value)| {
-            let small = value as f32;
-            if small.is_finite() {
-                Ok(small)
-            } else {
-                let expected = format!("a feature `{}` within f32, by `clip`", feature.name());
-                Err(block.bad_value(column, row, value, expected))
-            }
-        })
-        .collect()
+    let small: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+    match small.iter().position(|value| !value.is_finite()) {
+        None => Ok(small),
+        Some(row) => {
+            let expected = format!("a feature `{}` within f32, by `clip`", feature.name());
+            let column = feature.columns()[0];
+            Err(block.bad_value(column, row, values[row], expected))
+        }
+    }
 }
 
 impl DenseFeature {

@@ -114,21 +114,21 @@ impl Block {
     /// A column as numbers, NaN for null and nothing else.
     pub(crate) fn numbers(&self, name: &str) -> Result<Vec<f64>, FeatureError> {
         match self.column(name)? {
-            Column::Integers(array) => Ok(array
-                .iter()
-                .map(|value| value.map_or(f64::NAN, |value| value as f64))
-                .collect()),
+            Column::Integers(array) => {
+                let mut numbers: Vec<f64> = array.values().iter().map(|&v| v as f64).collect();
+                forget_nulls(&mut numbers, array);
+                Ok(numbers)
+            }
             Column::Numbers(array) => {
-                let infinite = |value: &Option<f64>| value.is_some_and(|value| !value.is_finite());
-                match array.iter().position(|value| infinite(&value)) {
-                    Some(row) => {
-                        Err(self.bad_value(name, row, array.value(row), "a finite number"))
+                let mut numbers = array.values().to_vec();
+                if !numbers.iter().all(|number| number.is_finite()) {
+                    let infinite = |&row: &usize| !array.is_null(row) && !numbers[row].is_finite();
+                    if let Some(row) = (0..numbers.len()).find(infinite) {
+                        return Err(self.bad_value(name, row, numbers[row], "a finite number"));
                     }
-                    None => Ok(array
-                        .iter()
-                        .map(|value| value.unwrap_or(f64::NAN))
-                        .collect()),
                 }
+                forget_nulls(&mut numbers, array);
+                Ok(numbers)
             }
             Column::Texts(_) => Err(self.bad_type(name, "numbers")),
         }
@@ -165,10 +165,12 @@ impl Block {
         let Column::Integers(array) = self.column(name)? else {
             return Err(self.bad_type(name, "whole numbers"));
         };
-        match array.iter().position(|value| value.is_none()) {
-            Some(row) => Err(self.bad_value(name, row, "null", "a whole number")),
-            None => Ok(array),
+        if array.null_count() == 0 {
+            return Ok(array);
         }
+        let row = (0..array.len()).find(|&row| array.is_null(row));
+        let row = row.expect("one of them is null");
+        Err(self.bad_value(name, row, "null", "a whole number"))
     }
 
     pub(crate) fn bad_type(&self, column: &str, expected: &'static str) -> FeatureError {
@@ -199,6 +201,17 @@ impl Block {
             row: self.first_row + self.origin.as_ref().map_or(row as u64, |rows| rows[row]),
             value: value.to_string(),
             expected: expected.into(),
+        }
+    }
+}
+
+/// Puts NaN where the column is null.
+fn forget_nulls(numbers: &mut [f64], column: &dyn Array) {
+    if column.null_count() > 0 {
+        for (row, number) in numbers.iter_mut().enumerate() {
+            if column.is_null(row) {
+                *number = f64::NAN;
+            }
         }
     }
 }

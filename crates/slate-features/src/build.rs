@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     path::Path,
 };
 
@@ -490,13 +491,18 @@ pub(crate) fn rows(
             Ok(vec![f64::NAN; block.rows()])
         }
     };
-    let grade: Vec<u8> = whole(block, "grade", "a whole number from 0 to 255")?;
+    let expected = "a whole number from 0 to 255";
+    let grade = small(block, "grade", 0..=255, expected, |value| value as u8)?;
+    let expected = "a whole number from 0 to 4294967295";
+    let slot = small(block, "slot", 0..=u32::MAX.into(), expected, |value| {
+        value as u32
+    })?;
     Ok(SplitData {
         weight: weight(block, &grade, weights)?,
         grade,
         click: flags(block, "click")?,
         purchase: flags(block, "purchase")?,
-        slot: whole(block, "slot", "a whole number from 0 to 4294967295")?,
+        slot,
         propensity: known_or_nan("propensity")?,
         price: known_or_nan("price")?,
         ad_rate: known_or_nan("ad_rate")?,
@@ -529,23 +535,20 @@ fn weight(block: &Block, grade: &[u8], weights: &[f64]) -> Result<Vec<f32>, Feat
 
 /// A column of 0 and 1.
 pub(crate) fn flags(block: &Block, column: &str) -> Result<Vec<u8>, FeatureError> {
-    let values = block.integers(column)?.values();
-    let flag = |(row, &value): (usize, &i64)| match value {
-        0 | 1 => Ok(value as u8),
-        _ => Err(block.bad_value(column, row, value, "0 or 1")),
-    };
-    values.iter().enumerate().map(flag).collect()
+    small(block, column, 0..=1, "0 or 1", |value| value as u8)
 }
 
-/// A column of whole numbers as a smaller type.
-fn whole<T: TryFrom<i64>>(
+/// A column of whole numbers of a range, as a smaller type.
+fn small<T>(
     block: &Block,
     column: &str,
+    range: RangeInclusive<i64>,
     expected: &str,
+    to: impl Fn(i64) -> T,
 ) -> Result<Vec<T>, FeatureError> {
     let values = block.integers(column)?.values();
-    let small = |(row, &value): (usize, &i64)| {
-        T::try_from(value).map_err(|_| block.bad_value(column, row, value, expected))
-    };
-    values.iter().enumerate().map(small).collect()
+    match values.iter().position(|value| !range.contains(value)) {
+        Some(row) => Err(block.bad_value(column, row, values[row], expected)),
+        None => Ok(values.iter().map(|&value| to(value)).collect()),
+    }
 }

@@ -158,13 +158,13 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Feature
 pub(crate) struct Blocks {
     path: PathBuf,
     batches: Ahead<Result<RecordBatch, ArrowError>>,
-    /// The last list of what was read, which may go on.
-    rest: Option<RecordBatch>,
+    /// The last list of what was read, which may go on, and the keys of its rows.
+    rest: Option<(RecordBatch, Vec<Key>)>,
     /// What was read beyond the end of that list.
     kept: Option<RecordBatch>,
     first_row: u64,
     /// Time, page and list of the last list given out.
-    last_key: Option<[i64; 3]>,
+    last_key: Option<Key>,
     limit: Option<ListLimit>,
     /// What the rule about long lists has done so far.
     pub(crate) limited: Limited,
@@ -190,34 +190,34 @@ impl Blocks {
             };
             let Some(batch) = next else {
                 let rest = self.rest.take();
-                return rest.map(|rest| self.give(&rest)).transpose();
+                return rest.map(|(rest, keys)| self.give(&rest, &keys)).transpose();
             };
             let rows = batch.num_rows();
             if rows == 0 {
                 continue;
             }
-            let before = self.rest.as_ref().map_or(0, RecordBatch::num_rows);
-            let lists = keys(&batch, &self.path, self.first_row + before as u64)?;
-            if let Some(rest) = self.rest.take() {
+            let before = self.rest.as_ref().map_or(0, |(rest, _)| rest.num_rows());
+            let mut lists = keys(&batch, &self.path, self.first_row + before as u64)?;
+            if let Some((rest, mut begun)) = self.rest.take() {
                 // The list that was begun, to its end: a few rows, so that no more is copied.
-                let begun = keys(&rest.slice(0, 1), &self.path, self.first_row)?[0];
-                let end = lists.iter().take_while(|list| **list == begun).count();
+                let end = lists.iter().take_while(|list| **list == begun[0]).count();
                 let whole = [&rest, &batch.slice(0, end)];
                 let whole = concat_batches(&batch.schema(), whole);
                 let whole = whole.map_err(FeatureError::arrow(&self.path))?;
+                begun.extend_from_slice(&lists[..end]);
                 if end == rows {
-                    self.rest = Some(whole);
+                    self.rest = Some((whole, begun));
                     continue;
                 }
                 self.kept = Some(batch.slice(end, rows - end));
-                return self.give(&whole).map(Some);
+                return self.give(&whole, &begun).map(Some);
             }
             let last = lists[rows - 1];
             let end = lists.iter().rposition(|list| *list != last);
             let end = end.map_or(0, |row| row + 1);
-            self.rest = Some(batch.slice(end, rows - end));
+            self.rest = Some((batch.slice(end, rows - end), lists.split_off(end)));
             if end > 0 {
-                return self.give(&batch.slice(0, end)).map(Some);
+                return self.give(&batch.slice(0, end), &lists).map(Some);
             }
         }
     }
@@ -241,11 +241,10 @@ impl Blocks {
         Ok(Some(batch.slice(before, inside)))
     }
 
-    /// Rows of whole lists as a block, their order checked.
-    fn give(&mut self, batch: &RecordBatch) -> Result<Block, FeatureError> {
+    /// Rows of whole lists with these keys as a block, their order checked.
+    fn give(&mut self, batch: &RecordBatch, keys: &[Key]) -> Result<Block, FeatureError> {
         let rows = batch.num_rows();
-        let keys = keys(batch, &self.path, self.first_row)?;
-        let lists = ListOffsets::from_runs(&keys);
+        let lists = ListOffsets::from_runs(keys);
         for range in lists.iter() {
             let key = keys[range.start];
             if let Some(last) = self.last_key
@@ -282,8 +281,11 @@ impl Blocks {
     }
 }
 
-/// Time, page and list of each row.
-fn keys(batch: &RecordBatch, path: &Path, first_row: u64) -> Result<Vec<[i64; 3]>, FeatureError> {
+/// Time, page and list of a row.
+type Key = [i64; 3];
+
+/// Those of each row.
+fn keys(batch: &RecordBatch, path: &Path, first_row: u64) -> Result<Vec<Key>, FeatureError> {
     let indices = KEYS.map(|key| batch.schema().index_of(key).expect("keys are always read"));
     let as_they_are = indices.map(|index| {
         let array = batch.column(index).as_primitive_opt::<Int64Type>()?;

@@ -29,7 +29,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use self::pages::Pages;
-use self::sorted::Sorted;
+use self::sorted::{Sorted, Unsorted};
 use self::sound::{Impressions, Slots, Sound};
 use crate::LogError;
 use crate::engine::Engine;
@@ -257,19 +257,19 @@ impl Handing {
 
     fn next(&mut self) -> Result<Option<RecordBatch>, LogError> {
         if self.sort && self.sorted.is_none() {
-            let (mut batches, mut bytes) = (Vec::new(), 0);
+            let mut unsorted = Unsorted::default();
             while let Some(message) = self.reading.next()? {
                 if let Message::Slots(slots, impressions) = message {
                     self.look_at(&impressions);
-                    bytes += slots.bytes();
+                    unsorted.add(slots, &self.work.sound);
+                    let bytes = unsorted.bytes();
                     self.reading.gave_up |= self.most.is_some_and(|most| bytes > most);
-                    batches.push(slots);
                 }
             }
             if self.reading.gave_up {
                 return Ok(None);
             }
-            self.sorted = Some(Sorted::new(batches, &self.work.sound));
+            self.sorted = Some(Sorted::new(unsorted, &self.work.sound));
         }
         if let Some(sorted) = &mut self.sorted {
             return sorted.next(&self.work.sound);

@@ -4,7 +4,6 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{FieldRef, Int64Type};
 use arrow::error::ArrowError;
-use rayon::prelude::*;
 
 use crate::LogError;
 use crate::engine::Engine;
@@ -76,22 +75,15 @@ impl Pages {
         self.columns[0].as_primitive::<Int64Type>().values()
     }
 
-    /// The place of each page in the order of the output.
-    pub(super) fn ranks(&self) -> Vec<u32> {
-        let (shown, ids) = (self.shown(), self.ids.values());
-        let mut order: Vec<u32> = (0..ids.len() as u32).collect();
-        order.par_sort_unstable_by_key(|&place| (shown[place as usize], ids[place as usize]));
-        let mut ranks = vec![0; order.len()];
-        for (&place, rank) in order.iter().zip(0..) {
-            ranks[place as usize] = rank;
-        }
-        ranks
+    /// What orders the page at this place: when it was shown, and its id.
+    pub(super) fn order_of(&self, place: u32) -> (i64, i64) {
+        let place = place as usize;
+        (self.shown()[place], self.ids.value(place))
     }
 
     /// Whether the pages at these places come in the order of the output.
     pub(super) fn ascend(&self, places: &UInt32Array) -> bool {
-        let (shown, ids) = (self.shown(), self.ids.values());
-        let key = |&place: &u32| (shown[place as usize], ids[place as usize]);
+        let key = |&place: &u32| self.order_of(place);
         places.values().is_sorted_by_key(key)
     }
 

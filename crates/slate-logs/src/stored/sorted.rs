@@ -1,15 +1,18 @@
 //! Sound placements held in memory and given in the order of the output.
 //!
-//! Rows of a page nearly always stand together, but pages often do not stand in the order of time: logs
-//! are written by session or by shop. So rows are dealt out to their pages, whose order is known, in one
-//! counting pass; only pages whose own rows are out of order are sorted. That is linear, and moves
-//! nothing but places until rows are asked for.
+//! Rows of a page nearly always stand together and in order, but pages often do not stand in the order of
+//! time: logs are written by session or by shop. So it is stretches of rows that are put in order and
+//! copied, an eighth as many as rows where lists have eight; only pages whose stretches interleave come
+//! apart into rows. Nothing but places moves until rows are asked for.
 
 use std::collections::VecDeque;
+use std::iter::repeat_n;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::interleave;
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, MutableArrayData, RecordBatch, UInt32Array, make_array,
+};
 use arrow::datatypes::Int64Type;
+use arrow::error::ArrowError;
 use rayon::prelude::*;
 
 use super::pages::failed;
@@ -18,66 +21,157 @@ use crate::LogError;
 
 /// Rows of a batch that is given.
 const ROWS: usize = 8192;
-/// Batches that are made at once, by as many threads as there are.
-const AT_ONCE: usize = 8;
+/// Rows that are copied at once, columns by as many threads as there are.
+const AT_ONCE: usize = 8 * ROWS;
 
-/// Where a row is: its batch and its row there.
-type Place = (u32, u32);
+/// Rows of one page that follow each other in a batch, and in the order within the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Stretch {
+    /// When the page was shown, and its id: the order of the output.
+    ts: i64,
+    page: i64,
+    batch: u32,
+    first: u32,
+    rows: u32,
+    /// Where the page is.
+    place: u32,
+}
+
+impl Stretch {
+    fn is_of_page(&self, other: &Self) -> bool {
+        (self.ts, self.page) == (other.ts, other.page)
+    }
+
+    /// Each of its rows as a stretch of its own.
+    fn rows(self) -> impl Iterator<Item = Self> {
+        let rows = self.first..self.first + self.rows;
+        rows.map(move |first| Self {
+            first,
+            rows: 1,
+            ..self
+        })
+    }
+}
+
+/// Placements as they come.
+#[derive(Default)]
+pub(super) struct Unsorted {
+    /// The columns of each batch.
+    batches: Vec<Vec<ArrayRef>>,
+    stretches: Vec<Stretch>,
+    bytes: u64,
+}
+
+impl Unsorted {
+    /// Takes the next ones.
+    pub(super) fn add(&mut self, slots: Slots, sound: &Sound) {
+        let before = self.stretches.len();
+        let (pages, keys) = (slots.pages.values(), Keys::of(&slots.columns, sound));
+        let order_of = |place| sound.pages().order_of(place);
+        let batch = self.batches.len() as u32;
+        self.stretches
+            .extend(stretches(pages, &keys, batch, order_of));
+        let stretches = self.stretches.len() - before;
+        self.bytes += slots.bytes() + (stretches * size_of::<Stretch>()) as u64;
+        self.batches.push(slots.columns);
+    }
+
+    /// What they hold, with their place in the order.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Cuts a batch into stretches; `order_of` says what orders the page at a place.
+fn stretches(
+    pages: &[u32],
+    keys: &Keys,
+    batch: u32,
+    order_of: impl Fn(u32) -> (i64, i64),
+) -> impl Iterator<Item = Stretch> {
+    let follows = |&row: &usize| pages[row - 1] == pages[row] && keys.at(row - 1) <= keys.at(row);
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let place = *pages.get(first)?;
+        let mut next = first + 1;
+        while next < pages.len() && follows(&next) {
+            next += 1;
+        }
+        let (ts, page) = order_of(place);
+        let stretch = Stretch {
+            ts,
+            page,
+            batch,
+            first: first as u32,
+            rows: (next - first) as u32,
+            place,
+        };
+        first = next;
+        Some(stretch)
+    })
+}
+
+/// All rows of some batches in the order of the output.
+fn in_order(mut stretches: Vec<Stretch>, keys: &[Keys]) -> Vec<Stretch> {
+    stretches.par_sort_unstable();
+    let begin = |of: &Stretch| keys[of.batch as usize].at(of.first as usize);
+    let end = |of: &Stretch| keys[of.batch as usize].at((of.first + of.rows - 1) as usize);
+    let is_in_order = |page: &[Stretch]| page.is_sorted_by(|a, b| end(a) <= begin(b));
+    let pages = || stretches.par_chunk_by(Stretch::is_of_page);
+    if pages().all(is_in_order) {
+        return stretches;
+    }
+    let come_apart = |page: &[Stretch]| {
+        let mut page = page.to_vec();
+        if !is_in_order(&page) {
+            page = page.into_iter().flat_map(Stretch::rows).collect();
+            page.sort_unstable_by_key(begin);
+        }
+        page
+    };
+    pages().flat_map_iter(come_apart).collect()
+}
+
+/// The columns of a batch that order the rows of a page: list, slot and impression.
+struct Keys<'a>([&'a [i64]; 3]);
+
+impl<'a> Keys<'a> {
+    fn of(columns: &'a [ArrayRef], sound: &Sound) -> Self {
+        let column = |at: usize| columns[at].as_primitive::<Int64Type>();
+        Self(sound.order_within_page().map(|at| &column(at).values()[..]))
+    }
+
+    fn at(&self, row: usize) -> [i64; 3] {
+        self.0.map(|column| column[row])
+    }
+}
 
 /// Batches of placements and the order of all their rows.
 pub(super) struct Sorted {
-    batches: Vec<Slots>,
-    order: Vec<Place>,
+    /// The batches of each column.
+    columns: Vec<Vec<ArrayData>>,
+    order: Vec<Stretch>,
     next: usize,
     made: VecDeque<RecordBatch>,
 }
 
 impl Sorted {
     /// Puts these in order.
-    pub(super) fn new(batches: Vec<Slots>, sound: &Sound) -> Self {
-        let ranks = sound.pages().ranks();
-        let rank = |page: u32| ranks[page as usize] as usize;
-        // Where the rows of each page begin, and in the end where those of the next do.
-        let mut begins = vec![0_usize; ranks.len() + 1];
-        for &page in batches.iter().flat_map(|slots| slots.pages.values()) {
-            begins[rank(page) + 1] += 1;
-        }
-        for at in 1..begins.len() {
-            begins[at] += begins[at - 1];
-        }
-        let mut order: Vec<Place> = vec![(0, 0); begins[ranks.len()]];
-        let mut free = begins.clone();
-        for (slots, batch) in batches.iter().zip(0..) {
-            for (&page, row) in slots.pages.values().iter().zip(0..) {
-                let free = &mut free[rank(page)];
-                order[*free] = (batch, row);
-                *free += 1;
-            }
-        }
-        let within = sound.order_within_page();
-        let keys: Vec<[&[i64]; 3]> = batches
-            .iter()
-            .map(|slots| {
-                within.map(|at| &slots.columns[at].as_primitive::<Int64Type>().values()[..])
-            })
-            .collect();
-        let key = |&(batch, row): &Place| keys[batch as usize].map(|key| key[row as usize]);
-        let mut rest = order.as_mut_slice();
-        let mut pages = Vec::new();
-        for ends in begins.windows(2) {
-            let (page, after) = std::mem::take(&mut rest).split_at_mut(ends[1] - ends[0]);
-            if page.len() > 1 {
-                pages.push(page);
-            }
-            rest = after;
-        }
-        pages.into_par_iter().for_each(|page| {
-            if !page.is_sorted_by_key(key) {
-                page.sort_unstable_by_key(key);
-            }
-        });
+    pub(super) fn new(unsorted: Unsorted, sound: &Sound) -> Self {
+        let Unsorted {
+            batches, stretches, ..
+        } = unsorted;
+        let keys = batches.iter().map(|columns| Keys::of(columns, sound));
+        let order = in_order(stretches, &keys.collect::<Vec<_>>());
+        let columns = batches.first().map_or(0, Vec::len);
+        let batches_of = |at: usize| {
+            batches
+                .iter()
+                .map(|columns| columns[at].to_data())
+                .collect()
+        };
         Self {
-            batches,
+            columns: (0..columns).map(batches_of).collect(),
             order,
             next: 0,
             made: VecDeque::new(),
@@ -87,36 +181,99 @@ impl Sorted {
     /// The next rows, none at the end.
     pub(super) fn next(&mut self, sound: &Sound) -> Result<Option<RecordBatch>, LogError> {
         if self.made.is_empty() {
-            let last = self.order.len().min(self.next + ROWS * AT_ONCE);
-            let places = self.order[self.next..last].par_chunks(ROWS);
-            let made: Result<Vec<RecordBatch>, LogError> =
-                places.map(|places| self.rows(sound, places)).collect();
-            self.made.extend(made?);
-            self.next = last;
+            let begin = self.next;
+            let mut rows = 0;
+            while rows < AT_ONCE && self.next < self.order.len() {
+                rows += self.order[self.next].rows as usize;
+                self.next += 1;
+            }
+            let copied = self.copy(&self.order[begin..self.next], rows)?;
+            let parts = (0..rows).step_by(ROWS).collect::<Vec<_>>().into_par_iter();
+            let made = parts.map(|first| sound.rows(&copied.slice(first, ROWS.min(rows - first))));
+            self.made = made.collect::<Result<_, _>>()?;
         }
         Ok(self.made.pop_front())
     }
 
-    fn rows(&self, sound: &Sound, places: &[Place]) -> Result<RecordBatch, LogError> {
-        let places: Vec<(usize, usize)> = places
-            .iter()
-            .map(|&(batch, row)| (batch as usize, row as usize))
-            .collect();
-        let columns = self.batches.first().map_or(0, |slots| slots.columns.len());
-        let columns = (0..columns).map(|at| {
-            let parts: Vec<&dyn Array> = self
-                .batches
-                .iter()
-                .map(|slots| slots.columns[at].as_ref())
-                .collect();
-            interleave(&parts, &places).map_err(failed)
+    /// These rows, a stretch after the other.
+    fn copy(&self, stretches: &[Stretch], rows: usize) -> Result<Slots, LogError> {
+        let columns = self.columns.par_iter().map(|batches| {
+            let mut column = MutableArrayData::new(batches.iter().collect(), false, rows);
+            for stretch in stretches {
+                let first = stretch.first as usize;
+                let end = first + stretch.rows as usize;
+                column.try_extend(stretch.batch as usize, first, end)?;
+            }
+            Ok(make_array(column.freeze()))
         });
-        let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
-        let pages = places.iter();
-        let pages = pages.map(|&(batch, row)| self.batches[batch].pages.value(row));
-        sound.rows(&Slots {
-            columns,
+        let columns: Result<_, ArrowError> = columns.collect();
+        let pages = stretches
+            .iter()
+            .flat_map(|stretch| repeat_n(stretch.place, stretch.rows as usize));
+        Ok(Slots {
+            columns: columns.map_err(failed)?,
             pages: UInt32Array::from_iter_values(pages),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of 40 pages in five batches: some whole, some cut, some out of order, some repeated.
+    #[test]
+    fn stretches_come_in_the_order_their_rows_have() {
+        let mut state = 1_u64;
+        let mut below = |most: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % most
+        };
+        for apart in [1, 4, 1000] {
+            // Larger ids were shown earlier.
+            let order_of = |place: u32| (-i64::from(place / 2), i64::from(place));
+            let mut rows: Vec<(u32, [i64; 3])> = Vec::new();
+            for page in 0..40 {
+                for slot in 0..=below(9) {
+                    rows.push((page, [7, slot as i64 / 2, (slot * 31 % 8) as i64]));
+                }
+            }
+            for _ in 0..rows.len() / apart {
+                let (a, b) = (below(rows.len() as u64), below(rows.len() as u64));
+                rows.swap(a as usize, b as usize);
+            }
+            let batches: Vec<&[(u32, [i64; 3])]> = rows.chunks(rows.len().div_ceil(5)).collect();
+            let columns: Vec<[Vec<i64>; 3]> = batches
+                .iter()
+                .map(|batch| [0, 1, 2].map(|at| batch.iter().map(|row| row.1[at]).collect()))
+                .collect();
+            let keys: Vec<Keys> = columns
+                .iter()
+                .map(|columns| Keys(columns.each_ref().map(Vec::as_slice)))
+                .collect();
+            let mut all = Vec::new();
+            for ((batch, keys), at) in batches.iter().zip(&keys).zip(0..) {
+                let pages: Vec<u32> = batch.iter().map(|row| row.0).collect();
+                all.extend(stretches(&pages, keys, at, order_of));
+            }
+            if apart == 1000 {
+                assert!(all.len() < rows.len() / 2, "rows of a page stand together");
+            }
+            let ordered = in_order(all, &keys);
+            let ordered: Vec<(u32, [i64; 3])> = ordered
+                .iter()
+                .flat_map(|stretch| {
+                    assert_eq!(order_of(stretch.place), (stretch.ts, stretch.page));
+                    let rows = stretch.first as usize..(stretch.first + stretch.rows) as usize;
+                    &batches[stretch.batch as usize][rows]
+                })
+                .copied()
+                .collect();
+            let mut expected = rows.clone();
+            expected.sort_by_key(|&(page, key)| (order_of(page), key));
+            assert_eq!(ordered, expected);
+        }
     }
 }

@@ -66,11 +66,21 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// What they hold, with their place in the order.
+    /// What their columns hold.
     pub(super) fn bytes(&self) -> u64 {
         let columns = self.columns.iter();
-        let columns: usize = columns.map(Array::get_array_memory_size).sum();
-        (columns + 12 * self.pages.len()) as u64
+        columns
+            .map(|column| column.get_array_memory_size() as u64)
+            .sum()
+    }
+
+    /// Some of them.
+    pub(super) fn slice(&self, first: usize, rows: usize) -> Self {
+        let columns = self.columns.iter();
+        Self {
+            columns: columns.map(|column| column.slice(first, rows)).collect(),
+            pages: self.pages.slice(first, rows),
+        }
     }
 }
 
