@@ -137,7 +137,7 @@ pub(crate) fn prepare(
         MapSource::Given(map) => Some(map),
         MapSource::Fit | MapSource::Extended { .. } => None,
     };
-    let (source, tables) = open(inputs, spec, given)?;
+    let (source, mut tables) = open(inputs, spec, given)?;
     let source = source.within(split.window()?);
     let Inputs {
         examples,
@@ -195,6 +195,11 @@ pub(crate) fn prepare(
             Fitted { map, notes }
         }
     };
+    for (feature, table) in map.embedding.iter().zip(&mut tables) {
+        if let Some(scale) = &feature.scale {
+            table.standardise(scale);
+        }
+    }
     let mut notes = notes;
     notes.extend(long_lists_note(spec.list_limit()?, scan.limited));
     Ok(Prepared {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     FeatureError, FeatureMap, FeatureSpec,
-    map::{CategoricalFeature, DenseFeature, FittedOn, IdRule},
+    map::{CategoricalFeature, DenseFeature, EmbeddingFeature, FittedOn, IdRule},
 };
 
 /// One update of a map.
@@ -70,8 +70,21 @@ impl FeatureMap {
             unchanged(&old.name, alike)?;
             update.rule(&old.name.clone(), &mut old.ids, &new.ids)?;
         }
-        if self.embedding != fresh.embedding {
+        let unscaled = |map: &FeatureMap| -> Vec<EmbeddingFeature> {
+            let features = map.embedding.iter().cloned();
+            features
+                .map(|own| EmbeddingFeature { scale: None, ..own })
+                .collect()
+        };
+        let scaled = |map: &FeatureMap| -> Vec<bool> {
+            let features = map.embedding.iter();
+            features.map(|own| own.scale.is_some()).collect()
+        };
+        if unscaled(self) != unscaled(fresh) || scaled(self) != scaled(fresh) {
             return Err(changed("embedding"));
+        }
+        if refit {
+            map.embedding.clone_from(&fresh.embedding);
         }
         match (&mut map.history, &fresh.history) {
             (None, None) => {}

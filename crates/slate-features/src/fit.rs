@@ -20,6 +20,7 @@ use crate::{
     },
     multi,
     sequences::Sequences,
+    shown::Shown,
     spec::{
         Categorical, DEFAULT_MIN_COUNT, FeatureSpec, HistorySpec, Numeric, Rate, RateTransform,
         Transform,
@@ -108,6 +109,8 @@ pub(crate) fn fit(
         .collect();
     let mut columns: Vec<&str> = fitters.iter().flat_map(Fitter::columns).collect();
     columns.extend(spec.multi_valued.iter().map(|multi| multi.column.as_str()));
+    let mut shown = Shown::new(spec, tables);
+    columns.extend(shown.columns());
     columns.push("matured");
 
     let fitted_on = training_rows(examples, &columns, until, |block, used| {
@@ -117,6 +120,7 @@ pub(crate) fn fit(
         for (multi, counts) in spec.multi_valued.iter().zip(&mut multi_counts) {
             multi::count(block, &multi.column, &multi.separator, used, counts)?;
         }
+        shown.observe(block, used)?;
         advance(block.rows() as u64);
         Ok(())
     })?;
@@ -183,6 +187,7 @@ pub(crate) fn fit(
                 column: embedding.column.clone(),
                 width: table.width as u32,
                 encoder: table.encoder.clone(),
+                scale: shown.scale(embedding, &mut notes),
             })
             .collect(),
         history,

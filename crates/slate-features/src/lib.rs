@@ -65,6 +65,7 @@ mod parts;
 mod ragged;
 mod select;
 mod sequences;
+mod shown;
 mod spec;
 mod split;
 mod trace;
@@ -88,7 +89,7 @@ pub use manifest::{
 };
 pub use map::{
     CategoricalFeature, DenseFeature, EmbeddingFeature, FEATURE_MAP_FILE, FEATURE_MAP_FORMAT,
-    FeatureMap, FittedOn, HistoryFeature, IdRule, MultiValuedFeature, Scale,
+    FeatureMap, FittedOn, HistoryFeature, IdRule, MultiValuedFeature, Scale, VectorScale,
 };
 pub use npy::ArrayFile;
 pub use ragged::{Extras, History, Ragged, Vectors};

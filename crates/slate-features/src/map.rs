@@ -116,7 +116,7 @@ pub struct MultiValuedFeature {
 }
 
 /// A table of vectors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingFeature {
     /// Name of the input.
@@ -128,6 +128,32 @@ pub struct EmbeddingFeature {
     /// Fingerprint of the encoder the vectors come from, where the folder they were read from has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
+    /// How its numbers are standardised, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<VectorScale>,
+}
+
+/// What is done to the numbers of a vector: `(x − mean) / (sd · √width)`, so that a vector is about as long as 1.
+///
+/// A number that is the same in all vectors becomes 0, and a vector of zeros, which stands for an item
+/// without one, stays so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorScale {
+    /// Mean of each number over the vectors of items that the training window shows, each once.
+    pub mean: Vec<f64>,
+    /// Their standard deviation; 0 where they are all the same.
+    pub sd: Vec<f64>,
+}
+
+impl VectorScale {
+    /// What leaves vectors as they are.
+    pub(crate) fn none(width: usize) -> Self {
+        Self {
+            mean: vec![0.0; width],
+            sd: vec![(width as f64).sqrt().recip(); width],
+        }
+    }
 }
 
 /// How user histories are made.

@@ -101,7 +101,7 @@ impl FeatureMap {
     }
 
     /// Whether two inputs turn the same value into the same numbers: two vectors, where they are of one
-    /// width and encoder.
+    /// width, encoder and scale.
     pub fn reads_alike(&self, one: &str, other: &str) -> bool {
         let unnamed = |name: &str| {
             let found = self.named(name);
@@ -117,7 +117,7 @@ impl FeatureMap {
                     .collect::<Vec<_>>(),
                 several.collect::<Vec<_>>(),
                 vectors
-                    .map(|(_, own)| (own.width, &own.encoder))
+                    .map(|(_, own)| (own.width, &own.encoder, &own.scale))
                     .collect::<Vec<_>>(),
             )
         };
@@ -238,12 +238,14 @@ mod tests {
                     column: "item_id".into(),
                     width: 5,
                     encoder: None,
+                    scale: None,
                 },
                 EmbeddingFeature {
                     name: "seed_title".into(),
                     column: "seed_item_id".into(),
                     width: 5,
                     encoder: None,
+                    scale: None,
                 },
             ],
             ..FeatureMap::default()

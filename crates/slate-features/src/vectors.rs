@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::{
     ArrayFile, FeatureError,
+    map::VectorScale,
     npy::{Reader, Writer},
     spec::Embedding,
 };
@@ -76,14 +77,69 @@ impl VectorTable {
         })
     }
 
+    /// Rows of the table, that of no item among them.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len() + 1
+    }
+
     /// The row of an id, 0 where it has none.
-    fn row(&self, id: i64) -> u32 {
+    pub(crate) fn row(&self, id: i64) -> u32 {
         self.ids.binary_search(&id).map_or(0, |at| at as u32 + 1)
     }
 
     /// The rows of these ids.
     pub(crate) fn rows(&self, ids: impl Iterator<Item = Option<i64>>) -> Vec<u32> {
         ids.map(|id| id.map_or(0, |id| self.row(id))).collect()
+    }
+
+    /// Mean and deviation of each number over the vectors in these rows, none of which is row 0; vectors of zeros
+    /// count as none. None where nothing is left.
+    pub(crate) fn scale(&self, rows: impl Iterator<Item = usize> + Clone) -> Option<VectorScale> {
+        let vectors = rows.map(|row| &self.table[row * self.width..(row + 1) * self.width]);
+        let vectors = vectors.filter(|vector| vector.iter().any(|number| *number != 0.0));
+        let count = vectors.clone().count() as f64;
+        if count == 0.0 {
+            return None;
+        }
+        let mut mean = vec![0.0; self.width];
+        for vector in vectors.clone() {
+            let each = mean.iter_mut().zip(vector);
+            each.for_each(|(sum, &number)| *sum += f64::from(number));
+        }
+        for sum in &mut mean {
+            *sum /= count;
+        }
+        let mut sd = vec![0.0; self.width];
+        for vector in vectors {
+            for ((sum, &number), mean) in sd.iter_mut().zip(vector).zip(&mean) {
+                *sum += (f64::from(number) - mean).powi(2);
+            }
+        }
+        for (sd, mean) in sd.iter_mut().zip(&mean) {
+            *sd = (*sd / count).sqrt();
+            // Equal numbers may miss their own mean by a rounding.
+            if *sd <= 1e-9 * mean.abs() {
+                *sd = 0.0;
+            }
+        }
+        Some(VectorScale { mean, sd })
+    }
+
+    /// Standardises all vectors that are there.
+    pub(crate) fn standardise(&mut self, scale: &VectorScale) {
+        let root = (self.width as f64).sqrt();
+        for vector in self.table.chunks_exact_mut(self.width) {
+            if vector.iter().all(|number| *number == 0.0) {
+                continue;
+            }
+            for ((number, mean), sd) in vector.iter_mut().zip(&scale.mean).zip(&scale.sd) {
+                *number = if *sd > 0.0 {
+                    ((f64::from(*number) - mean) / (sd * root)) as f32
+                } else {
+                    0.0
+                };
+            }
+        }
     }
 
     /// Writes the table to a new file.
@@ -106,4 +162,49 @@ fn encoder_of(path: &Path) -> Option<String> {
 /// Name of the file with the table of an embedding.
 pub(crate) fn table_name(feature: &str) -> String {
     format!("embedding_{feature}.npy")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(numbers: &[f32]) -> VectorTable {
+        let mut table = vec![0.0; 2];
+        table.extend(numbers);
+        VectorTable {
+            ids: (1..=numbers.len() as i64 / 2).collect(),
+            width: 2,
+            encoder: None,
+            table,
+        }
+    }
+
+    #[test]
+    fn numbers_are_standardised_by_the_vectors_that_are_there() {
+        let mut own = table(&[1.0, 5.0, 3.0, 5.0, 0.0, 0.0, 8.0, 6.0]);
+        // Of the first two and the empty one; the last is of no training row.
+        let scale = own.scale([1, 2, 3].into_iter()).unwrap();
+        assert_eq!(
+            (&scale.mean[..], &scale.sd[..]),
+            (&[2.0, 5.0][..], &[1.0, 0.0][..])
+        );
+        own.standardise(&scale);
+        let root = 2.0_f32.sqrt();
+        let expected = [
+            0.0,
+            0.0,
+            -1.0 / root,
+            0.0,
+            1.0 / root,
+            0.0,
+            0.0,
+            0.0,
+            6.0 / root,
+            0.0,
+        ];
+        for (number, expected) in own.table.iter().zip(expected) {
+            assert!((number - expected).abs() < 1e-6, "{:?}", own.table);
+        }
+        assert_eq!(own.scale([3].into_iter()), None);
+    }
 }

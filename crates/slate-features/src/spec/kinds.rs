@@ -226,6 +226,12 @@ pub struct Embedding {
     /// Column of the examples that holds the id.
     #[serde(default = "item_id")]
     pub column: String,
+    /// Whether each number of a vector is brought to mean 0 and deviation 1, which see [`VectorScale`]: what all
+    /// vectors have in common, and what a few numbers shout, hides what tells items apart.
+    ///
+    /// [`VectorScale`]: crate::VectorScale
+    #[serde(default)]
+    pub standardise: bool,
 }
 
 fn item_id() -> String {

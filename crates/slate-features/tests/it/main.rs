@@ -14,3 +14,4 @@ mod long_lists;
 mod part_folder;
 mod properties;
 mod trace;
+mod vector_scale;

@@ -194,6 +194,7 @@ mod tests {
             column: "item_id".to_owned(),
             width: 2,
             encoder: None,
+            scale: None,
         });
         assert_eq!(found(&config(""), &map).unwrap(), None);
         let rows = found(&content, &map).unwrap().unwrap();
