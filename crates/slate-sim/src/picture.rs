@@ -1,9 +1,9 @@
 //! Drawn pictures: one plain shape on a plain ground, as PNG.
 //!
-//! The category decides shape and hue, the first dimension of the style the brightness, the second
-//! the size: what a title says too. The fourth and the fifth colour the ground, which no title tells. So
-//! pictures carry a signal about taste of which a part is theirs alone, and a picture encoder can be
-//! tested.
+//! The category decides shape and hue, as a title says it too. The style's fourth and fifth dimensions colour the
+//! ground, the sixth is the brightness of the shape, the seventh its size: a title tells of the first three and of
+//! none of these. So a title and a picture both carry a signal about taste, each one its own, and an encoder of
+//! pictures can be tested.
 
 use crate::catalogue::Style;
 
@@ -12,11 +12,11 @@ pub(crate) fn draw(category: usize, style: &Style, side: u32) -> Vec<u8> {
     let squash = |value: f32| 1.0 / (1.0 + (-f64::from(value)).exp());
     // Steps of the golden ratio spread hues as far apart as possible.
     let hue = (category as f64 * 0.618_033_988_75).fract();
-    let ink = rgb(hue, 0.7, 0.25 + 0.7 * squash(style[0]));
+    let ink = rgb(hue, 0.7, 0.25 + 0.7 * squash(style[5]));
     // The same colours whatever the category, so that one look tells them: from yellow to blue.
     let tint = 0.15 + 0.5 * squash(style[3]);
     let ground = rgb(tint, 0.1 + 0.5 * squash(style[4]), 0.95);
-    let reach = 0.35 + 0.6 * squash(style[1]);
+    let reach = 0.35 + 0.6 * squash(style[6]);
     let mut pixels = Vec::with_capacity((side * side * 3) as usize);
     for row in 0..side {
         for column in 0..side {
@@ -94,7 +94,7 @@ mod tests {
         let spread = |[r, g, b]: [u8; 3]| r.max(g).max(b) - r.min(g).min(b);
         assert!(spread(corner(0.0, 2.0)) > 2 * spread(corner(0.0, -2.0)));
         assert_ne!(corner(-2.0, 1.0), corner(2.0, 1.0));
-        // Its brightness stays, so that the shape's alone tells the first dimension.
+        // Its brightness stays, so that the shape's alone tells the sixth dimension.
         assert_eq!(
             corner(-2.0, 2.0).iter().max(),
             corner(2.0, -2.0).iter().max()
@@ -102,8 +102,8 @@ mod tests {
     }
 
     /// Pixels that differ from the corner, and the brightest channel of the middle.
-    fn ink(category: usize, first: f32, second: f32) -> (usize, u8) {
-        let style = [first, second, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    fn ink(category: usize, sixth: f32, seventh: f32) -> (usize, u8) {
+        let style = [0.0, 0.0, 0.0, 0.0, 0.0, sixth, seventh, 0.0];
         let (width, height, pixels) = decode(&draw(category, &style, 32));
         assert_eq!((width, height, pixels.len()), (32, 32, 32 * 32 * 3));
         let count = pixels
