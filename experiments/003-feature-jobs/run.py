@@ -35,7 +35,7 @@ parser.add_argument("--scratch", type=pathlib.Path, required=True)
 parser.add_argument("--sizes", default="2m,10m")
 parser.add_argument("--spark", default="2m")
 parser.add_argument("--rounds", type=int, default=6)
-parser.add_argument("--parts", default="race,spark,alone,growth", help="what is not run stays as results.json has it")
+parser.add_argument("--parts", default="race,spark,alone,growth", help="tables of others stay as results.json has them")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--slate", default=str(ROOT / "target/release/slate"))
 arguments = parser.parse_args()
@@ -160,6 +160,10 @@ parts, sizes = arguments.parts.split(","), arguments.sizes.split(",")
 results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 results |= {"machine": measure.machine(), "threads": arguments.threads}
 of_part = {"race": TABLES[:2], "spark": ["spark"], "alone": ["features"], "growth": ["growth"]}
+if unknown := set(parts) - set(of_part):
+    parser.error(f"--parts has {', '.join(sorted(unknown))}, expected some of {', '.join(of_part)}")
+if len(sizes) < 2 and "growth" in parts:
+    parts.remove("growth")
 results |= {table: [] for part in parts for table in of_part[part]}
 for size in sizes:
     logs = logs_of(size)
@@ -186,7 +190,7 @@ for size in sizes:
         row = {"rows": size, "job": kind, "slot rows": runs[0]["rows"]}
         row |= {key: round(statistics.median(run[key] for run in runs), 1) for key in ("wall_s", "cpu_s", "peak_mib")}
         results["features"].append(row)
-if "growth" in parts and len(sizes) > 1:
+if "growth" in parts:
     results["growth"] = [growth(what, sizes) for what in JOBS]
 
 measure.write(RESULTS, results)

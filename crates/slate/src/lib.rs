@@ -21,8 +21,9 @@ pub use console::ExitStatus;
 /// Keeps freed memory for the next training step: glibc gives buffers of a megabyte back to the
 /// system each time, which costs a ranker half its speed.
 ///
-/// It is built not to ask the system for huge pages (`no_thp`): with them a job holds a tenth to a quarter more,
-/// and in a virtual machine that hands free memory back to its host they are the slowest to come.
+/// It is built not to ask the system for huge pages (`no_thp`): with them a job holds a tenth to a
+/// quarter more, and in a virtual machine that hands free memory back to its host they are the
+/// slowest to come.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

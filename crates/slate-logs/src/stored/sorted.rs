@@ -21,7 +21,8 @@ use crate::LogError;
 
 /// Rows of a batch that is given.
 const ROWS: usize = 8192;
-/// Rows that are copied at once, columns by as many threads as there are.
+/// Rows that are copied at once, columns by as many threads as there are: numbers alone. Texts of more than
+/// [`ROWS`] could be too long for one column.
 const AT_ONCE: usize = 8 * ROWS;
 
 /// Rows of one page that follow each other in a batch, and in the order within the page.
@@ -123,6 +124,7 @@ fn in_order(mut stretches: Vec<Stretch>, keys: &[Keys]) -> Vec<Stretch> {
     }
     let come_apart = |page: &[Stretch]| {
         let mut page = page.to_vec();
+        page.sort_unstable_by_key(begin);
         if !is_in_order(&page) {
             page = page.into_iter().flat_map(Stretch::rows).collect();
             page.sort_unstable_by_key(begin);
@@ -152,6 +154,7 @@ pub(super) struct Sorted {
     columns: Vec<Vec<ArrayData>>,
     order: Vec<Stretch>,
     next: usize,
+    at_once: usize,
     made: VecDeque<RecordBatch>,
 }
 
@@ -170,10 +173,14 @@ impl Sorted {
                 .map(|columns| columns[at].to_data())
                 .collect()
         };
+        let columns: Vec<Vec<ArrayData>> = (0..columns).map(batches_of).collect();
+        let mut kinds = columns.iter().filter_map(|batches| batches.first());
+        let numbers = kinds.all(|batch| batch.data_type().is_primitive());
         Self {
-            columns: (0..columns).map(batches_of).collect(),
+            columns,
             order,
             next: 0,
+            at_once: if numbers { AT_ONCE } else { ROWS },
             made: VecDeque::new(),
         }
     }
@@ -181,13 +188,22 @@ impl Sorted {
     /// The next rows, none at the end.
     pub(super) fn next(&mut self, sound: &Sound) -> Result<Option<RecordBatch>, LogError> {
         if self.made.is_empty() {
-            let begin = self.next;
-            let mut rows = 0;
-            while rows < AT_ONCE && self.next < self.order.len() {
-                rows += self.order[self.next].rows as usize;
-                self.next += 1;
+            let (mut stretches, mut rows) = (Vec::new(), 0);
+            while rows < self.at_once
+                && let Some(stretch) = self.order.get_mut(self.next)
+            {
+                let free = (self.at_once - rows) as u32;
+                let taken = stretch.rows.min(free);
+                stretches.push(Stretch {
+                    rows: taken,
+                    ..*stretch
+                });
+                rows += taken as usize;
+                stretch.first += taken;
+                stretch.rows -= taken;
+                self.next += usize::from(stretch.rows == 0);
             }
-            let copied = self.copy(&self.order[begin..self.next], rows)?;
+            let copied = self.copy(&stretches, rows)?;
             let parts = (0..rows).step_by(ROWS).collect::<Vec<_>>().into_par_iter();
             let made = parts.map(|first| sound.rows(&copied.slice(first, ROWS.min(rows - first))));
             self.made = made.collect::<Result<_, _>>()?;
