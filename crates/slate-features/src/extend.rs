@@ -70,17 +70,19 @@ impl FeatureMap {
             unchanged(&old.name, alike)?;
             update.rule(&old.name.clone(), &mut old.ids, &new.ids)?;
         }
-        let unscaled = |map: &FeatureMap| -> Vec<EmbeddingFeature> {
-            let features = map.embedding.iter().cloned();
-            features
-                .map(|own| EmbeddingFeature { scale: None, ..own })
-                .collect()
+        let alike = |old: &EmbeddingFeature, new: &EmbeddingFeature| {
+            let scale = old.scale.clone();
+            let is_scaled = scale.is_some() == new.scale.is_some();
+            is_scaled
+                && *old
+                    == EmbeddingFeature {
+                        scale,
+                        ..new.clone()
+                    }
         };
-        let scaled = |map: &FeatureMap| -> Vec<bool> {
-            let features = map.embedding.iter();
-            features.map(|own| own.scale.is_some()).collect()
-        };
-        if unscaled(self) != unscaled(fresh) || scaled(self) != scaled(fresh) {
+        let mut pairs = self.embedding.iter().zip(&fresh.embedding);
+        let count = self.embedding.len();
+        if count != fresh.embedding.len() || !pairs.all(|(old, new)| alike(old, new)) {
             return Err(changed("embedding"));
         }
         if refit {

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::{
     ArrayFile, FeatureError,
-    map::VectorScale,
+    map::{Scale, VectorScale},
+    moments::Moments,
     npy::{Reader, Writer},
     spec::Embedding,
 };
@@ -94,35 +95,20 @@ impl VectorTable {
 
     /// Mean and deviation of each number over the vectors in these rows, none of which is row 0; vectors of zeros
     /// count as none. None where nothing is left.
-    pub(crate) fn scale(&self, rows: impl Iterator<Item = usize> + Clone) -> Option<VectorScale> {
-        let vectors = rows.map(|row| &self.table[row * self.width..(row + 1) * self.width]);
-        let vectors = vectors.filter(|vector| vector.iter().any(|number| *number != 0.0));
-        let count = vectors.clone().count() as f64;
-        if count == 0.0 {
-            return None;
-        }
-        let mut mean = vec![0.0; self.width];
-        for vector in vectors.clone() {
-            let each = mean.iter_mut().zip(vector);
-            each.for_each(|(sum, &number)| *sum += f64::from(number));
-        }
-        for sum in &mut mean {
-            *sum /= count;
-        }
-        let mut sd = vec![0.0; self.width];
-        for vector in vectors {
-            for ((sum, &number), mean) in sd.iter_mut().zip(vector).zip(&mean) {
-                *sum += (f64::from(number) - mean).powi(2);
+    pub(crate) fn scale(&self, rows: impl Iterator<Item = usize>) -> Option<VectorScale> {
+        let mut moments = vec![Moments::default(); self.width];
+        for row in rows {
+            let vector = &self.table[row * self.width..(row + 1) * self.width];
+            if vector.iter().any(|number| *number != 0.0) {
+                let each = moments.iter_mut().zip(vector);
+                each.for_each(|(moments, &number)| moments.add(number.into()));
             }
         }
-        for (sd, mean) in sd.iter_mut().zip(&mean) {
-            *sd = (*sd / count).sqrt();
-            // Equal numbers may miss their own mean by a rounding.
-            if *sd <= 1e-9 * mean.abs() {
-                *sd = 0.0;
-            }
-        }
-        Some(VectorScale { mean, sd })
+        let scales = moments.iter().map(|moments| moments.scale());
+        (moments[0].count > 0).then(|| VectorScale {
+            mean: scales.clone().map(|scale| scale.mean).collect(),
+            sd: scales.map(|scale| scale.sd).collect(),
+        })
     }
 
     /// Standardises all vectors that are there.
@@ -132,12 +118,9 @@ impl VectorTable {
             if vector.iter().all(|number| *number == 0.0) {
                 continue;
             }
-            for ((number, mean), sd) in vector.iter_mut().zip(&scale.mean).zip(&scale.sd) {
-                *number = if *sd > 0.0 {
-                    ((f64::from(*number) - mean) / (sd * root)) as f32
-                } else {
-                    0.0
-                };
+            for ((number, &mean), &sd) in vector.iter_mut().zip(&scale.mean).zip(&scale.sd) {
+                let sd = sd * root;
+                *number = Scale { mean, sd }.apply((*number).into()) as f32;
             }
         }
     }

@@ -77,7 +77,7 @@ impl Unsorted {
         self.batches.push(slots.columns);
     }
 
-    /// What they hold, with their place in the order.
+    /// What they hold, with their place in the order while no page comes apart into rows.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -235,30 +235,30 @@ impl Sorted {
 
 #[cfg(test)]
 mod tests {
+    use slate_types::Seed;
+
     use super::*;
 
     /// Rows of 40 pages in five batches: some whole, some cut, some out of order, some repeated.
     #[test]
     fn stretches_come_in_the_order_their_rows_have() {
-        let mut state = 1_u64;
-        let mut below = |most: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % most
+        let mut drawn = 0;
+        let mut below = |most: usize| {
+            drawn += 1;
+            (Seed(1).index(drawn).unit() * most as f64) as usize
         };
         for apart in [1, 4, 1000] {
             // Larger ids were shown earlier.
             let order_of = |place: u32| (-i64::from(place / 2), i64::from(place));
             let mut rows: Vec<(u32, [i64; 3])> = Vec::new();
             for page in 0..40 {
-                for slot in 0..=below(9) {
-                    rows.push((page, [7, slot as i64 / 2, (slot * 31 % 8) as i64]));
+                for slot in 0..=below(9) as i64 {
+                    rows.push((page, [7, slot / 2, slot * 31 % 8]));
                 }
             }
             for _ in 0..rows.len() / apart {
-                let (a, b) = (below(rows.len() as u64), below(rows.len() as u64));
-                rows.swap(a as usize, b as usize);
+                let (a, b) = (below(rows.len()), below(rows.len()));
+                rows.swap(a, b);
             }
             let batches: Vec<&[(u32, [i64; 3])]> = rows.chunks(rows.len().div_ceil(5)).collect();
             let columns: Vec<[Vec<i64>; 3]> = batches
