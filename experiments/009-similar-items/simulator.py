@@ -5,11 +5,14 @@
     python experiments/009-similar-items/simulator.py --slate target/release/slate --scratch DIR [--pages N] [--seeds N]
 
 One log; items that are first listed after the training window are cold: they have no click, no purchase and no
-placement in training. Networks of kind `similar` see the titles, the pictures or both of seed and candidate (encoder
-`hashed`), and nothing else; `everything` also sees category, price and page. Each is trained with --seeds seeds.
+placement in training. Networks of kind `similar` see the titles, the pictures or both of seed, of candidate and of what
+the page's visitor chose before (encoder `hashed`), and nothing else; `everything` also sees category, price and page.
+`both, visitor unknown` are the scores and vectors of `both` as if nobody had chosen anything. Each is trained with
+--seeds seeds.
 
 ranking: NDCG@10 over the cold candidates of every test page that has two of them or more.
-retrieval: recall@20 of cold items among all cold items, by the cosine of the towers' vectors.
+retrieval: recall@20 of cold items among all cold items, by the exported vectors: the cosine of the towers, and the
+product of tastes as `slate similar query --chosen` adds it.
 Both twice. Of what was bought: pages that sold a cold candidate, the item that was bought. And of the truth, which a
 simulator knows: the gain of a candidate is its true probability of being bought once it is looked at, so that every
 page counts and luck does not. Intervals are 95 % and resample pages; differences are paired by page, scores
@@ -17,6 +20,7 @@ averaged over seeds. Prints Markdown tables and writes simulator.json beside its
 """
 
 import argparse
+import json
 import pathlib
 import sys
 
@@ -33,6 +37,7 @@ DRAWS = 2000
 TOP = 20
 TEST_FROM = "2026-06-01"
 SPLIT = {"valid_from": "2026-05-01", "calibrate_from": "2026-05-16", "test_from": TEST_FROM}
+UNKNOWN = "both, visitor unknown"
 SIDES = {
     "title": ["title"],
     "picture": ["image"],
@@ -49,7 +54,7 @@ def write_config(scratch, args):
     """The shipped configuration with more pages, more new items and dates that part the months."""
     text = CONFIG.read_text()
     text = text.replace("pages = 24000", f"pages = {args.pages}")
-    text = text.replace("users = 12000", f"users = {args.pages // 2}")
+    text = text.replace("users = 1500", f"users = {args.pages // 16}")
     text = text.replace("items = 3000", f"items = {args.items}")
     # More is bought than in most markets, so that enough of what is new is.
     rates = "click_rate = 0.2\npurchase_rate = 0.06"
@@ -66,8 +71,38 @@ def towers(name):
     """Overrides that leave the towers of a variant with its own inputs."""
     own = SIDES[name]
     seed = [side.replace("item_", "seed_") if side.startswith("item_") else f"seed_{side}" for side in own]
-    sets = [f"train.network.towers.seed={quoted(seed)}", f"train.network.towers.candidate={quoted(own)}"]
+    past = [f"history_{side}" for side in own if not side.startswith("item_")]
+    sides = {"seed": seed, "candidate": own, "visitor": past}
+    sets = [f"train.network.towers.{side}={quoted(names)}" for side, names in sides.items()]
     return sets if name == "everything" else sets + ["train.network.towers.context=[]"]
+
+
+def chosen_before(part):
+    """Rows of the items that each list's visitor chose before, from 0, as the feature job found them."""
+    lists, offsets = np.load(part / "list_id.npy"), np.load(part / "history_offsets.npy")
+    # Every item has a title and a picture, and tables are in the order of ids after the row of unknown items.
+    rows, others = (np.load(part / f"history_{kind}_row.npy").astype(int) - 1 for kind in ["title", "image"])
+    assert (rows >= 0).all() and (rows == others).all(), "an item without a title or a picture"
+    return {list_id: rows[offsets[at] : offsets[at + 1]] for at, list_id in enumerate(lists)}
+
+
+class Shop:
+    """The vectors of an export, and the cold items among them."""
+
+    def __init__(self, folder, cold):
+        self.ids = np.load(folder / "item_id.npy")
+        self.seeds, vectors, self.taste = (np.load(folder / f"{name}.npy") for name in ["seed", "candidate", "taste"])
+        self.of_taste = json.loads((folder / "manifest.json").read_text())["taste"]
+        is_cold = np.isin(self.ids, list(cold))
+        self.cold_ids, self.cold, self.cold_taste = self.ids[is_cold], vectors[is_cold], self.taste[is_cold]
+
+    def nearest(self, seed_item, chosen):
+        """The TOP cold items for a page of this item and a visitor who chose these rows."""
+        score = self.cold @ self.seeds[np.searchsorted(self.ids, seed_item)]
+        if len(chosen):
+            visitor = self.taste[chosen].sum(0) / (len(chosen) + self.of_taste["prior_events"])
+            score = score + self.of_taste["weight"] * (self.cold_taste @ visitor)
+        return self.cold_ids[np.argpartition(-score, TOP)[:TOP]]
 
 
 def gains(labels, scores):
@@ -127,6 +162,10 @@ def main():
             slate("train", "--data", "dataset", "--seed", seed + 1, *sets, out=run)
             slate("score", "--run", run, "--data", "dataset", "--split", "test", out=f"scores-{name}-{seed}.parquet")
             slate("similar", "export", "--run", run, "--items", "logs", out=f"catalogue-{name}-{seed}")
+    past = ",".join(f"history_{side}" for side in SIDES["both"])
+    for seed in range(args.seeds):
+        rest = ["--run", f"run-both-{seed}", "--data", "dataset", "--split", "test", "--without", past]
+        slate("score", *rest, out=f"scores-{UNKNOWN}-{seed}.parquet")
 
     items = pd.read_parquet(scratch / "logs" / "item.parquet", columns=["item_id", "category", "start"])
     begin = pd.Timestamp(SPLIT["valid_from"], tz="UTC")
@@ -141,7 +180,7 @@ def main():
     shown_by_category = trained["item_id"].map(category).value_counts()
 
     rows = pd.read_parquet(scratch / "scores-both-0.parquet", columns=["list_id", "item_id", "purchase"])
-    for name in SIDES:
+    for name in [*SIDES, UNKNOWN]:
         columns = []
         for seed in range(args.seeds):
             scored = pd.read_parquet(scratch / f"scores-{name}-{seed}.parquet", columns=["list_id", "item_id", "score"])
@@ -156,7 +195,7 @@ def main():
     rows["popularity"] = rows["item_id"].map(category).map(shown_by_category).fillna(0) + 1e-6 * rows["random"]
     rows["oracle"] = rows["p_purchase_examined"]
     only = rows[rows["item_id"].isin(cold)].reset_index(drop=True)
-    systems = ["random", "popularity", *SIDES]
+    systems = ["random", "popularity", *SIDES, UNKNOWN]
     found = {name: {} for name in [*systems, "oracle"]}
 
     groups = [page.index.to_numpy() for _, page in only.groupby("list_id", sort=True) if len(page) > 1]
@@ -169,24 +208,19 @@ def main():
             of[key] = (sums, np.ones(len(sums)))
 
     seeds = slots.drop_duplicates("list_id").set_index("list_id")["seed_item_id"]
-    asked = only["list_id"].map(seeds).to_numpy()
-    wanted = only["item_id"].to_numpy()
+    chosen = chosen_before(scratch / "dataset" / "test")
     hits = {}
-    for name in SIDES:
+    for name in [*SIDES, UNKNOWN]:
         hits[name] = np.zeros(len(only))
         for seed in range(args.seeds):
-            folder = scratch / f"catalogue-{name}-{seed}"
-            ids = np.load(folder / "item_id.npy")
-            seed_vectors, vectors = np.load(folder / "seed.npy"), np.load(folder / "candidate.npy")
-            is_cold = np.isin(ids, list(cold))
-            cold_ids, cold_vectors = ids[is_cold], vectors[is_cold]
-            nearest = {}
-            for query in np.unique(asked):
-                near = np.argpartition(-(cold_vectors @ seed_vectors[np.searchsorted(ids, query)]), TOP)[:TOP]
-                nearest[query] = set(cold_ids[near])
-            hits[name] += [item in nearest[query] for query, item in zip(asked, wanted)]
+            own = "both" if name == UNKNOWN else name
+            shop = Shop(scratch / f"catalogue-{own}-{seed}", cold)
+            for list_id, page in only.groupby("list_id"):
+                visitor = [] if name == UNKNOWN else chosen[list_id]
+                near = shop.nearest(seeds[list_id], visitor)
+                hits[name][page.index] += np.isin(page["item_id"], near)
         hits[name] /= args.seeds
-    count = len(cold_ids)
+    count = len(shop.cold_ids)
     hits["random"] = np.full(len(only), TOP / count)
     popular = items[items["item_id"].isin(cold)].assign(shown=lambda t: t["category"].map(shown_by_category).fillna(0))
     popular = set(popular.sort_values("shown", ascending=False, kind="stable")["item_id"][:TOP])
@@ -210,6 +244,7 @@ def main():
     print(measure.table(lines, ["seen", *keys]))
     results["differences"], lines = {}, []
     pairs = [("both", "title"), ("both", "picture"), ("both", "popularity"), ("title", "popularity")]
+    pairs += [("both", UNKNOWN)]
     for name, other in [*pairs, ("picture", "popularity"), ("everything", "both")]:
         of = {}
         for key in keys:

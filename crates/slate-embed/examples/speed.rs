@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use slate_embed::{
-    EmbedDevice, Mapped, Picture, PictureEncoder, PictureOptions, Side, TextEncoder, TextOptions,
-    nearest,
+    EmbedDevice, Mapped, Measure, Picture, PictureEncoder, PictureOptions, Side, TextEncoder,
+    TextOptions, nearest,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     &[Side {
                         table,
                         query,
-                        unit: true,
+                        measure: Measure::Unit,
                     }],
                     20,
                 )[19]

@@ -7,7 +7,7 @@
 //! [`nearest`] finds the vectors closest to one.
 //!
 //! ```
-//! use slate_embed::{Key, Side, VectorStore, hashed, nearest};
+//! use slate_embed::{Key, Measure, Side, VectorStore, hashed, nearest};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let titles = ["red shoe", "red shoes, size 42", "coffee grinder"];
@@ -20,13 +20,14 @@
 //! assert_eq!(store.row(&keys[1]), Some(1));
 //! let table = store.read(&[0, 1, 2])?;
 //! let query = hashed::title("shoe, red");
-//! let found = nearest(&[Side { table: &table, query: &query, unit: true }], 2);
+//! let found = nearest(&[Side { table: &table, query: &query, measure: Measure::Unit }], 2);
 //! assert_eq!(found[0].row, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod device;
 mod error;
+mod graph;
 pub mod hashed;
 mod identity;
 mod layers;
@@ -38,11 +39,12 @@ mod weights;
 
 pub use device::EmbedDevice;
 pub use error::EmbedError;
+pub use graph::{Graph, GraphError, GraphOptions};
 pub use identity::Identity;
 pub use picture::{
     Channels, Filter, Picture, PictureEncoder, PictureOptions, Preprocess, Refused, resize,
 };
-pub use search::{Found, Side, nearest};
+pub use search::{Found, Measure, Side, nearest};
 pub use store::{Key, Mapped, VectorStore, write_ids, write_vectors};
 pub use text::{Pooling, TextEncoder, TextOptions};
 

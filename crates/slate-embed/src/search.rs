@@ -15,8 +15,19 @@ pub struct Side<'a> {
     pub table: &'a [f32],
     /// Not empty.
     pub query: &'a [f32],
-    /// Whether every row that is not all zeros is of length 1: then it is not measured.
-    pub unit: bool,
+    /// How the two are compared.
+    pub measure: Measure,
+}
+
+/// How vectors are compared with a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// By the cosine, where every row that is not all zeros is of length 1: it is not measured.
+    Unit,
+    /// By the cosine.
+    Cosine,
+    /// By the product.
+    Product,
 }
 
 /// An item that was found.
@@ -24,14 +35,14 @@ pub struct Side<'a> {
 pub struct Found {
     /// Its row.
     pub row: usize,
-    /// The mean over the sides of the cosine between its vector and the query, in `[-1, 1]`; a side
-    /// where either has none counts 0.
+    /// The mean of the cosines between its vectors and the queries, in `[-1, 1]`, and the products of sides that
+    /// are compared by them; a side where either has none counts 0.
     pub score: f32,
 }
 
 impl Found {
     /// Larger scores first; of equal ones the earlier row.
-    fn order(&self, other: &Self) -> Ordering {
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
         other
             .score
             .total_cmp(&self.score)
@@ -40,7 +51,7 @@ impl Found {
 }
 
 /// The `k` items nearest to the queries, nearest first; of equally near ones the earlier row. Items
-/// without a vector on any side are left out.
+/// without a vector on any side that is compared by its cosine are left out.
 ///
 /// # Panics
 /// Where a query is empty, or tables have different numbers of rows.
@@ -58,6 +69,8 @@ pub fn nearest(sides: &[Side<'_>], k: usize) -> Vec<Found> {
         );
     }
     let queries: Vec<f32> = sides.iter().map(|side| length(side.query)).collect();
+    let cosines = sides.iter().filter(|side| side.measure != Measure::Product);
+    let cosines = cosines.count().max(1) as f32;
     let width: usize = sides.iter().map(|side| side.query.len()).sum();
     let rows = (BLOCK / width).max(1);
     let blocks = (0..items.div_ceil(rows)).into_par_iter();
@@ -65,13 +78,13 @@ pub fn nearest(sides: &[Side<'_>], k: usize) -> Vec<Found> {
         let first = block * rows;
         let mut own = Block::new(rows.min(items - first));
         for (side, &query) in sides.iter().zip(&queries) {
-            own.add(side, first, query);
+            own.add(side, first, query, cosines);
         }
         let mut best = Best::new(k);
         for (at, (total, is_there)) in own.total.into_iter().zip(own.is_there).enumerate() {
             if is_there {
-                let (row, score) = (first + at, total / sides.len() as f32);
-                best.offer(Found { row, score });
+                let row = first + at;
+                best.offer(Found { row, score: total });
             }
         }
         best
@@ -79,10 +92,10 @@ pub fn nearest(sides: &[Side<'_>], k: usize) -> Vec<Found> {
     best.reduce(|| Best::new(k), Best::with).sorted()
 }
 
-/// Cosines of some rows, added up over the sides.
+/// Scores of some rows, added up over the sides.
 struct Block {
     total: Vec<f32>,
-    /// Whether any side has a vector.
+    /// Whether any side that is compared by its cosine has a vector.
     is_there: Vec<bool>,
     products: Vec<f32>,
 }
@@ -96,18 +109,23 @@ impl Block {
         }
     }
 
-    /// `query` is the length of the side's.
-    fn add(&mut self, side: &Side<'_>, first: usize, query: f32) {
+    /// `query` is the length of the side's, `cosines` the number of sides that are compared by them.
+    fn add(&mut self, side: &Side<'_>, first: usize, query: f32, cosines: f32) {
         let (rows, width) = (self.total.len(), side.query.len());
         let table = &side.table[first * width..(first + rows) * width];
         let vectors = View::new(table, rows, width);
         let asked = View::new(side.query, width, 1);
         multiply(&mut self.products, 1, false, 1.0, vectors, asked);
+        if side.measure == Measure::Product {
+            let products = self.total.iter_mut().zip(&self.products);
+            products.for_each(|(total, product)| *total += product);
+            return;
+        }
         for (at, vector) in table.chunks_exact(width).enumerate() {
             let product = self.products[at];
-            let length = if !side.unit {
+            let length = if side.measure == Measure::Cosine {
                 length(vector)
-            } else if product != 0.0 || vector.iter().any(|value| *value != 0.0) {
+            } else if product != 0.0 || is_vector(vector) {
                 // A row of length 1 can have the product 0 too.
                 1.0
             } else {
@@ -115,10 +133,15 @@ impl Block {
             };
             self.is_there[at] |= length > 0.0;
             if length > 0.0 && query > 0.0 {
-                self.total[at] += product / (length * query);
+                self.total[at] += product / (length * query) / cosines;
             }
         }
     }
+}
+
+/// Whether a row is an item's vector: zeros stand for none.
+pub(crate) fn is_vector(row: &[f32]) -> bool {
+    row.iter().any(|value| *value != 0.0)
 }
 
 fn length(vector: &[f32]) -> f32 {
@@ -184,9 +207,16 @@ mod tests {
     /// The same from all items, sorted.
     fn by_sorting(sides: &[Side<'_>], k: usize) -> Vec<Found> {
         let items = sides[0].table.len() / sides[0].query.len();
-        let cosine = |side: &Side<'_>, row: usize| {
+        let of = |product: bool| {
+            let sides = sides.iter();
+            sides.filter(move |side| (side.measure == Measure::Product) == product)
+        };
+        let score = |side: &Side<'_>, row: usize| {
             let vector = &side.table[row * side.query.len()..][..side.query.len()];
             let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            if side.measure == Measure::Product {
+                return sum(vector, side.query);
+            }
             let size = (sum(vector, vector).sqrt()) * sum(side.query, side.query).sqrt();
             if size > 0.0 {
                 sum(vector, side.query) / size
@@ -200,10 +230,13 @@ mod tests {
                 .any(|v| *v != 0.0)
         };
         let mut all: Vec<Found> = (0..items)
-            .filter(|&row| sides.iter().any(|side| vector(side, row)))
+            .filter(|&row| of(false).any(|side| vector(side, row)))
             .map(|row| Found {
                 row,
-                score: sides.iter().map(|side| cosine(side, row)).sum::<f32>() / sides.len() as f32,
+                score: of(false)
+                    .map(|side| score(side, row) / of(false).count() as f32)
+                    .chain(of(true).map(|side| score(side, row)))
+                    .sum(),
             })
             .collect();
         all.sort_by(Found::order);
@@ -237,10 +270,11 @@ mod tests {
             };
             let (title, image) = (query(widths.0), query(widths.1));
             let sides = [
-                Side { table: &titles, query: &title, unit: true },
-                Side { table: &images, query: &image, unit: false },
+                Side { table: &titles, query: &title, measure: Measure::Unit },
+                Side { table: &images, query: &image, measure: Measure::Cosine },
+                Side { table: &titles, query: &title, measure: Measure::Product },
             ];
-            for sides in [&sides[..1], &sides[..]] {
+            for sides in [&sides[..1], &sides[..2], &sides[..]] {
                 prop_assert_eq!(nearest(sides, k), by_sorting(sides, k));
             }
         }
@@ -251,7 +285,7 @@ mod tests {
         let side = Side {
             table: &[f32::NAN, 2.0, 0.0, -1.0],
             query: &[0.5],
-            unit: false,
+            measure: Measure::Cosine,
         };
         let found = nearest(&[side], 4);
         assert_eq!(

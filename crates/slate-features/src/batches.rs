@@ -111,7 +111,7 @@ fn shuffle<T>(items: &mut [T], seed: Seed) {
     }
 }
 
-/// `own_width` numbers of a row are its own, the vectors of its items follow.
+/// `own_width` numbers of a row are its own, the vectors of its items and of its list's history follow.
 fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u32]) -> Batch {
     let range = |list: u32| data.lists.range(list as usize);
     let slots = lists
@@ -120,7 +120,10 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
         .max()
         .unwrap_or(0);
     let places = lists.len() * slots;
-    let dense_width = own_width + data.vector_width();
+    let vector_width = data.vector_width();
+    let dense_width = own_width + vector_width;
+    // What the list's person did last, the same at each slot.
+    let mut past = vec![0.0; data.extras.history_vector_width()];
     let shares = &data.extras.item_share;
     let mut batch = Batch {
         lists: lists.len(),
@@ -151,10 +154,11 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
         let to = place * slots..place * slots + from.len();
         let wide =
             |range: &std::ops::Range<usize>, width: usize| range.start * width..range.end * width;
-        if data.extras.vectors.is_empty() {
+        if vector_width == 0 {
             let own = &data.dense[wide(&from, own_width)];
             batch.dense[wide(&to, own_width)].copy_from_slice(own);
         } else {
+            data.extras.history_means(list as usize, &mut past);
             for (to, row) in to.clone().zip(from.clone()) {
                 let (own, vectors) =
                     batch.dense[to * dense_width..(to + 1) * dense_width].split_at_mut(own_width);
@@ -164,6 +168,7 @@ fn pad(data: &SplitData, own_width: usize, categorical_width: usize, lists: &[u3
                     vectors[at..at + table.width].copy_from_slice(table.of(row));
                     at += table.width;
                 }
+                vectors[at..].copy_from_slice(&past);
             }
         }
         batch.categorical[wide(&to, categorical_width)]

@@ -2,7 +2,7 @@
 
 use slate_types::{FeatureShape, ListOffsets};
 
-use crate::ragged::{Extras, Vectors};
+use crate::ragged::Extras;
 
 /// Rows of whole lists, list after list, as plain arrays.
 ///
@@ -72,6 +72,6 @@ impl SplitData {
 
     /// Numbers of all vectors of a row.
     pub(crate) fn vector_width(&self) -> usize {
-        self.extras.vectors.iter().map(|v: &Vectors| v.width).sum()
+        self.extras.item_vector_width() + self.extras.history_vector_width()
     }
 }

@@ -17,11 +17,11 @@ use slate_types::{FeatureShape, ListOffsets, Split};
 use crate::{
     FeatureError, FeatureMap, Manifest,
     data::SplitData,
-    extras_writer::{HISTORY, multi_valued_names, vector_name},
+    extras_writer::{HISTORY, history_vector_name, multi_valued_names, vector_name},
     manifest::MANIFEST_FILE,
     map::FEATURE_MAP_FILE,
     npy::{Element, Reader, hex},
-    ragged::{Extras, History, Ragged, Vectors},
+    ragged::{EventVectors, Extras, History, Ragged, Vectors},
     vectors::table_name,
     writer::file_name,
 };
@@ -202,16 +202,30 @@ impl Dataset {
         }
         if let Some(feature) = &self.map.history {
             let [offsets, item, kind, age] = HISTORY;
-            let history = History {
+            let mut history = History {
                 offsets: self.array(split, offsets, Some(&[lists + 1]))?,
                 item: self.array(split, item, None)?,
                 kind: self.array(split, kind, None)?,
                 age: self.array(split, age, None)?,
+                vectors: Vec::new(),
             };
             for length in [history.item.len(), history.kind.len(), history.age.len()] {
                 self.check_offsets(split, offsets, &history.offsets, length)?;
             }
             self.check_ids(split, item, &history.item, feature.ids.cardinality())?;
+            for (own, table) in self.map.history_vectors() {
+                let name = history_vector_name(&own.name);
+                let rows: Vec<u32> = self.array(split, &name, None)?;
+                self.check_offsets(split, offsets, &history.offsets, rows.len())?;
+                let known = &extras.vectors[table];
+                let known = known.table.len() / known.width.max(1);
+                self.check_ids(split, &name, &rows, known as u32)?;
+                history.vectors.push(EventVectors {
+                    table,
+                    prior: own.prior_events as f32,
+                    rows,
+                });
+            }
             extras.history = Some(history);
         }
         Ok(extras)

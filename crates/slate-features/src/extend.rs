@@ -91,7 +91,8 @@ impl FeatureMap {
         match (&mut map.history, &fresh.history) {
             (None, None) => {}
             (Some(old), Some(new)) => {
-                unchanged("history", old.max_events == new.max_events)?;
+                let alike = old.max_events == new.max_events && old.vectors == new.vectors;
+                unchanged("history", alike)?;
                 update.rule("history", &mut old.ids, &new.ids)?;
             }
             _ => return Err(changed("history")),

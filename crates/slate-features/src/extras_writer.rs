@@ -27,6 +27,8 @@ struct HistoryWriter {
     item: Writer<u32>,
     kind: Writer<u8>,
     age: Writer<f32>,
+    /// Rows of the tables of vectors.
+    vectors: Vec<(String, Writer<u32>)>,
     written: u64,
 }
 
@@ -41,6 +43,11 @@ pub(crate) fn multi_valued_names(feature: &str) -> [String; 2] {
 /// Name of the array with the rows of a table of vectors.
 pub(crate) fn vector_name(feature: &str) -> String {
     format!("embedding_{feature}_row")
+}
+
+/// Name of the array with the rows of a table of vectors, of a history's items.
+pub(crate) fn history_vector_name(feature: &str) -> String {
+    format!("{feature}_row")
 }
 
 /// Names of the arrays of histories.
@@ -77,13 +84,19 @@ impl ExtrasWriter {
             vectors.push((name, writer));
         }
         let mut history = None;
-        if map.history.is_some() {
+        if let Some(feature) = &map.history {
             let [offsets, item, kind, age] = HISTORY.map(file);
+            let vectors = feature.vectors.iter().map(|own| {
+                let name = history_vector_name(&own.name);
+                let writer = Writer::growing(&file(&name))?;
+                Ok((name, writer))
+            });
             let writer = history.insert(HistoryWriter {
                 offsets: Writer::create(&offsets, &[lists + 1])?,
                 item: Writer::growing(&item)?,
                 kind: Writer::growing(&kind)?,
                 age: Writer::growing(&age)?,
+                vectors: vectors.collect::<Result<_, FeatureError>>()?,
                 written: 0,
             });
             writer.offsets.write(&[0])?;
@@ -130,6 +143,9 @@ impl ExtrasWriter {
             add(item, history.item.finish()?);
             add(kind, history.kind.finish()?);
             add(age, history.age.finish()?);
+            for (name, writer) in history.vectors {
+                add(&name, writer.finish()?);
+            }
         }
         Ok(())
     }
@@ -164,6 +180,9 @@ impl HistoryWriter {
         self.written += taken.len() as u64;
         self.item.write(&history.item[taken.clone()])?;
         self.kind.write(&history.kind[taken.clone()])?;
+        for ((_, writer), vectors) in self.vectors.iter_mut().zip(&history.vectors) {
+            writer.write(&vectors.rows[taken.clone()])?;
+        }
         self.age.write(&history.age[taken])
     }
 }

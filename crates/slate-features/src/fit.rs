@@ -16,7 +16,7 @@ use crate::{
     fitter::{Fitter, RateFitter},
     map::{
         DenseFeature, EmbeddingFeature, FEATURE_MAP_FORMAT, FeatureMap, FittedOn, HistoryFeature,
-        IdRule, MultiValuedFeature,
+        HistoryVector, IdRule, MultiValuedFeature,
     },
     multi,
     sequences::Sequences,
@@ -260,6 +260,15 @@ fn fit_history(
     Ok(HistoryFeature {
         max_events: spec.max_events,
         ids: ids(counts, spec.min_count, spec.max_ids, spec.buckets),
+        vectors: spec
+            .vectors
+            .iter()
+            .map(|of| HistoryVector {
+                name: HistorySpec::vector_name(of),
+                of: of.clone(),
+                prior_events: spec.prior_events,
+            })
+            .collect(),
     })
 }
 

@@ -89,10 +89,11 @@ pub use manifest::{
 };
 pub use map::{
     CategoricalFeature, DenseFeature, EmbeddingFeature, FEATURE_MAP_FILE, FEATURE_MAP_FORMAT,
-    FeatureMap, FittedOn, HistoryFeature, IdRule, MultiValuedFeature, Scale, VectorScale,
+    FeatureMap, FittedOn, HistoryFeature, HistoryVector, IdRule, MultiValuedFeature, Scale,
+    VectorScale,
 };
 pub use npy::ArrayFile;
-pub use ragged::{Extras, History, Ragged, Vectors};
+pub use ragged::{EventVectors, Extras, History, Ragged, Vectors};
 pub use spec::{
     Alike, Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
     FeatureSpec, HistorySpec, ListLimit, MultiValued, Numeric, OverLong, Period, Rate,

@@ -169,8 +169,8 @@ impl Manifest {
                 .dense
                 .iter()
                 .map(|feature| feature.name().to_owned())
-                .chain(map.embedding.iter().flat_map(|feature| {
-                    (0..feature.width).map(|number| format!("{}_{number}", feature.name))
+                .chain(map.vector_inputs().flat_map(|(name, feature)| {
+                    (0..feature.width).map(move |number| format!("{name}_{number}"))
                 }))
                 .collect(),
             categorical: map.categorical.iter().map(input).collect(),

@@ -164,6 +164,22 @@ pub struct HistoryFeature {
     pub max_events: u32,
     /// How an item becomes an id.
     pub ids: IdRule,
+    /// One entry for each mean of vectors; they follow the vectors of rows among the dense inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vectors: Vec<HistoryVector>,
+}
+
+/// The mean vector of a history's items: `Σ v / (n + prior_events)` over the `n` events whose item has a
+/// vector `v`, after that vector's scale; zeros where there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryVector {
+    /// Name of the input.
+    pub name: String,
+    /// Name of the embedding whose vectors they are.
+    pub of: String,
+    /// How many vectors of zeros are counted beside those of the events.
+    pub prior_events: u32,
 }
 
 /// The training window of a map.
@@ -376,8 +392,8 @@ impl CategoricalFeature {
 impl FeatureMap {
     /// Widths of the inputs a network needs.
     pub fn shape(&self) -> FeatureShape {
-        let vectors = self.embedding.iter();
-        let vectors: usize = vectors.map(|feature| feature.width as usize).sum();
+        let vectors = self.vector_inputs();
+        let vectors: usize = vectors.map(|(_, feature)| feature.width as usize).sum();
         FeatureShape {
             dense: self.dense.len() + vectors,
             categorical: self
@@ -435,7 +451,18 @@ impl FeatureMap {
     pub fn read(path: &Path) -> Result<Self, FeatureError> {
         let text = std::fs::read_to_string(path).map_err(FeatureError::io("read", path))?;
         check_format(&text, "feature map", FEATURE_MAP_FORMAT, path)?;
-        serde_json::from_str(&text).map_err(FeatureError::json(path))
+        let map: Self = serde_json::from_str(&text).map_err(FeatureError::json(path))?;
+        let vectors = map.history.iter().flat_map(|history| &history.vectors);
+        let is_there = |of: &str| map.embedding.iter().any(|own| own.name == of);
+        match vectors.map(|own| &own.of).find(|of| !is_there(of)) {
+            None => Ok(map),
+            Some(of) => Err(FeatureError::Mismatch {
+                file: path.to_path_buf(),
+                what: "history vector",
+                found: format!("of `{of}`"),
+                expected: "the name of one of its embeddings".to_owned(),
+            }),
+        }
     }
 
     /// Writes the map to a new file and makes it durable.

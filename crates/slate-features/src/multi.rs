@@ -6,7 +6,7 @@ use crate::{
     Block, FeatureError,
     block::Column,
     map::{FeatureMap, IdRule, MultiValuedFeature},
-    ragged::{Extras, History, Ragged, Vectors},
+    ragged::{EventVectors, Extras, History, Ragged, Vectors},
     sequences::Sequences,
     value::{self, Counts, Ids, Value},
     vectors::VectorTable,
@@ -135,8 +135,17 @@ impl<'a> ExtrasApplier<'a> {
             return Ok(None);
         };
         let (lists, pages) = (block.integers("list_id")?, block.integers("ts")?);
+        let tables = self
+            .map
+            .history_vectors()
+            .map(|(entry, table)| EventVectors {
+                table,
+                prior: entry.prior_events as f32,
+                rows: Vec::new(),
+            });
         let mut history = History {
             offsets: vec![0],
+            vectors: tables.collect(),
             ..History::default()
         };
         for rows in block.lists().iter() {
@@ -147,6 +156,10 @@ impl<'a> ExtrasApplier<'a> {
                 history.kind.push(step.kind);
                 let hours = (page - step.ts).max(0) as f64 / 3.6e9;
                 history.age.push(hours.ln_1p() as f32);
+                for vectors in &mut history.vectors {
+                    let table = &self.tables[vectors.table];
+                    vectors.rows.push(table.row_of_vector(step.item));
+                }
             }
             history.offsets.push(history.item.len() as u64);
         }

@@ -4,7 +4,7 @@ use slate_types::InputPlaces;
 
 use crate::{
     FeatureError, FeatureMap,
-    map::{CategoricalFeature, DenseFeature, EmbeddingFeature, MultiValuedFeature},
+    map::{CategoricalFeature, DenseFeature, EmbeddingFeature, HistoryVector, MultiValuedFeature},
     spec::Alike,
 };
 
@@ -39,7 +39,8 @@ impl FeatureMap {
         self.multi_valued.extend(several);
     }
 
-    /// Where the inputs with these names stand in a batch. The name of an embedding means its vector.
+    /// Where the inputs with these names stand in a batch. The name of an embedding means its vector, and
+    /// `history_NAME` that of a history.
     ///
     /// # Errors
     /// [`FeatureError::Option`] with `key` for a name that no input has, or that is given twice.
@@ -70,11 +71,11 @@ impl FeatureMap {
         Ok(places)
     }
 
-    /// Names of all inputs but histories, vectors by the name of their embedding.
+    /// Names of all inputs but the events of histories, vectors by the name of their embedding.
     pub fn input_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         let dense = self.dense.iter().map(DenseFeature::name);
-        let vectors = self.embedding.iter().map(|own| own.name.as_str());
+        let vectors = self.vector_inputs().map(|(name, _)| name);
         let ids = self.categorical.iter().map(CategoricalFeature::name);
         let several = self.multi_valued.iter().map(|own| own.name.as_str());
         for name in dense.chain(vectors).chain(ids).chain(several) {
@@ -85,18 +86,18 @@ impl FeatureMap {
         names
     }
 
-    /// Columns of the examples that the input of this name reads.
+    /// Columns of the examples that the input of this name reads: none where it is of a history.
     pub fn columns_of(&self, name: &str) -> Vec<&str> {
         let found = self.named(name);
         let dense = found.dense.into_iter();
         let ids = found.categorical.into_iter();
         let several = found.multi_valued.into_iter();
-        let vectors = found.vectors.into_iter();
+        let vectors = self.embedding.iter().filter(|own| own.name == name);
         dense
             .flat_map(|(_, own)| own.columns())
             .chain(ids.flat_map(|(_, own)| own.columns()))
             .chain(several.map(|(_, own)| own.column.as_str()))
-            .chain(vectors.map(|(_, own)| own.column.as_str()))
+            .chain(vectors.map(|own| own.column.as_str()))
             .collect()
     }
 
@@ -124,6 +125,38 @@ impl FeatureMap {
         unnamed(one) == unnamed(other)
     }
 
+    /// Mean vectors of histories, each with the place of the embedding whose vectors they are.
+    pub(crate) fn history_vectors(&self) -> impl Iterator<Item = (&HistoryVector, usize)> {
+        let entries = self.history.iter().flat_map(|history| &history.vectors);
+        entries.filter_map(|entry| {
+            let mut embedding = self.embedding.iter();
+            let at = embedding.position(|feature| feature.name == entry.of)?;
+            Some((entry, at))
+        })
+    }
+
+    /// Names of the inputs that are a vector, in the order of their numbers, which follow all other dense
+    /// inputs; each with the embedding whose vectors they are.
+    pub(crate) fn vector_inputs(&self) -> impl Iterator<Item = (&str, &EmbeddingFeature)> {
+        let own = self.embedding.iter();
+        let own = own.map(|feature| (feature.name.as_str(), feature));
+        let past = self.history_vectors();
+        own.chain(past.map(|(entry, at)| (entry.name.as_str(), &self.embedding[at])))
+    }
+
+    /// The embedding whose vectors of a history are the input of this name.
+    pub fn history_vector_of(&self, name: &str) -> Option<&str> {
+        let mut vectors = self.history_vectors();
+        let found = vectors.find(|(own, _)| own.name == name);
+        found.map(|(own, _)| own.of.as_str())
+    }
+
+    /// How many vectors of zeros the means of histories count beside those of events, where there are any.
+    pub fn history_prior(&self) -> Option<u32> {
+        let mut vectors = self.history_vectors();
+        vectors.next().map(|(own, _)| own.prior_events)
+    }
+
     fn places_of(&self, name: &str) -> InputPlaces {
         fn at<T>(found: Vec<(usize, &T)>) -> Vec<usize> {
             found.into_iter().map(|(at, _)| at).collect()
@@ -146,16 +179,20 @@ impl FeatureMap {
             let all = all.iter().enumerate();
             all.filter(move |(_, own)| is_named(own))
         }
-        let start = |at: usize| {
-            let before = self.embedding[..at].iter();
-            self.dense.len() + before.map(|own| own.width as usize).sum::<usize>()
-        };
+        let vectors = self
+            .vector_inputs()
+            .scan(self.dense.len(), |next, (name, own)| {
+                let start = *next;
+                *next += own.width as usize;
+                Some((name, start, own))
+            });
         Named {
             dense: of(&self.dense, |own| own.name() == name).collect(),
             categorical: of(&self.categorical, |own| own.name() == name).collect(),
             multi_valued: of(&self.multi_valued, |own| own.name == name).collect(),
-            vectors: of(&self.embedding, |own| own.name == name)
-                .map(|(at, own)| (start(at), own))
+            vectors: vectors
+                .filter(|(own, ..)| *own == name)
+                .map(|(_, start, own)| (start, own))
                 .collect(),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
 impl Dataset {
     /// Writes lists that were made with this dataset's feature map, or one that it has grown out of, into the
     /// empty folder `out`: a dataset with a training part and no other, which [`Dataset::open`] reads. Tables of vectors
-    /// have only rows that the lists show. The paths of all files in it, in order.
+    /// have only rows that the lists or their histories show. The paths of all files in it, in order.
     ///
     /// # Errors
     /// [`FeatureError::Io`] for a file that is there already or cannot be written.
@@ -27,9 +27,7 @@ impl Dataset {
         let mut files = BTreeMap::new();
         let mut data = Cow::Borrowed(data);
         if !map.embedding.is_empty() {
-            for vectors in &mut data.to_mut().extras.vectors {
-                *vectors = vectors.compact();
-            }
+            data.to_mut().extras.compact();
         }
         for (feature, vectors) in map.embedding.iter().zip(&data.extras.vectors) {
             let name = table_name(&feature.name);

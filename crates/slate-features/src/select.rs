@@ -6,7 +6,7 @@
 use slate_types::ListOffsets;
 
 use crate::data::SplitData;
-use crate::ragged::{Extras, History, Ragged, Vectors};
+use crate::ragged::{EventVectors, Extras, History, Ragged, Vectors};
 
 impl SplitData {
     /// These lists, in this order; a list may come twice.
@@ -118,8 +118,33 @@ impl Extras {
                     item: joined(&one.item, &two.item),
                     kind: joined(&one.kind, &two.kind),
                     age: joined(&one.age, &two.age),
+                    vectors: one
+                        .vectors
+                        .iter()
+                        .zip(&two.vectors)
+                        .map(|(past, after)| EventVectors {
+                            rows: self.vectors[past.table].rows_followed_by(
+                                &past.rows,
+                                &other.vectors[after.table],
+                                &after.rows,
+                            ),
+                            ..*past
+                        })
+                        .collect(),
                 }),
             item_share: Vec::new(),
+        }
+    }
+
+    /// The same vectors in tables without those that neither a row nor a history has.
+    pub(crate) fn compact(&mut self) {
+        for (table, own) in self.vectors.iter_mut().enumerate() {
+            let history = self.history.iter_mut().flat_map(|own| &mut own.vectors);
+            let past: Vec<&mut Vec<u32>> = history
+                .filter(|past| past.table == table)
+                .map(|past| &mut past.rows)
+                .collect();
+            own.compact(past);
         }
     }
 }
@@ -142,6 +167,14 @@ impl History {
             item: at(&self.item, &events),
             kind: at(&self.kind, &events),
             age: at(&self.age, &events),
+            vectors: self
+                .vectors
+                .iter()
+                .map(|own| EventVectors {
+                    rows: at(&own.rows, &events),
+                    ..*own
+                })
+                .collect(),
         }
     }
 }
@@ -149,39 +182,46 @@ impl History {
 impl Vectors {
     /// Both tables one behind the other, where they are not the same.
     fn followed_by(&self, other: &Self) -> Self {
+        let index = self.rows_followed_by(&self.index, other, &other.index);
         if self.table == other.table {
             return Self {
-                index: joined(&self.index, &other.index),
+                index,
                 ..self.clone()
             };
         }
-        // Row 0 of both is the unknown item.
-        let behind = (self.table.len() / self.width.max(1)) as u32 - 1;
-        let moved = |&row: &u32| if row == 0 { 0 } else { row + behind };
         let others = &other.table[self.width..];
-        let index = self.index.iter().copied();
         Self {
             table: self.table.iter().chain(others).copied().collect(),
             width: self.width,
-            index: index.chain(other.index.iter().map(moved)).collect(),
+            index,
         }
     }
 
-    /// The same vectors of the same rows, in a table without those that no row has.
-    pub(crate) fn compact(&self) -> Self {
-        let mut used: Vec<u32> = self.index.iter().copied().filter(|&row| row > 0).collect();
+    /// Rows of this table, and behind them rows of another, as rows of [both](Self::followed_by).
+    fn rows_followed_by(&self, own: &[u32], other: &Self, others: &[u32]) -> Vec<u32> {
+        // Row 0 of both is the unknown item.
+        let behind = if self.table == other.table {
+            0
+        } else {
+            (self.table.len() / self.width.max(1)) as u32 - 1
+        };
+        let moved = |&row: &u32| if row == 0 { 0 } else { row + behind };
+        let own = own.iter().copied();
+        own.chain(others.iter().map(moved)).collect()
+    }
+
+    /// Drops the vectors that no row and none of `others`, more rows of the table, has.
+    fn compact(&mut self, others: Vec<&mut Vec<u32>>) {
+        let past = others.iter().flat_map(|rows| rows.iter());
+        let all = self.index.iter().chain(past).copied();
+        let mut used: Vec<u32> = all.filter(|&row| row > 0).collect();
         used.sort_unstable();
         used.dedup();
-        let vector = |row: u32| {
-            let start = row as usize * self.width;
-            &self.table[start..start + self.width]
-        };
         let rows = std::iter::once(0).chain(used.iter().copied());
-        let place = |row: &u32| used.binary_search(row).map_or(0, |place| place as u32 + 1);
-        Self {
-            table: rows.flat_map(vector).copied().collect(),
-            width: self.width,
-            index: self.index.iter().map(place).collect(),
+        self.table = rows.flat_map(|row| self.row(row)).copied().collect();
+        let others = others.into_iter().flatten();
+        for row in self.index.iter_mut().chain(others) {
+            *row = used.binary_search(row).map_or(0, |place| place as u32 + 1);
         }
     }
 }
@@ -266,6 +306,11 @@ mod tests {
                     item: (0..count as u32).collect(),
                     kind: (0..count).map(|at| (at % 3) as u8).collect(),
                     age: (0..count).map(|at| at as f32).collect(),
+                    vectors: vec![EventVectors {
+                        table: 0,
+                        prior: 1.0,
+                        rows: (0..count as u32).map(|at| at * 5 % 6).collect(),
+                    }],
                 }),
                 item_share: Vec::new(),
             },
@@ -277,6 +322,16 @@ mod tests {
     fn vectors(data: &SplitData) -> Vec<Vec<f32>> {
         let own = &data.extras.vectors[0];
         (0..data.rows()).map(|row| own.of(row).to_vec()).collect()
+    }
+
+    /// The mean vector of each list's history.
+    fn means(data: &SplitData) -> Vec<[f32; 2]> {
+        let mean = |list: usize| {
+            let mut mean = [0.0; 2];
+            data.extras.history_means(list, &mut mean);
+            mean
+        };
+        (0..data.lists.len()).map(mean).collect()
     }
 
     proptest! {
@@ -310,6 +365,7 @@ mod tests {
                     (own.item[range.clone()].to_vec(), own.kind[range.clone()].to_vec(), own.age[range].to_vec())
                 };
                 prop_assert_eq!(events(&whole, list as usize), events(&some, place));
+                prop_assert_eq!(means(&whole)[list as usize], means(&some)[place]);
                 prop_assert_eq!(from.len(), to.len());
                 for (from, to) in from.zip(to) {
                     prop_assert_eq!(&whole.dense[2 * from..2 * from + 2], &some.dense[2 * to..2 * to + 2]);
@@ -338,9 +394,31 @@ mod tests {
         assert_eq!(vectors(&joined)[6..], expected[6..]);
         let before = vectors(&joined);
         assert_eq!(joined.extras.vectors[0].table.len(), 2 * 11);
-        joined.extras.vectors[0] = joined.extras.vectors[0].compact();
+        joined.extras.compact();
         assert_eq!(vectors(&joined), before);
         // Rows 0 to 4 of the first (5, 4, 3, 2 and none) and two of the second.
         assert_eq!(joined.extras.vectors[0].table.len(), 2 * (1 + 4 + 2));
+    }
+
+    #[test]
+    fn histories_keep_their_vectors_in_joined_and_smaller_tables() {
+        let (one, mut two) = (data(&[2, 1, 1]), data(&[1, 1, 2]));
+        let other = two.extras.vectors[0]
+            .table
+            .iter()
+            .map(|number| number * 10.0);
+        two.extras.vectors[0].table = other
+            .enumerate()
+            .map(|(at, x)| if at < 2 { 0.0 } else { x })
+            .collect();
+        let expected = [means(&one), means(&two)].concat();
+        assert!(expected[2] != [0.0; 2] && expected[5] != [0.0; 2] && expected[2] != expected[5]);
+        let mut joined = one.followed_by(&two);
+        assert_eq!(means(&joined), expected);
+        // No row has a vector: those of the histories stay.
+        joined.extras.vectors[0].index.fill(0);
+        joined.extras.compact();
+        assert_eq!(means(&joined), expected);
+        assert!(joined.extras.vectors[0].table.len() < 2 * 11);
     }
 }

@@ -88,6 +88,17 @@ impl VectorTable {
         self.ids.binary_search(&id).map_or(0, |at| at as u32 + 1)
     }
 
+    /// The row of an id, 0 where it has none or zeros, which stand for none.
+    pub(crate) fn row_of_vector(&self, id: i64) -> u32 {
+        let row = self.row(id);
+        let vector = &self.table[row as usize * self.width..][..self.width];
+        if vector.iter().any(|number| *number != 0.0) {
+            row
+        } else {
+            0
+        }
+    }
+
     /// The rows of these ids.
     pub(crate) fn rows(&self, ids: impl Iterator<Item = Option<i64>>) -> Vec<u32> {
         ids.map(|id| id.map_or(0, |id| self.row(id))).collect()

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use slate_types::{Batch, FeatureShape, InputPlaces};
+use slate_types::{Batch, FeatureShape, PairInputs};
 
 use crate::ModelError;
 
@@ -29,7 +29,7 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
     several(batch, shape)?;
     history(batch, shape)?;
     if let Some(pair) = &shape.pair {
-        seeds(batch, &pair.seed)?;
+        of_lists(batch, pair)?;
     }
     for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
         let inputs = &batch.dense[place * shape.dense..(place + 1) * shape.dense];
@@ -55,16 +55,21 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
     Ok(())
 }
 
-/// Inputs of the seed item are one for each list: only those of its first slot are read.
-fn seeds(batch: &Batch, seed: &InputPlaces) -> Result<(), ModelError> {
+/// Inputs of the seed item and of the visitor are one for each list: only those of its first slot are read.
+fn of_lists(batch: &Batch, pair: &PairInputs) -> Result<(), ModelError> {
+    let seed = &pair.seed;
     let expected = "what it is at the first slot of the list: it describes the seed item";
-    let dense: Vec<_> = seed.dense_ranges().collect();
+    let of_visitor = "what it is at the first slot of the list: it describes the page's visitor";
+    let of_seed = seed.dense_ranges().map(|range| (range, expected));
+    let visitor = pair.visitor.iter();
+    let visitor = visitor.map(|entry| (entry.visitor.clone(), of_visitor));
+    let dense: Vec<_> = of_seed.chain(visitor).collect();
     for list in 0..batch.lists {
         let mut own = (list * batch.slots..(list + 1) * batch.slots).filter(|&at| batch.mask[at]);
         let Some(first) = own.next() else { continue };
         for place in own {
             let numbers = |place: usize| &batch.dense[place * batch.dense_width..];
-            for range in &dense {
+            for (range, expected) in &dense {
                 let (here, there) = (
                     &numbers(place)[range.clone()],
                     &numbers(first)[range.clone()],
@@ -259,7 +264,7 @@ fn value(
 
 #[cfg(test)]
 mod tests {
-    use slate_types::PairInputs;
+    use slate_types::InputPlaces;
 
     use super::*;
 

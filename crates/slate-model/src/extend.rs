@@ -107,7 +107,7 @@ impl Ranker {
         if old.pair != own.pair {
             return Err(ModelError::Update {
                 expected:
-                    "the inputs of seed, candidate and context of the ranker that it goes on from"
+                    "the inputs of seed, candidate, context and visitor of the ranker that it goes on from"
                         .to_owned(),
                 given: "others under `train.network.towers`".to_owned(),
             });
@@ -268,6 +268,7 @@ mod tests {
                 seed: side(2),
                 candidate: side(0),
                 context: side(1),
+                visitor: vec![],
             }),
             ..FeatureShape::default()
         };

@@ -36,6 +36,12 @@ impl Initial<'_> {
         }
     }
 
+    /// A linear layer without a bias, its weights as those of [`linear`](Self::linear).
+    pub(crate) fn matrix(&self, name: &str, inputs: usize, outputs: usize) -> Param<Tensor<2>> {
+        let bound = 1.0 / (inputs as f32).sqrt();
+        self.uniform(name, [inputs, outputs], bound, 0)
+    }
+
     /// An embedding table, uniform in ±0.1. Id 0, the unknown, starts at zero: until it is
     /// trained it says nothing.
     pub(crate) fn embedding(&self, name: &str, ids: usize, width: usize) -> Embedding {

@@ -156,6 +156,11 @@ impl Network {
         self.pair.as_ref().map(Pair::width)
     }
 
+    /// Numbers of an item's vector in the space of tastes, 0 where visitors are not known.
+    pub(crate) fn taste_width(&self) -> usize {
+        self.pair.as_ref().map_or(0, Pair::taste_width)
+    }
+
     /// The columns of every place.
     pub(crate) fn forward(&self, input: &Input, noise: &mut Noise) -> Pass {
         let mut parts: Vec<Tensor<2>> = Vec::new();

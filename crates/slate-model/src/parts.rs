@@ -37,7 +37,7 @@ mod tests {
 
     use burn::module::{Module, ModuleVisitor, Param};
     use burn::tensor::{Device, Tensor};
-    use slate_types::{FeatureShape, HistoryShape, InputPlaces, PairInputs, Seed};
+    use slate_types::{FeatureShape, HistoryShape, InputPlaces, PairInputs, Seed, VisitorPlaces};
 
     use super::*;
     use crate::network::Network;
@@ -109,6 +109,10 @@ mod tests {
                     multi_valued: vec![2],
                     ..InputPlaces::default()
                 },
+                visitor: vec![VisitorPlaces {
+                    visitor: 0..2,
+                    candidate: 2..4,
+                }],
             }),
         };
         Network::new(&config, &shape, 2, Seed(1), &Device::flex()).unwrap()

@@ -70,6 +70,12 @@ pub struct BatchVectors {
     pub seed: Vec<f32>,
     /// `[B, L, width]`, of the items in the slots; `NaN` on padding.
     pub candidate: Vec<f32>,
+    /// Numbers of a vector in the space of tastes; 0 where the network does not know visitors.
+    pub taste_width: usize,
+    /// `[B, L, taste_width]`, of the items in the slots; `NaN` on padding. The vector of a visitor is
+    /// `Σ v / (n + prior)` over those of the `n` items in the history, and a visitor's product with a
+    /// candidate is how like the candidate is to them.
+    pub taste: Vec<f32>,
 }
 
 impl BatchScores {
@@ -201,19 +207,26 @@ impl Ranker {
         let parts = self.replicas.map(shards.len(), |place, device| {
             let vectors = self.pass(&shards[place], batch, device).vectors;
             let vectors = vectors.expect("a network with towers gives vectors");
-            Ok([fetch(vectors.seed)?, fetch(vectors.candidate)?])
+            let taste = vectors.taste.map(|taste| fetch(taste.candidate));
+            let taste = taste.transpose()?.unwrap_or_default();
+            Ok([fetch(vectors.seed)?, fetch(vectors.candidate)?, taste])
         });
+        let taste_width = self.network.taste_width();
         let mut vectors = BatchVectors {
             width,
             seed: vec![f32::NAN; batch.lists * width],
             candidate: vec![f32::NAN; batch.mask.len() * width],
+            taste_width,
+            taste: vec![f32::NAN; batch.mask.len() * taste_width],
         };
         for (shard, part) in shards.iter().zip(parts) {
-            let [seed, candidate] = part?;
+            let [seed, candidate, taste] = part?;
             let rows = candidate.chunks_exact(width).zip(&shard.places);
             for (row, (values, place)) in rows.enumerate() {
                 let Some(place) = *place else { continue };
                 vectors.candidate[place * width..(place + 1) * width].copy_from_slice(values);
+                vectors.taste[place * taste_width..(place + 1) * taste_width]
+                    .copy_from_slice(&taste[row * taste_width..(row + 1) * taste_width]);
                 let (list, own) = (place / batch.slots, row / shard.slots);
                 vectors.seed[list * width..(list + 1) * width]
                     .copy_from_slice(&seed[own * width..(own + 1) * width]);

@@ -37,6 +37,19 @@ pub struct PairInputs {
     pub candidate: InputPlaces,
     /// Of neither: what else the network reads.
     pub context: InputPlaces,
+    /// Vectors of what the page's visitor did before, each beside that of the candidate it is compared with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub visitor: Vec<VisitorPlaces>,
+}
+
+/// Dense inputs that are two vectors of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VisitorPlaces {
+    /// Of the visitor: the same at every slot of a list.
+    pub visitor: Range<usize>,
+    /// Of the item in the slot.
+    pub candidate: Range<usize>,
 }
 
 /// Some of the inputs of a batch, by their places.

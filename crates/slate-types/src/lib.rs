@@ -27,7 +27,9 @@ mod scores;
 mod seed;
 mod split;
 
-pub use batch::{Batch, FeatureShape, HistoryShape, InputPlaces, ListHistory, PairInputs, SlotIds};
+pub use batch::{
+    Batch, FeatureShape, HistoryShape, InputPlaces, ListHistory, PairInputs, SlotIds, VisitorPlaces,
+};
 pub use format_version::{FormatVersion, FormatVersionError};
 pub use grade::Grade;
 pub use hint::Hint;

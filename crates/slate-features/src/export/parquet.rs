@@ -3,7 +3,8 @@
 //! What is known of a placement keeps its name; inputs of the network are `x_NAME`, as they go into
 //! it. Unknown numbers are null. Inputs of several values are lists of ids; a table of vectors is
 //! given by the row of `embedding_NAME.npy`, 0 for an unknown item. Histories, which all rows of a
-//! list share, stand in `PART.history.parquet`, oldest event first.
+//! list share, stand in `PART.history.parquet`, oldest event first; the vector of an event's item is
+//! given by the row of that table, `NAME_row`.
 
 use std::{
     fs::File,
@@ -50,7 +51,7 @@ impl ParquetPart {
         let part = split.name();
         let history = map.history.as_ref().map(|_| {
             let path = out.join(format!("{part}.history.parquet"));
-            Table::create(path, history_fields())
+            Table::create(path, history_fields(map))
         });
         Ok(Self {
             rows: Table::create(out.join(format!("{part}.parquet")), row_fields(map))?,
@@ -78,13 +79,18 @@ impl ParquetPart {
             };
             let items = UInt32Array::from(history.item[values.clone()].to_vec());
             let kinds = UInt8Array::from(history.kind[values.clone()].to_vec());
-            let ages = Float32Array::from(history.age[values].to_vec());
-            table.write(vec![
+            let ages = Float32Array::from(history.age[values.clone()].to_vec());
+            let mut columns: Vec<ArrayRef> = vec![
                 Arc::new(Int64Array::from(data.list_id[lists].to_vec())),
                 list(&DataType::UInt32, Arc::new(items)),
                 list(&DataType::UInt8, Arc::new(kinds)),
                 list(&DataType::Float32, Arc::new(ages)),
-            ])?;
+            ];
+            for vectors in &history.vectors {
+                let rows = UInt32Array::from(vectors.rows[values.clone()].to_vec());
+                columns.push(list(&DataType::UInt32, Arc::new(rows)));
+            }
+            table.write(columns)?;
         }
         Ok(())
     }
@@ -143,13 +149,19 @@ fn list_of(items: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", items, false)))
 }
 
-fn history_fields() -> Vec<Field> {
-    vec![
+fn history_fields(map: &FeatureMap) -> Vec<Field> {
+    let mut fields = vec![
         Field::new("list_id", DataType::Int64, false),
         Field::new("item", list_of(DataType::UInt32), false),
         Field::new("type", list_of(DataType::UInt8), false),
         Field::new("age", list_of(DataType::Float32), false),
-    ]
+    ];
+    let vectors = map.history_vectors();
+    fields.extend(vectors.map(|(vector, _)| {
+        let name = format!("{}_row", vector.of);
+        Field::new(name, list_of(DataType::UInt32), false)
+    }));
+    fields
 }
 
 /// In the order of [`row_columns`].

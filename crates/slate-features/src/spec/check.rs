@@ -1,6 +1,6 @@
 //! What of a config is accepted: ranges, names of features, columns that may be one.
 
-use super::{Categorical, FeatureSpec, MultiValued, Numeric, Transform};
+use super::{Categorical, Embedding, FeatureSpec, HistorySpec, MultiValued, Numeric, Transform};
 use crate::FeatureError;
 
 /// Columns that would tell the answer, with the reason.
@@ -139,6 +139,7 @@ impl FeatureSpec {
             check_ids(key, history.min_count, history.max_ids, history.buckets)?;
             in_range(format!("{key}.max_events"), history.max_events, 10_000)?;
             names.push(("history".to_owned(), key.to_owned()));
+            self.check_history_vectors(history, &mut names)?;
         }
         unique(&names[..dense])?;
         unique(&names[dense..])?;
@@ -163,6 +164,44 @@ impl FeatureSpec {
 }
 
 impl FeatureSpec {
+    fn check_history_vectors(
+        &self,
+        history: &HistorySpec,
+        names: &mut Vec<(String, String)>,
+    ) -> Result<(), FeatureError> {
+        let is_by_item = |own: &&Embedding| matches!(&own.column[..], "item_id" | "seed_item_id");
+        let known: Vec<&str> = self
+            .embedding
+            .iter()
+            .filter(is_by_item)
+            .map(|own| own.name.as_str())
+            .collect();
+        for (i, of) in history.vectors.iter().enumerate() {
+            let key = format!("features.history.vectors[{i}]");
+            if !known.contains(&of.as_str()) {
+                let known = if known.is_empty() {
+                    "there is none yet".to_owned()
+                } else {
+                    known.join(", ")
+                };
+                return Err(FeatureError::option(
+                    key,
+                    format!("`{of}`"),
+                    format!("an entry of `features.embedding` by item: {known}"),
+                ));
+            }
+            names.push((HistorySpec::vector_name(of), key));
+        }
+        if history.prior_events > 1000 {
+            return Err(FeatureError::option(
+                "features.history.prior_events",
+                history.prior_events,
+                "a number from 0 to 1000",
+            ));
+        }
+        Ok(())
+    }
+
     /// `names` are those of all other entries.
     fn check_alike(&self, names: &[(String, String)]) -> Result<(), FeatureError> {
         let mut targets: Vec<String> = Vec::new();

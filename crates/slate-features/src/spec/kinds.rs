@@ -276,10 +276,29 @@ pub struct HistorySpec {
     /// Hashes items into this many ids instead of keeping a vocabulary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buckets: Option<u32>,
+    /// Names of embeddings by item: the mean vector of the events' items is an input, `history_NAME`, which
+    /// follows the vectors of the rows' own items.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vectors: Vec<String>,
+    /// How many events the mean's prior is worth, a vector of zeros, 0 to 1,000: so that one event says
+    /// less than many.
+    #[serde(default = "three")]
+    pub prior_events: u32,
+}
+
+impl HistorySpec {
+    /// Name of the input that is the mean vector of an embedding.
+    pub(crate) fn vector_name(embedding: &str) -> String {
+        format!("history_{embedding}")
+    }
 }
 
 fn fifty() -> u32 {
     50
+}
+
+fn three() -> u32 {
+    3
 }
 
 impl Cross {

@@ -40,6 +40,7 @@ enum Target {
     Categorical(usize),
     MultiValued(usize),
     Vectors(usize),
+    HistoryVectors(usize),
 }
 
 /// Explains every feature of a map on a block.
@@ -93,6 +94,22 @@ pub(super) fn columns(map: &FeatureMap, block: &Block) -> Result<Vec<Explained>,
             target: Target::Vectors(at),
         });
     }
+    for (at, (feature, table)) in map.history_vectors().enumerate() {
+        let of = &map.embedding[table];
+        all.push(Explained {
+            name: feature.name.clone(),
+            kind: "history vector",
+            place: format!("{}_row", feature.name),
+            before: vec![Value::Null; block.rows()],
+            inputs: inputs(block, &[])?,
+            mapping: format!(
+                "mean of the rows of `{}` of the history's items, {} numbers; {} rows of zeros beside them",
+                of.name, of.width, feature.prior_events
+            ),
+            missing: None,
+            target: Target::HistoryVectors(at),
+        });
+    }
     Ok(all)
 }
 
@@ -110,6 +127,12 @@ pub(super) fn row(
             Target::Categorical(at) => json!(data.categorical[row * c + at]),
             Target::MultiValued(at) => json!(data.extras.multi_valued[at].of(row)),
             Target::Vectors(at) => json!(data.extras.vectors[at].index[row]),
+            Target::HistoryVectors(at) => {
+                let offsets = data.lists.as_slice();
+                let list = offsets.partition_point(|&first| first <= row as u64) - 1;
+                let history = data.extras.history.as_ref();
+                json!(history.map(|own| own.table_rows(at, list)))
+            }
         };
         let before = feature.before[row].clone();
         let mapping = match &feature.missing {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    UInt8Array,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, Int64Builder, ListBuilder,
+    RecordBatch, StringArray, UInt8Array, UInt8Builder,
 };
 use parquet::{
     arrow::ArrowWriter,
@@ -264,6 +264,35 @@ impl Place {
 
 pub(crate) fn parse(spec: &str) -> FeatureSpec {
     toml::from_str(spec).unwrap()
+}
+
+/// Histories: list `l` has `l % 4` events, of items `l + k` modulo 6, `k` falling to 0, and `k + 1` hours ago.
+pub(crate) fn write_sequences(place: &Place, rows: &[Row]) {
+    let mut lists: Vec<(i64, i64)> = rows.iter().map(|row| (row.list, row.ts)).collect();
+    lists.dedup();
+    let (mut items, mut kinds, mut times) = (
+        ListBuilder::<Int64Builder>::default(),
+        ListBuilder::<UInt8Builder>::default(),
+        ListBuilder::<Int64Builder>::default(),
+    );
+    for &(list, ts) in &lists {
+        for k in (0..list % 4).rev() {
+            items.values().append_value((list + k) % 6);
+            kinds.values().append_value((k % 3) as u8);
+            times.values().append_value(ts - (k + 1) * 3_600_000_000);
+        }
+        items.append(true);
+        kinds.append(true);
+        times.append(true);
+    }
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(lists.iter().map(|l| l.0)));
+    let sequences: Vec<(String, ArrayRef)> = vec![
+        ("list_id".to_owned(), ids),
+        ("item_id".to_owned(), Arc::new(items.finish())),
+        ("type".to_owned(), Arc::new(kinds.finish())),
+        ("ts".to_owned(), Arc::new(times.finish())),
+    ];
+    write(&place.file("sequences.parquet"), sequences);
 }
 
 /// A spec that uses every kind of feature.

@@ -8,6 +8,7 @@ mod export;
 mod extend;
 mod fixture;
 mod golden;
+mod history_vectors;
 mod kinds;
 mod letor;
 mod long_lists;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, Int64Builder, ListBuilder, UInt8Builder};
+use arrow::array::Int64Array;
 use slate_features::{Dataset, FeatureMap, Inputs, PageFeatures, SplitSpec, trace};
 use slate_types::Silent;
 
-use crate::fixture::{EVERYTHING, Place, Row, columns, day, parse, write};
+use crate::fixture::{EVERYTHING, Place, Row, columns, day, parse, write_sequences};
 use crate::kinds::vectors;
 
 /// Two lists on each page, at one time; the labels of the last pages are still open.
@@ -21,35 +21,6 @@ fn rows() -> Vec<Row> {
 
 fn page_of(list: i64) -> i64 {
     list / 2 + 500
-}
-
-/// Histories: list l has l % 4 events.
-fn write_sequences(place: &Place, rows: &[Row]) {
-    let mut lists: Vec<(i64, i64)> = rows.iter().map(|row| (row.list, row.ts)).collect();
-    lists.dedup();
-    let (mut items, mut kinds, mut times) = (
-        ListBuilder::<Int64Builder>::default(),
-        ListBuilder::<UInt8Builder>::default(),
-        ListBuilder::<Int64Builder>::default(),
-    );
-    for &(list, ts) in &lists {
-        for k in (0..list % 4).rev() {
-            items.values().append_value((list + k) % 6);
-            kinds.values().append_value((k % 3) as u8);
-            times.values().append_value(ts - (k + 1) * 3_600_000_000);
-        }
-        items.append(true);
-        kinds.append(true);
-        times.append(true);
-    }
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(lists.iter().map(|l| l.0)));
-    let sequences: Vec<(String, ArrayRef)> = vec![
-        ("list_id".to_owned(), ids),
-        ("item_id".to_owned(), Arc::new(items.finish())),
-        ("type".to_owned(), Arc::new(kinds.finish())),
-        ("ts".to_owned(), Arc::new(times.finish())),
-    ];
-    write(&place.file("sequences.parquet"), sequences);
 }
 
 #[test]
@@ -67,7 +38,7 @@ fn every_row_of_a_trace_is_the_row_of_the_dataset() {
          cyclic = [{{ column = 'ts', period = 'day' }}]\n\
          cross = [{{ columns = ['item_category', 'item_id'], min_count = 2 }}]\n\
          multi_valued = [{{ column = 'tags', max_values = 2, min_count = 5 }}]\n\
-         history = {{ max_events = 2, min_count = 5 }}\n\
+         history = {{ max_events = 2, min_count = 5, vectors = ['title'] }}\n\
          weights = [1, 2, 2, 2, 5]"
     );
     place.build(&spec).unwrap();
@@ -95,7 +66,7 @@ fn every_row_of_a_trace_is_the_row_of_the_dataset() {
         for row in &found.rows {
             let list = found.lists.iter().find(|list| list.list_id == row.list_id);
             let list = list.unwrap();
-            assert_eq!(row.features.len(), d + c + 2);
+            assert_eq!(row.features.len(), d + c + 3);
             for (feature, number) in row.features[..d].iter().zip(&row.tensor.dense) {
                 assert_eq!(feature.after, serde_json::json!(number), "{feature:?}");
             }
@@ -132,7 +103,16 @@ fn every_row_of_a_trace_is_the_row_of_the_dataset() {
             let ids: Vec<u32> = list.history.iter().map(|step| step.id).collect();
             let ages: Vec<f32> = list.history.iter().map(|step| step.age).collect();
             assert_eq!(ids, history.item[range.clone()]);
-            assert_eq!(ages, history.age[range]);
+            assert_eq!(ages, history.age[range.clone()]);
+            let mean = row.features.last().unwrap();
+            assert_eq!(
+                (mean.name.as_str(), mean.kind),
+                ("history_title", "history vector")
+            );
+            assert_eq!(
+                mean.after,
+                serde_json::json!(history.vectors[0].rows[range])
+            );
             assert_eq!(list.history.len() as i64, (row.list_id % 4).min(2));
             checked += 1;
         }

@@ -5,14 +5,16 @@
 //! (Yi et al. 2019). `q` is the share of placements that show the item: items shown often are met often as
 //! negatives, and without the correction a tower would learn to avoid them. Placements of items that are
 //! positive in the list are no negatives of it, wherever they are. The loss is a mean over positives by
-//! their weight.
+//! their weight. Where the network knows what a page's visitor likes, `z` has that beside the seed's cosine.
 //!
 //! On the processor a large batch is cut into pieces of about 192 placements, lists of similar length
 //! together, and negatives are those of the piece; a card has the batch in one.
 
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use slate_types::Batch;
 
+use super::PairVectors;
 use crate::ModelError;
 use crate::loss_options::Label;
 use crate::objective::label_values;
@@ -80,6 +82,27 @@ impl InBatch {
     pub(crate) fn mass(&self, batch: &Batch) -> f64 {
         let places = (0..batch.mask.len()).filter(|&place| self.is_positive(batch, place));
         places.map(|place| f64::from(batch.weight[place])).sum()
+    }
+
+    /// What a list asks for and what a place is, so that their product divided by the temperature is
+    /// `seed · candidate / temperature + visitor · candidate's taste`: a list wants what is like its seed
+    /// and what its visitor likes.
+    ///
+    /// # Shapes
+    /// - outputs: `[N, width]` and `[N·L, width]`
+    pub(crate) fn sides(&self, vectors: &PairVectors) -> [Tensor<2>; 2] {
+        let (seed, candidate) = (vectors.seed.clone(), vectors.candidate.clone());
+        match &vectors.taste {
+            None => [seed, candidate],
+            Some(taste) => {
+                let visitor = taste.visitor.clone() * self.0.temperature as f32;
+                let of_candidate = taste.candidate.clone();
+                [
+                    Tensor::cat(vec![seed, visitor], 1),
+                    Tensor::cat(vec![candidate, of_candidate], 1),
+                ]
+            }
+        }
     }
 
     /// A shard's share of the batch's loss, times its weight.

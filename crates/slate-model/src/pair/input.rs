@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use slate_types::{Batch, FeatureShape, InputPlaces, PairInputs};
 
+use super::taste::TasteInput;
 use crate::input::{Several, column};
 use crate::shards::Shard;
 use crate::tables::TableSizes;
@@ -15,6 +16,8 @@ pub(crate) struct PairInput {
     pub(super) candidate: ItemInput,
     /// `[N·L, C]`: cosines of the vectors that both sides have, 0 where one of them has none.
     pub(super) cosines: Option<Tensor<2>>,
+    /// One for each kind of content that visitors are known by.
+    pub(super) visitor: Vec<TasteInput>,
 }
 
 /// The inputs of one side.
@@ -95,6 +98,11 @@ impl PairInput {
             seed: ItemInput::new(&firsts, batch, &inputs.seed, device),
             candidate: ItemInput::new(&shard.places, batch, &inputs.candidate, device),
             cosines,
+            visitor: inputs
+                .visitor
+                .iter()
+                .map(|entry| TasteInput::new(shard, &firsts, batch, entry, device))
+                .collect(),
         }
     }
 }
@@ -151,7 +159,7 @@ impl ItemInput {
     }
 }
 
-fn dense(batch: &Batch, place: usize, range: std::ops::Range<usize>) -> &[f32] {
+pub(super) fn dense(batch: &Batch, place: usize, range: std::ops::Range<usize>) -> &[f32] {
     &batch.dense[place * batch.dense_width..][range]
 }
 

@@ -2,12 +2,16 @@
 //!
 //! A tower brings each to a vector of length 1. What is known of the pair then is their cosine, their
 //! product number by number, both vectors, and the cosines of the vectors that went in, where both
-//! sides have them. The towers may be one tower with one set of weights.
+//! sides have them; and, where it is asked for, how like the candidate is to what the page's visitor did
+//! before. The towers may be one tower with one set of weights.
 
 mod in_batch;
 mod input;
 mod options;
+mod taste;
 mod tower;
+
+use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -24,6 +28,7 @@ use crate::network::at_each_place;
 use crate::network_config::NetworkConfig;
 use crate::noise::Noise;
 use crate::tables::TableSizes;
+use taste::{Taste, TasteVectors};
 use tower::Tower;
 
 /// Both towers.
@@ -32,6 +37,7 @@ pub(crate) struct Pair {
     seed: Tower,
     /// None where the seed's tower is of both.
     candidate: Option<Tower>,
+    taste: Taste,
     #[module(skip)]
     inputs: PairInputs,
     #[module(skip)]
@@ -39,12 +45,14 @@ pub(crate) struct Pair {
     width: usize,
 }
 
-/// The vectors of both sides, each of length 1.
+/// The vectors of both sides, each of length 1, and those of tastes.
 pub(crate) struct PairVectors {
     /// `[N, width]`, one for each list.
     pub(crate) seed: Tensor<2>,
     /// `[N·L, width]`, one for each place.
     pub(crate) candidate: Tensor<2>,
+    /// Of visitors and candidates, where visitors are known by something.
+    pub(crate) taste: Option<TasteVectors>,
 }
 
 /// Refuses places of inputs that a shape does not have.
@@ -54,6 +62,17 @@ pub(crate) struct PairVectors {
 pub(crate) fn check(shape: &FeatureShape) -> Result<(), ModelError> {
     let sides = shape.pair.iter();
     let mut sides = sides.flat_map(|pair| [&pair.seed, &pair.candidate, &pair.context]);
+    let visitor = shape.pair.iter().flat_map(|pair| &pair.visitor);
+    for entry in visitor {
+        let (visitor, candidate) = (&entry.visitor, &entry.candidate);
+        let is_there = |range: &Range<usize>| !range.is_empty() && range.end <= shape.dense;
+        if visitor.len() != candidate.len() || !is_there(visitor) || !is_there(candidate) {
+            return Err(ModelError::Shape {
+                expected: "two vectors of one width that there are".to_owned(),
+                given: format!("{entry:?}"),
+            });
+        }
+    }
     match sides.find(|side| !input::are_there(side, shape)) {
         None => Ok(()),
         Some(side) => Err(ModelError::Shape {
@@ -95,6 +114,7 @@ impl Pair {
         Ok(Self {
             seed: tower("pair.seed", &seed),
             candidate: (!towers.shared).then(|| tower("pair.candidate", &candidate)),
+            taste: Taste::new(towers.width, &inputs.visitor, initial),
             inputs: inputs.clone(),
             modality_dropout: towers.modality_dropout,
             width: towers.width,
@@ -103,7 +123,8 @@ impl Pair {
 
     /// Numbers that [`forward`](Self::forward) gives for each place.
     pub(crate) fn outputs(&self) -> usize {
-        1 + 3 * self.width + input::matching(&self.inputs).count()
+        let visitor = self.inputs.visitor.len();
+        1 + 3 * self.width + input::matching(&self.inputs).count() + visitor
     }
 
     /// Which inputs of a batch are whose.
@@ -114,6 +135,11 @@ impl Pair {
     /// Numbers of a side's vector.
     pub(crate) fn width(&self) -> usize {
         self.width
+    }
+
+    /// Numbers of an item's vector in the space of tastes, all kinds of content together.
+    pub(crate) fn taste_width(&self) -> usize {
+        self.inputs.visitor.len() * self.width
     }
 
     /// What is known of each pair, and the vectors of both sides.
@@ -133,12 +159,10 @@ impl Pair {
             present.map(|present| noise.keep(self.modality_dropout, present))
         };
         let present = [kept(&input.seed.present), kept(&input.candidate.present)];
-        let vectors = PairVectors {
-            seed: self.seed.forward(&input.seed, present[0].as_ref(), noise),
-            candidate: candidate.forward(&input.candidate, present[1].as_ref(), noise),
-        };
-        let there = at_each_place(vectors.seed.clone(), slots);
-        let here = vectors.candidate.clone();
+        let seed = self.seed.forward(&input.seed, present[0].as_ref(), noise);
+        let of_candidate = candidate.forward(&input.candidate, present[1].as_ref(), noise);
+        let there = at_each_place(seed.clone(), slots);
+        let here = of_candidate.clone();
         let product = there.clone() * here.clone();
         let mut known = vec![product.clone().sum_dim(1), product, there, here];
         if let ([Some(of_seed), Some(of_candidate)], Some(cosines)) = (&present, &input.cosines) {
@@ -148,6 +172,17 @@ impl Pair {
                 known.push(cosines.clone().narrow(1, column, 1) * both);
             }
         }
+        let dropout = self.modality_dropout;
+        let taste = self.taste.forward(&input.visitor, slots, dropout, noise);
+        let taste = taste.map(|(like, vectors)| {
+            known.push(like);
+            vectors
+        });
+        let vectors = PairVectors {
+            seed,
+            candidate: of_candidate,
+            taste,
+        };
         (Tensor::cat(known, 1), vectors)
     }
 }

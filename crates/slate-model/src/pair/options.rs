@@ -17,6 +17,10 @@ pub struct TowersOptions {
     /// Names of the inputs of neither that are read beside the pair. Left out: all others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<Vec<String>>,
+    /// Names of the mean vectors of histories that say what the page's visitor likes: `history_NAME` is compared
+    /// with `NAME`, which `candidate` has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub visitor: Vec<String>,
     /// Width of an item's vector, 1 to 1024.
     pub width: usize,
     /// Whether both items go through one tower.
@@ -32,6 +36,7 @@ impl Default for TowersOptions {
             seed: Vec::new(),
             candidate: Vec::new(),
             context: None,
+            visitor: Vec::new(),
             width: 64,
             shared: true,
             modality_dropout: 0.1,

@@ -312,10 +312,10 @@ fn backward(
     }
     let mut sum = sloped(pass.columns, slopes);
     if let (Some((own, mass)), Some(vectors)) = (in_batch, pass.vectors) {
-        let (seed, candidate) = (doubles(&vectors.seed)?, doubles(&vectors.candidate)?);
-        let share = own.share(batch, shard, mass, &seed, &candidate);
+        let [list, place] = own.sides(&vectors);
+        let share = own.share(batch, shard, mass, &doubles(&list)?, &doubles(&place)?);
         loss += share.loss;
-        sum = sum + sloped(vectors.seed, share.seed) + sloped(vectors.candidate, share.candidate);
+        sum = sum + sloped(list, share.seed) + sloped(place, share.candidate);
     }
     let backward = sum.backward();
     let gradients = GradientsParams::from_grads(backward, &network);
@@ -340,7 +340,9 @@ pub(super) mod tests {
     use std::ops::Range;
 
     use burn::tensor::Device;
-    use slate_types::{FeatureShape, HistoryShape, InputPlaces, ListHistory, PairInputs, SlotIds};
+    use slate_types::{
+        FeatureShape, HistoryShape, InputPlaces, ListHistory, PairInputs, SlotIds, VisitorPlaces,
+    };
 
     use super::*;
     use crate::outputs::Outputs;
@@ -423,6 +425,11 @@ pub(super) mod tests {
                 categorical: vec![0],
                 multi_valued: vec![0],
             },
+            // The seed's vector is the same at every slot of a list, as a visitor's is.
+            visitor: vec![VisitorPlaces {
+                visitor: 2..4,
+                candidate: 4..6,
+            }],
         };
         let batch = Batch {
             dense_width: 8,
@@ -541,9 +548,8 @@ pub(super) mod tests {
                     });
                     let loss = loss + factor * distances.sum::<f64>();
                     let of_vectors = pass.vectors.zip(in_batch).map(|(vectors, (own, mass))| {
-                        let [seed, candidate] = [&vectors.seed, &vectors.candidate].map(doubles);
-                        let [seed, candidate] = [seed.unwrap(), candidate.unwrap()];
-                        own.share(&batch, &shards[0], mass, &seed, &candidate).loss
+                        let [list, place] = own.sides(&vectors).map(|side| doubles(&side).unwrap());
+                        own.share(&batch, &shards[0], mass, &list, &place).loss
                     });
                     loss + of_vectors.unwrap_or(0.0)
                 };

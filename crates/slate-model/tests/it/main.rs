@@ -15,3 +15,4 @@ mod state_dict;
 mod training;
 mod update;
 mod update_options;
+mod visitors;

@@ -5,15 +5,15 @@ use slate_types::{Batch, FeatureShape, InputPlaces, PairInputs, Seed};
 
 use super::market::{config, hits, validation_of};
 
-const SLOTS: usize = 6;
-const TITLE: usize = 5;
-const PICTURE: usize = 4;
+pub(crate) const SLOTS: usize = 6;
+pub(crate) const TITLE: usize = 5;
+pub(crate) const PICTURE: usize = 4;
 const ROW: usize = 2 * (TITLE + PICTURE);
 /// Items of the market; every third has no title, every seventh no picture.
-const ITEMS: u64 = 400;
+pub(crate) const ITEMS: u64 = 400;
 
 /// What an item is: a point in four dimensions.
-fn taste(item: u64) -> [f64; 4] {
+pub(crate) fn taste(item: u64) -> [f64; 4] {
     std::array::from_fn(|at| 2.0 * Seed(5).derive("taste").index(item * 4 + at as u64).unit() - 1.0)
 }
 
@@ -28,7 +28,7 @@ fn content(item: u64, kind: &str, width: usize, [one, other]: [usize; 2]) -> Vec
         .collect()
 }
 
-fn vectors(item: u64) -> Vec<f32> {
+pub(crate) fn vectors(item: u64) -> Vec<f32> {
     let mut vectors = content(item, "title", TITLE, [0, 1]);
     if item.is_multiple_of(3) {
         vectors.fill(0.0);
@@ -42,7 +42,7 @@ fn vectors(item: u64) -> Vec<f32> {
 }
 
 /// The taste with what neither title nor picture says set to zero.
-fn told(item: u64) -> [f64; 4] {
+pub(crate) fn told(item: u64) -> [f64; 4] {
     let mut taste = taste(item);
     if item.is_multiple_of(3) {
         taste[..2].fill(0.0);
@@ -107,6 +107,7 @@ fn shape() -> FeatureShape {
             seed: side(0),
             candidate: side(TITLE + PICTURE),
             context: InputPlaces::default(),
+            visitor: vec![],
         }),
         ..FeatureShape::default()
     }

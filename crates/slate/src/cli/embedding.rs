@@ -54,6 +54,26 @@ pub(crate) enum SimilarCommand {
     Query(QueryArgs),
     /// Vectors of all items by the towers of a trained network
     Export(ExportArgs),
+    /// Link near items of an export, for queries that need not look at all of them
+    Index(IndexArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  slate similar index --vectors exported\n  \
+    slate similar query 42 --vectors exported --beam 100\n\n\
+    Writes graph.hnsw into the folder: a graph after Malkov and Yashunin (HNSW), which `slate similar query`\n\
+    asks with --beam. One thread links item after item, so the same vectors give the same file. Looking at all\n\
+    items is exact and quick up to some millions; a graph is for more, or for many queries at once.")]
+pub(crate) struct IndexArgs {
+    /// Folder that `slate similar export` wrote
+    #[arg(long, value_name = "DIR")]
+    pub(crate) vectors: PathBuf,
+    /// Links of an item on a layer of the graph, twice as many on the lowest
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=128))]
+    pub(crate) links: u16,
+    /// Items that are kept in sight while one is linked: more find more, and take longer
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) beam: u16,
 }
 
 #[derive(Debug, Args)]
@@ -63,7 +83,9 @@ pub(crate) enum SimilarCommand {
     slate similar query 42 --vectors vectors --k 20\n  \
     python -c \"import numpy; print(numpy.load('vectors/candidate.npy').shape)\"\n\n\
     OUT has a row for each item in item_id.npy, seed.npy and candidate.npy. Vectors are of length 1, and\n\
-    the product of a seed's with a candidate's is the cosine that the network reads. The configuration's\n\
+    the product of a seed's with a candidate's is the cosine that the network reads. Where towers know\n\
+    visitors and the run has [train.in_batch], taste.npy has the items as they please: manifest.json says\n\
+    how the mean of what a visitor chose is added to the cosine. The configuration's\n\
     [[features.embedding]] say where vectors of titles and pictures are: run `slate embed` first, and new\n\
     items are among them. `slate report OUT` shows some items with those nearest to them, and with --scores\n\
     the pages on which what was bought stood lowest (with `seed_item_id` in the file, from\n\
@@ -94,8 +116,11 @@ pub(crate) struct ExportArgs {
 #[command(
     after_help = "Examples:\n  slate similar query 42 --vectors vectors\n  \
     slate similar query 42 --vectors exported --k 5\n  \
-    slate similar query 42 --vectors vectors --by image --k 5 --json\n\n\
-    All items are looked at; no index is built."
+    slate similar query 42 --vectors vectors --by image --k 5 --json\n  \
+    slate similar query 42 --vectors exported --chosen 17,120\n  \
+    slate similar query 42 --vectors exported --beam 100\n\n\
+    All items are looked at, or with --beam those that a graph of near items leads to (`slate similar index`),\n\
+    which may miss some."
 )]
 pub(crate) struct QueryArgs {
     /// The item, by its id
@@ -110,6 +135,17 @@ pub(crate) struct QueryArgs {
     /// Vectors to compare; both: the mean of their cosines
     #[arg(long, value_enum, default_value_t = LikenessBy::Both)]
     pub(crate) by: LikenessBy,
+    /// Items that who asks chose before, which say what they like: 17,42
+    #[arg(
+        long,
+        value_name = "ITEMS",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    pub(crate) chosen: Vec<i64>,
+    /// Ask the graph of near items and keep so many in sight, at least K; left out, all items are looked at
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "chosen")]
+    pub(crate) beam: Option<u32>,
 }
 
 /// Vectors to compare, as they are typed.

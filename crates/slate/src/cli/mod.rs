@@ -19,7 +19,7 @@ pub(crate) use self::backtest::{
     MonthsArgs, OnlineArgs, PlanArgs, RerankArgs, ShownArgs,
 };
 pub(crate) use self::embedding::{
-    EmbedArgs, ExportArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand,
+    EmbedArgs, ExportArgs, IndexArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand,
 };
 pub(crate) use self::judging::{CalibrateArgs, EvaluateArgs, ScoresAre};
 pub(crate) use self::retrain::{

@@ -5,20 +5,62 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime};
 use serde_json::json;
-use slate_embed::{Mapped, Side, nearest};
+use slate_embed::{GraphOptions, Mapped, Measure, Side, nearest};
 
 use super::Context;
 use crate::artefacts::Staged;
-use crate::cli::{ExportArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand};
+use crate::cli::{ExportArgs, IndexArgs, LikenessBy, QueryArgs, SimilarArgs, SimilarCommand};
 use crate::console::{Align, Outcome, Refusal, Table};
 use crate::pipeline::catalogue;
+use crate::pipeline::catalogue::graph::{self, GRAPH_FILE};
 use crate::pipeline::embedding::{TABLES, read_manifest};
 
 pub(super) fn run(context: &Context, args: &SimilarArgs) -> Result<Outcome> {
     match &args.command {
         SimilarCommand::Query(args) => query(args),
         SimilarCommand::Export(args) => export(context, args),
+        SimilarCommand::Index(args) => index(context, args),
     }
+}
+
+fn index(context: &Context, args: &IndexArgs) -> Result<Outcome> {
+    let export = catalogue::read(&args.vectors)?;
+    let manifest = need_export(export.as_ref(), &args.vectors)?;
+    let (_, kinds) = exported(&args.vectors, manifest)?;
+    let options = GraphOptions {
+        links: args.links.into(),
+        beam: args.beam.into(),
+        seed: context.seed,
+    };
+    let table = (kinds[0].table.values(), manifest.width);
+    let items = graph::write(
+        &args.vectors,
+        table,
+        options,
+        context.force,
+        &context.console.bar(),
+    )
+    .with_context(|| format!("cannot link the items of `{}`", args.vectors.display()))?;
+    let text = format!(
+        "{items} items are linked in {}\n",
+        args.vectors.join(GRAPH_FILE).display()
+    );
+    Ok(Outcome::done(
+        json!({ "items": items, "out": args.vectors }),
+        text,
+    ))
+}
+
+/// Refuses a folder that is no export.
+fn need_export<'a>(
+    manifest: Option<&'a catalogue::Manifest>,
+    folder: &Path,
+) -> Result<&'a catalogue::Manifest> {
+    manifest.ok_or_else(|| {
+        let told = format!("`{}` is no export of item vectors", folder.display());
+        let hint = "graphs are of the folders that `slate similar export` writes";
+        Refusal::new(told).hint(hint).into()
+    })
 }
 
 fn export(context: &Context, args: &ExportArgs) -> Result<Outcome> {
@@ -128,7 +170,11 @@ impl Kind {
         Side {
             table: self.table.values(),
             query: &queries.values()[row * width..(row + 1) * width],
-            unit: self.unit,
+            measure: if self.unit {
+                Measure::Unit
+            } else {
+                Measure::Cosine
+            },
         }
     }
 }
@@ -158,6 +204,13 @@ fn open(folder: &Path, name: &str, dtype: &str, shape: &[usize]) -> Result<Mappe
 pub(super) fn validate(folder: &Path) -> Result<Vec<String>> {
     if let Some(manifest) = catalogue::read(folder)? {
         exported(folder, &manifest)?;
+        if folder.join(GRAPH_FILE).exists() {
+            graph::verify(folder)?;
+        }
+        if let Some(taste) = manifest.taste {
+            let shape = [manifest.items, taste.kinds * taste.width];
+            open(folder, "taste.npy", "<f4", &shape)?;
+        }
     }
     Ok(Vec::new())
 }
@@ -173,6 +226,64 @@ fn exported(folder: &Path, manifest: &catalogue::Manifest) -> Result<(Vec<i64>, 
         unit: true,
     };
     Ok((ids, vec![kind]))
+}
+
+/// Who asks, known by what they chose before.
+struct Visitor {
+    /// Of the items they chose.
+    rows: Vec<usize>,
+    /// `[items, width]`, items in the space of tastes.
+    table: Mapped,
+    /// Their own place there, times what a product with it counts beside a cosine.
+    query: Vec<f32>,
+}
+
+impl Visitor {
+    fn new(
+        folder: &Path,
+        manifest: Option<&catalogue::Manifest>,
+        rows: Vec<usize>,
+    ) -> Result<Self> {
+        let Some((taste, items)) = manifest.and_then(|own| Some((own.taste?, own.items))) else {
+            let told = format!("`{}` has no vectors of tastes", folder.display());
+            return Err(Refusal::new(told)
+                .hint(
+                    "leave --chosen out, or export those of a run with `train.network.towers.visitor` and \
+                     `[train.in_batch]`",
+                )
+                .into());
+        };
+        let wide = taste.kinds * taste.width;
+        let table = open(folder, "taste.npy", "<f4", &[items, wide])?;
+        let mut query = vec![0.0_f32; wide];
+        for (kind, sum) in query.chunks_exact_mut(taste.width).enumerate() {
+            let mut count = taste.prior_events as f32;
+            for &row in &rows {
+                let start = row * wide + kind * taste.width;
+                let vector = &table.values()[start..start + taste.width];
+                // Zeros stand for no content of that kind.
+                if vector.iter().any(|number| *number != 0.0) {
+                    sum.iter_mut()
+                        .zip(vector)
+                        .for_each(|(sum, own)| *sum += own);
+                    count += 1.0;
+                }
+            }
+            let factor = taste.weight as f32 / count.max(1.0);
+            for number in sum {
+                *number *= factor;
+            }
+        }
+        Ok(Self { rows, table, query })
+    }
+
+    fn side(&self) -> Side<'_> {
+        Side {
+            table: self.table.values(),
+            query: &self.query,
+            measure: Measure::Product,
+        }
+    }
 }
 
 /// Ids and vectors of encoders.
@@ -211,7 +322,8 @@ fn embedded(args: &QueryArgs) -> Result<(Vec<i64>, Vec<Kind>)> {
 }
 
 fn query(args: &QueryArgs) -> Result<Outcome> {
-    let (ids, kinds) = match catalogue::read(&args.vectors)? {
+    let export = catalogue::read(&args.vectors)?;
+    let (ids, kinds) = match &export {
         Some(_) if args.by != LikenessBy::Both => {
             return Err(Refusal::new(format!(
                 "`{}` has vectors of a trained network, one for all that is known of an item",
@@ -220,18 +332,25 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
             .hint("leave --by out, or name the folder of `slate embed`")
             .into());
         }
-        Some(manifest) => exported(&args.vectors, &manifest)?,
+        Some(manifest) => exported(&args.vectors, manifest)?,
         None => embedded(args)?,
     };
-    let row = ids.iter().position(|id| *id == args.item).ok_or_else(|| {
-        Refusal::new(format!(
-            "there is no item {} among the {} of `{}`",
-            args.item,
-            ids.len(),
-            args.vectors.display()
-        ))
-    })?;
-    let sides: Vec<Side<'_>> = kinds.iter().map(|kind| kind.side(row)).collect();
+    let row_of = |item: i64| {
+        ids.iter().position(|id| *id == item).ok_or_else(|| {
+            Refusal::new(format!(
+                "there is no item {item} among the {} of `{}`",
+                ids.len(),
+                args.vectors.display()
+            ))
+        })
+    };
+    let row = row_of(args.item)?;
+    let rows: Result<Vec<usize>, Refusal> = args.chosen.iter().map(|id| row_of(*id)).collect();
+    let visitor = match rows? {
+        rows if rows.is_empty() => None,
+        rows => Some(Visitor::new(&args.vectors, export.as_ref(), rows)?),
+    };
+    let mut sides: Vec<Side<'_>> = kinds.iter().map(|kind| kind.side(row)).collect();
     if sides
         .iter()
         .all(|side| side.query.iter().all(|value| *value == 0.0))
@@ -243,13 +362,30 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
             ))
             .into());
     }
-    let mut found = nearest(&sides, args.k.saturating_add(1));
-    found.retain(|found| found.row != row);
+    let seen = visitor.as_ref().map_or(0, |visitor| visitor.rows.len());
+    if let Some(visitor) = &visitor {
+        sides.push(visitor.side());
+    }
+    // Nobody is shown what they chose, nor the item itself.
+    let most = args.k.saturating_add(1 + seen);
+    let mut found = match args.beam {
+        None => nearest(&sides, most),
+        Some(beam) => {
+            need_export(export.as_ref(), &args.vectors)?;
+            let graph = graph::read(&args.vectors)?;
+            graph.nearest(sides[0].table, sides[0].query, most, beam as usize)?
+        }
+    };
+    let is_seen = |row: usize| visitor.iter().any(|own| own.rows.contains(&row));
+    found.retain(|found| found.row != row && !is_seen(found.row));
     found.truncate(args.k);
     let mut table = Table::new(&[
         ("rank", Align::Right),
         ("item", Align::Right),
-        ("cosine", Align::Right),
+        (
+            if visitor.is_some() { "score" } else { "cosine" },
+            Align::Right,
+        ),
     ]);
     for (rank, found) in found.iter().enumerate() {
         table.row([
@@ -262,6 +398,9 @@ fn query(args: &QueryArgs) -> Result<Outcome> {
         .iter()
         .map(|found| json!({ "item_id": ids[found.row], "score": found.score }));
     let by: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
-    let json = json!({ "item_id": args.item, "by": by, "nearest": items.collect::<Vec<_>>() });
+    let mut json = json!({ "item_id": args.item, "by": by, "nearest": items.collect::<Vec<_>>() });
+    if visitor.is_some() {
+        json["chosen"] = json!(args.chosen);
+    }
     Ok(Outcome::done(json, table.render()))
 }

@@ -204,6 +204,20 @@ fn towers_have_inputs(features: &FeatureSpec, train: &TrainOptions) -> Result<()
             return Err(Refusal::new(told).into());
         }
     }
+    let vectors = features.history.iter().flat_map(|own| &own.vectors);
+    let means: Vec<String> = vectors.map(|of| format!("history_{of}")).collect();
+    let is_mean = |name: &&String| !means.contains(name);
+    if let Some(name) = towers.visitor.iter().find(is_mean) {
+        let told = format!(
+            "`train.network.towers.visitor` has `{name}`, expected what `features.history.vectors` makes: {}",
+            if means.is_empty() {
+                "nothing".to_owned()
+            } else {
+                means.join(", ")
+            }
+        );
+        return Err(Refusal::new(told).into());
+    }
     Ok(())
 }
 

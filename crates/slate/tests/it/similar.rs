@@ -114,7 +114,7 @@ fn an_item_of_today_has_its_vector_today() {
             .json()["items"],
         told["items"]
     );
-    for name in ["item_id.npy", "seed.npy", "candidate.npy"] {
+    for name in ["item_id.npy", "seed.npy", "candidate.npy", "taste.npy"] {
         let of = |out: &str| fs::read(folder.join(out).join(name)).unwrap();
         assert!(of("before") == of("again"), "{name}");
     }
@@ -148,6 +148,8 @@ fn an_item_of_today_has_its_vector_today() {
     query(&format!("{new} --vectors after --by title"))
         .refused(&["has vectors of a trained network", "hint: leave --by out"]);
     query("-5 --vectors after").refused(&["there is no item -5"]);
+    for_a_visitor(folder, &vectors, first);
+    by_a_graph(folder);
 
     // What is not embedded yet is said, and what would be destroyed is refused.
     add_item(folder, new + 1);
@@ -168,6 +170,105 @@ fn an_item_of_today_has_its_vector_today() {
     fs::write(folder.join("after/candidate.npy"), &cut[..cut.len() - 4]).unwrap();
     query("1 --vectors after").refused(&["candidate.npy", "slate similar export` again"]);
     assert_eq!(slate(folder, "validate after").code, Some(2));
+}
+
+/// A graph of near items, asked with so wide a beam that it sees all of them.
+fn by_a_graph(folder: &Path) {
+    let query = |line: &str| slate(folder, &format!("similar query 7 {line} --k 20 --json"));
+    query("--vectors after --beam 50").refused(&[
+        "`after` has no graph of near items",
+        "slate similar index --vectors after",
+    ]);
+    slate(folder, "similar index --vectors vectors")
+        .refused(&["`vectors` is no export of item vectors"]);
+    let linked = slate(folder, "similar index --vectors after --json").done();
+    assert_eq!(
+        linked.json()["items"],
+        ids(&folder.join("after/item_id.npy")).len()
+    );
+    let graph = fs::read(folder.join("after/graph.hnsw")).unwrap();
+    slate(folder, "similar index --vectors after").refused(&["graph.hnsw", "--force"]);
+    slate(folder, "similar index --vectors after --force").done();
+    assert!(fs::read(folder.join("after/graph.hnsw")).unwrap() == graph);
+    let exact = query("--vectors after").done().json();
+    let found = query("--vectors after --beam 1000").done().json();
+    let of = |told: &serde_json::Value| -> Vec<i64> {
+        let nearest = told["nearest"].as_array().unwrap();
+        nearest
+            .iter()
+            .map(|one| one["item_id"].as_i64().unwrap())
+            .collect()
+    };
+    assert_eq!(of(&found), of(&exact));
+    slate(folder, "validate after").done();
+    let mut torn = graph.clone();
+    *torn.last_mut().unwrap() ^= 1;
+    for broken in [&graph[..graph.len() / 2], &torn, b"no graph", b""] {
+        fs::write(folder.join("after/graph.hnsw"), broken).unwrap();
+        query("--vectors after --beam 50")
+            .refused(&["`after/graph.hnsw` is no graph of near items", "--force"]);
+    }
+    let other = String::from_utf8_lossy(&graph).replacen(
+        "manifest_sha256\":\"",
+        "manifest_sha256\":\"0",
+        1,
+    );
+    fs::write(folder.join("after/graph.hnsw"), other).unwrap();
+    query("--vectors after --beam 50").refused(&["was made of another export", "--force"]);
+    fs::write(folder.join("after/graph.hnsw"), graph).unwrap();
+}
+
+/// Who asks chose items before: what is like those comes first, by the formula of the manifest.
+fn for_a_visitor(folder: &Path, vectors: &[f32], item: i64) {
+    let query = |line: &str| slate(folder, &format!("similar query {item} {line} --k 5 --json"));
+    let ids = ids(&folder.join("after/item_id.npy"));
+    let manifest = fs::read_to_string(folder.join("after/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let of = |key: &str| manifest["taste"][key].as_f64().unwrap();
+    let (kinds, width, prior) = (
+        of("kinds") as usize,
+        of("width") as usize,
+        of("prior_events"),
+    );
+    assert_eq!((kinds, width, prior), (2, 32, 3.0));
+    let taste = floats(&folder.join("after/taste.npy"));
+    let of_item = |row: usize| &taste[row * kinds * width..(row + 1) * kinds * width];
+    let chosen = [5, 40];
+    let score = |row: usize| -> f64 {
+        let towers = |row: usize| &vectors[row * 32..(row + 1) * 32];
+        let product = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum()
+        };
+        let likes = chosen.map(|own| product(of_item(own), of_item(row)));
+        let own = ids.iter().position(|id| *id == item).unwrap();
+        product(towers(own), towers(row)) + of("weight") * likes.iter().sum::<f64>() / (2.0 + prior)
+    };
+    let asked = format!(
+        "--vectors after --chosen {},{}",
+        ids[chosen[0]], ids[chosen[1]]
+    );
+    let told = query(&asked).done().json();
+    let mut expected: Vec<usize> = (0..ids.len())
+        .filter(|row| ids[*row] != item && !chosen.contains(row))
+        .collect();
+    expected.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
+    let nearest = told["nearest"].as_array().unwrap();
+    assert_eq!(nearest.len(), 5);
+    for (found, row) in nearest.iter().zip(expected) {
+        let told = found["score"].as_f64().unwrap();
+        assert!((told - score(row)).abs() < 1e-5, "{found}");
+        let own = ids
+            .iter()
+            .position(|id| *id == found["item_id"].as_i64().unwrap());
+        assert!((told - score(own.unwrap())).abs() < 1e-5, "{found}");
+    }
+    let plain = query("--vectors after").done().json();
+    assert_ne!(plain["nearest"], told["nearest"]);
+    query("--vectors after --chosen -7").refused(&["there is no item -7"]);
+    query("--vectors vectors --chosen 5").refused(&["`vectors` has no vectors of tastes"]);
 }
 
 #[test]
@@ -318,6 +419,19 @@ fn towers_that_cannot_be_are_refused() {
             "the shared tower would read `seed_price` as it does `item_category`",
             "alike = [{ column = \"seed_price\", to = \"item_category\" }]",
         ]);
+    // Of the visitor there are means of histories, compared with what the candidate has.
+    let visitor = |names: &str| format!("--set train.network.towers.visitor=[{names}]");
+    train(&visitor("\"title\""), "x").refused(&[
+        "`train.network.towers.visitor` is `title`, expected mean vectors of histories",
+        "`vectors = [\"title\"]` under [features.history]",
+    ]);
+    train(
+        "--set train.network.towers.seed=[\"seed_title\"] --set train.network.towers.candidate=[\"title\"]",
+        "x",
+    )
+    .refused(&["`history_image` is compared with `image`, which `train.network.towers.candidate` does not have"]);
+    let of_seed = "--set train.network.towers.shared=false --set train.network.towers.seed=[\"history_title\"]";
+    train(of_seed, "x").refused(&["`history_title` is of the page's visitor and of no item"]);
     let text = fs::read_to_string(config("similar_item.toml")).unwrap();
     let wrong = text.replace("seed = [\"seed_title\"", "seed = [\"seed_titel\"");
     fs::write(folder.join("wrong.toml"), wrong).unwrap();
@@ -329,12 +443,24 @@ fn towers_that_cannot_be_are_refused() {
         "{}",
         told.stdout
     );
+    let wrong = text.replace(
+        "visitor = [\"history_title\"",
+        "visitor = [\"history_titel\"",
+    );
+    fs::write(folder.join("wrong.toml"), wrong).unwrap();
+    let told = slate(folder, "validate wrong.toml");
+    assert_eq!(told.code, Some(2), "{}", told.stderr);
+    assert!(
+        told.stdout.contains("has `history_titel`, expected what `features.history.vectors` makes: history_title, history_image"),
+        "{}",
+        told.stdout
+    );
     train("--set train.network.kind=\"mlp\"", "x").refused(&["`train.network.towers` is set"]);
 
     // What a placement has, an item by itself has not.
     train(
         "--set train.network.towers.shared=false --set train.network.towers.candidate=[\"price_log_ratio\",\"title\"] \
-         --set train.network.towers.context=[]",
+         --set train.network.towers.context=[] --set train.network.towers.visitor=[]",
         "placed",
     )
     .done();

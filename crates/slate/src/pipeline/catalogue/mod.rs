@@ -6,6 +6,7 @@
 //! same numbers as in training.
 
 mod failures;
+pub(crate) mod graph;
 mod neighbours;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use slate_features::{
     CategoricalFeature, Dataset, DenseFeature, FeatureMap, FeatureSpec, MapSource, SplitSpec,
 };
 use slate_logs::{AttributionOptions, EngineOptions, LogTables};
-use slate_model::{DeviceSpec, Ranker, TowersOptions, WEIGHTS_FILE};
+use slate_model::{DeviceSpec, InBatchOptions, Ranker, TowersOptions, WEIGHTS_FILE};
 use slate_types::log::{PAGE_IMPRESSION, SLOT_IMPRESSION};
 use slate_types::{FormatVersion, Progress, Seed, Split};
 
@@ -67,6 +68,24 @@ pub(crate) struct Manifest {
     pub(crate) set_aside: BTreeMap<String, u64>,
     /// Items without a vector, by the embedding that has none of theirs.
     pub(crate) without: BTreeMap<String, usize>,
+    /// Of `taste.npy`, where the run was trained to find what a visitor likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) taste: Option<Taste>,
+}
+
+/// What says how well an item suits a visitor: for each kind of content, `weight · Σ t(chosen) / (n + prior_events) · t(item)`
+/// beside the cosine, over the `n` items they chose before that have content of that kind.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Taste {
+    /// Kinds of content, such as titles and pictures, whose vectors stand side by side.
+    pub(crate) kinds: usize,
+    /// Numbers of a vector of one kind.
+    pub(crate) width: usize,
+    /// What the product counts beside the cosine.
+    pub(crate) weight: f64,
+    /// How many vectors of zeros the mean counts beside those of the items.
+    pub(crate) prior_events: u32,
 }
 
 /// What is exported, and by what.
@@ -89,7 +108,8 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: &'a dyn Progress,
 }
 
-/// Writes `item_id.npy`, `seed.npy`, `candidate.npy`, `neighbours.json` and `manifest.json` into the empty folder `out`.
+/// Writes `item_id.npy`, `seed.npy`, `candidate.npy`, `taste.npy` where the run has one, `neighbours.json` and
+/// `manifest.json` into the empty folder `out`.
 ///
 /// # Errors
 /// A run of another kind of network, towers that read what an item by itself does not have, items that
@@ -144,6 +164,7 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
         .as_ref()
         .map_or(0, |own| own.width);
     let mut vectors = [vec![0.0; ids.len() * width], vec![0.0; ids.len() * width]];
+    let mut taste = Vec::new();
     job.progress
         .begin("vectors of items", Some(ids.len() as u64), "items");
     for (lists, batch) in scoring::in_order(&data, &shape) {
@@ -155,6 +176,10 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
             let place = at * batch.slots;
             vectors[0][into.clone()].copy_from_slice(&given.seed[at * width..(at + 1) * width]);
             vectors[1][into].copy_from_slice(&given.candidate[place * width..(place + 1) * width]);
+            let wide = given.taste_width;
+            taste.resize(ids.len() * wide, 0.0);
+            taste[row * wide..(row + 1) * wide]
+                .copy_from_slice(&given.taste[place * wide..(place + 1) * wide]);
         }
         job.progress.advance(lists.len() as u64);
     }
@@ -165,6 +190,19 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
     for (values, name) in vectors.iter().zip(["seed.npy", "candidate.npy"]) {
         write_vectors(values, width, &out.join(name))?;
     }
+    let taste = match temperature(&run)? {
+        Some(weight) if !taste.is_empty() => {
+            let wide = taste.len() / ids.len();
+            write_vectors(&taste, wide, &out.join("taste.npy"))?;
+            Some(Taste {
+                kinds: wide / width,
+                width,
+                weight,
+                prior_events: map.history_prior().unwrap_or(0),
+            })
+        }
+        _ => None,
+    };
     let [seed, candidate] = &vectors;
     let vectors = neighbours::Vectors {
         ids: &ids,
@@ -188,6 +226,7 @@ pub(crate) fn export(job: &Job<'_>, out: &Path) -> Result<Manifest> {
         rejects,
         set_aside,
         without,
+        taste,
     };
     let text = serde_json::to_string_pretty(&manifest)? + "\n";
     write_file(&out.join("manifest.json"), text.as_bytes(), false)?;
@@ -236,6 +275,17 @@ fn towers(job: &Job<'_>, map: &FeatureMap, run: &Value) -> Result<TowersOptions>
         }
     }
     Ok(towers)
+}
+
+/// What the cosines of a run that was trained to retrieve were divided by.
+fn temperature(run: &Value) -> Result<Option<f64>> {
+    let options = &run["config"]["train"]["in_batch"];
+    if options.is_null() {
+        return Ok(None);
+    }
+    let options: InBatchOptions =
+        serde_json::from_value(options.clone()).context("cannot read how the run was trained")?;
+    Ok(Some(options.temperature))
 }
 
 /// The ids of a table of items in growing order, each once, and how many rows are no items.

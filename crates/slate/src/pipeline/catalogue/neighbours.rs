@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use slate_embed::{Side, nearest};
+use slate_embed::{Measure, Side, nearest};
 
 use super::failures::Failure;
 use crate::artefacts::items::{ItemColumns, PictureSource, read_items};
@@ -136,7 +136,7 @@ fn of_row(vectors: &Vectors<'_>, row: usize) -> Near {
     let side = Side {
         table: vectors.candidate,
         query: &vectors.seed[row * vectors.width..(row + 1) * vectors.width],
-        unit: true,
+        measure: Measure::Unit,
     };
     let found = nearest(&[side], NEAREST + 1).into_iter();
     let others = found.filter(|found| found.row != row).take(NEAREST);

@@ -173,6 +173,7 @@ mod tests {
             }],
             history: Some(HistoryFeature {
                 max_events: 3,
+                vectors: vec![],
                 ids: IdRule::Vocabulary { values },
             }),
             ..FeatureMap::default()

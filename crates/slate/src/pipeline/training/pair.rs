@@ -1,9 +1,11 @@
 //! Which inputs of a dataset are of which item, for a network that compares two.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use slate_features::{FeatureMap, SplitData, Vectors};
 use slate_model::{TowersOptions, TrainOptions};
-use slate_types::{FeatureShape, PairInputs};
+use slate_types::{FeatureShape, PairInputs, VisitorPlaces};
 
 use crate::console::Refusal;
 
@@ -68,29 +70,65 @@ fn inputs(map: &FeatureMap, towers: &TowersOptions) -> Result<PairInputs> {
         .into());
     }
     let context = towers.context.clone().unwrap_or_else(|| {
-        let of_neither = |name: &&str| {
-            let is = |other: &String| other == name;
-            !towers.seed.iter().any(is) && !towers.candidate.iter().any(is)
-        };
+        let sides = [&towers.seed, &towers.candidate, &towers.visitor];
+        let of_neither = |name: &&str| !sides.iter().any(|side| side.iter().any(|own| own == name));
         let names = map.input_names().into_iter().filter(of_neither);
         names.map(str::to_owned).collect()
     });
-    let inputs = PairInputs {
-        seed: map.places(&towers.seed, &key("seed"))?,
-        candidate: map.places(&towers.candidate, &key("candidate"))?,
-        context: map.places(&context, &key("context"))?,
-    };
+    let seed = map.places(&towers.seed, &key("seed"))?;
+    let candidate = map.places(&towers.candidate, &key("candidate"))?;
+    let context = map.places(&context, &key("context"))?;
     let pairs = towers.seed.iter().zip(&towers.candidate);
     let mut unlike = pairs.filter(|(seed, candidate)| !map.reads_alike(seed, candidate));
-    match unlike.next().filter(|_| towers.shared) {
-        None => Ok(inputs),
-        Some((seed, candidate)) => Err(Refusal::new(format!(
+    if let Some((seed, candidate)) = unlike.next().filter(|_| towers.shared) {
+        return Err(Refusal::new(format!(
             "the shared tower would read `{seed}` as it does `{candidate}`, but they are made differently"
         ))
         .hint(format!(
             "numbers and ids: alike = [{{ column = \"{seed}\", to = \"{candidate}\" }}] under [features]; \
              vectors: of one encoder; or `shared = false`"
         ))
-        .into()),
+        .into());
     }
+    Ok(PairInputs {
+        seed,
+        candidate,
+        context,
+        visitor: visitor(map, towers)?,
+    })
+}
+
+/// The vectors of the visitor, each beside that of the candidate it is compared with.
+fn visitor(map: &FeatureMap, towers: &TowersOptions) -> Result<Vec<VisitorPlaces>> {
+    let key = "train.network.towers.visitor";
+    let mut items = towers.seed.iter().chain(&towers.candidate);
+    if let Some(name) = items.find(|name| map.history_vector_of(name).is_some()) {
+        let told = format!("`{name}` is of the page's visitor and of no item");
+        let hint = format!("name it in `{key}`");
+        return Err(Refusal::new(told).hint(hint).into());
+    }
+    let place = |name: &String| -> Result<Range<usize>> {
+        let places = map.places(std::slice::from_ref(name), key)?;
+        Ok(places.vectors[0].clone())
+    };
+    let each = towers.visitor.iter().enumerate().map(|(at, name)| {
+        let Some(of) = map.history_vector_of(name).map(str::to_owned) else {
+            let told = format!("`{key}` is `{name}`, expected mean vectors of histories");
+            let hint = "`vectors = [\"title\"]` under [features.history] makes `history_title` of the embedding `title`";
+            return Err(Refusal::new(told).hint(hint).into());
+        };
+        if towers.visitor[..at].contains(name) {
+            return Err(Refusal::new(format!("`{key}` has `{name}` twice")).into());
+        }
+        if !towers.candidate.contains(&of) {
+            let told = format!("`{name}` is compared with `{of}`, which `train.network.towers.candidate` does not have");
+            let hint = format!("name `{of}` there, or leave `{name}` out of `{key}`");
+            return Err(Refusal::new(told).hint(hint).into());
+        }
+        Ok(VisitorPlaces {
+            visitor: place(name)?,
+            candidate: place(&of)?,
+        })
+    });
+    each.collect()
 }
