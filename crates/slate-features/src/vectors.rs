@@ -92,11 +92,7 @@ impl VectorTable {
     pub(crate) fn row_of_vector(&self, id: i64) -> u32 {
         let row = self.row(id);
         let vector = &self.table[row as usize * self.width..][..self.width];
-        if vector.iter().any(|number| *number != 0.0) {
-            row
-        } else {
-            0
-        }
+        if is_there(vector) { row } else { 0 }
     }
 
     /// The rows of these ids.
@@ -110,7 +106,7 @@ impl VectorTable {
         let mut moments = vec![Moments::default(); self.width];
         for row in rows {
             let vector = &self.table[row * self.width..(row + 1) * self.width];
-            if vector.iter().any(|number| *number != 0.0) {
+            if is_there(vector) {
                 let each = moments.iter_mut().zip(vector);
                 each.for_each(|(moments, &number)| moments.add(number.into()));
             }
@@ -126,7 +122,7 @@ impl VectorTable {
     pub(crate) fn standardise(&mut self, scale: &VectorScale) {
         let root = (self.width as f64).sqrt();
         for vector in self.table.chunks_exact_mut(self.width) {
-            if vector.iter().all(|number| *number == 0.0) {
+            if !is_there(vector) {
                 continue;
             }
             for ((number, &mean), &sd) in vector.iter_mut().zip(&scale.mean).zip(&scale.sd) {
@@ -143,6 +139,11 @@ impl VectorTable {
         writer.write(&self.table)?;
         writer.finish()
     }
+}
+
+/// Whether a row is a vector: zeros stand for none.
+fn is_there(row: &[f32]) -> bool {
+    row.iter().any(|number| *number != 0.0)
 }
 
 /// What made the vectors of a file, as the manifest beside it says: `slate embed` writes one.

@@ -1,7 +1,7 @@
 //! What the towers read, as tensors on a device.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use slate_types::{Batch, FeatureShape, InputPlaces, PairInputs};
+use slate_types::{Batch, FeatureShape, InputPlaces, PairInputs, VisitorPlaces};
 
 use super::taste::TasteInput;
 use crate::input::{Several, column};
@@ -94,15 +94,23 @@ impl PairInput {
             let shape = [shard.places.len(), cosines.len()];
             Tensor::from_data(TensorData::new(values, shape), device)
         });
+        let candidate = ItemInput::new(&shard.places, batch, &inputs.candidate, device);
+        let taste = |entry: &VisitorPlaces| {
+            let mut vectors = inputs.candidate.vectors.iter().zip(&candidate.vectors);
+            let own = vectors.find(|(range, _)| **range == entry.candidate);
+            let (_, own) = own.expect("checked when the network was made");
+            let visitor = gathered(&firsts, batch, &entry.visitor);
+            let shape = [firsts.len(), entry.visitor.len()];
+            TasteInput {
+                visitor: Tensor::from_data(TensorData::new(visitor, shape), device),
+                candidate: own.clone(),
+            }
+        };
         Self {
             seed: ItemInput::new(&firsts, batch, &inputs.seed, device),
-            candidate: ItemInput::new(&shard.places, batch, &inputs.candidate, device),
             cosines,
-            visitor: inputs
-                .visitor
-                .iter()
-                .map(|entry| TasteInput::new(shard, &firsts, batch, entry, device))
-                .collect(),
+            visitor: inputs.visitor.iter().map(taste).collect(),
+            candidate,
         }
     }
 }
@@ -116,12 +124,9 @@ impl ItemInput {
         let mut present = vec![0.0; rows * inputs.vectors.len()];
         let mut vectors = Vec::with_capacity(inputs.vectors.len());
         for (at, range) in inputs.vectors.iter().enumerate() {
-            let mut values = vec![0.0; rows * range.len()];
-            let each = values.chunks_exact_mut(range.len()).zip(places);
-            for (row, (into, place)) in each.enumerate() {
-                let Some(place) = *place else { continue };
-                into.copy_from_slice(dense(batch, place, range.clone()));
-                let is_there = into.iter().any(|value| *value != 0.0);
+            let values = gathered(places, batch, range);
+            for (row, vector) in values.chunks_exact(range.len()).enumerate() {
+                let is_there = vector.iter().any(|value| *value != 0.0);
                 present[row * inputs.vectors.len() + at] = f32::from(is_there);
             }
             vectors.push(tensor(values, range.len()));
@@ -159,7 +164,19 @@ impl ItemInput {
     }
 }
 
-pub(super) fn dense(batch: &Batch, place: usize, range: std::ops::Range<usize>) -> &[f32] {
+/// These dense inputs of each place, zeros where there is none.
+fn gathered(places: &[Option<usize>], batch: &Batch, range: &std::ops::Range<usize>) -> Vec<f32> {
+    let mut values = vec![0.0; places.len() * range.len()];
+    let each = values.chunks_exact_mut(range.len()).zip(places);
+    for (into, place) in each {
+        if let Some(place) = *place {
+            into.copy_from_slice(dense(batch, place, range.clone()));
+        }
+    }
+    values
+}
+
+fn dense(batch: &Batch, place: usize, range: std::ops::Range<usize>) -> &[f32] {
     &batch.dense[place * batch.dense_width..][range]
 }
 

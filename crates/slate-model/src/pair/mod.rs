@@ -11,11 +11,9 @@ mod options;
 mod taste;
 mod tower;
 
-use std::ops::Range;
-
 use burn::module::Module;
 use burn::tensor::Tensor;
-use slate_types::{FeatureShape, PairInputs};
+use slate_types::{FeatureShape, PairInputs, VisitorPlaces};
 
 pub(crate) use in_batch::InBatch;
 pub use in_batch::InBatchOptions;
@@ -62,13 +60,15 @@ pub(crate) struct PairVectors {
 pub(crate) fn check(shape: &FeatureShape) -> Result<(), ModelError> {
     let sides = shape.pair.iter();
     let mut sides = sides.flat_map(|pair| [&pair.seed, &pair.candidate, &pair.context]);
-    let visitor = shape.pair.iter().flat_map(|pair| &pair.visitor);
-    for entry in visitor {
-        let (visitor, candidate) = (&entry.visitor, &entry.candidate);
-        let is_there = |range: &Range<usize>| !range.is_empty() && range.end <= shape.dense;
-        if visitor.len() != candidate.len() || !is_there(visitor) || !is_there(candidate) {
+    if let Some(pair) = &shape.pair {
+        let fits = |entry: &&VisitorPlaces| {
+            entry.visitor.len() == entry.candidate.len()
+                && entry.visitor.end <= shape.dense
+                && pair.candidate.vectors.contains(&entry.candidate)
+        };
+        if let Some(entry) = pair.visitor.iter().find(|entry| !fits(entry)) {
             return Err(ModelError::Shape {
-                expected: "two vectors of one width that there are".to_owned(),
+                expected: "a vector of the candidate, and one of the visitor as wide".to_owned(),
                 given: format!("{entry:?}"),
             });
         }

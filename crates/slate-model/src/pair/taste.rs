@@ -6,14 +6,12 @@
 //! where either has no vector, and a visitor of whom little is known says little.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
-use slate_types::{Batch, VisitorPlaces};
+use burn::tensor::Tensor;
+use slate_types::VisitorPlaces;
 
-use super::input::dense;
 use crate::initial::Initial;
 use crate::network::at_each_place;
 use crate::noise::Noise;
-use crate::shards::Shard;
 
 /// The matrices, one for each kind of content.
 #[derive(Module, Debug)]
@@ -33,9 +31,9 @@ pub(crate) struct TasteVectors {
 /// The vectors of one kind of content.
 pub(crate) struct TasteInput {
     /// `[N, width]`, of the visitors.
-    visitor: Tensor<2>,
+    pub(super) visitor: Tensor<2>,
     /// `[N·L, width]`, of the candidates.
-    candidate: Tensor<2>,
+    pub(super) candidate: Tensor<2>,
 }
 
 impl Taste {
@@ -75,31 +73,5 @@ impl Taste {
             candidate: Tensor::cat(candidates, 1),
         };
         Some((Tensor::cat(likes, 1), vectors))
-    }
-}
-
-impl TasteInput {
-    /// `firsts` are the first places of the shard's lists.
-    pub(super) fn new(
-        shard: &Shard,
-        firsts: &[Option<usize>],
-        batch: &Batch,
-        entry: &VisitorPlaces,
-        device: &Device,
-    ) -> Self {
-        let vectors = |places: &[Option<usize>], range: &std::ops::Range<usize>| -> Tensor<2> {
-            let mut values = vec![0.0; places.len() * range.len()];
-            let each = values.chunks_exact_mut(range.len()).zip(places);
-            for (into, place) in each {
-                if let Some(place) = *place {
-                    into.copy_from_slice(dense(batch, place, range.clone()));
-                }
-            }
-            Tensor::from_data(TensorData::new(values, [places.len(), range.len()]), device)
-        };
-        Self {
-            visitor: vectors(firsts, &entry.visitor),
-            candidate: vectors(&shard.places, &entry.candidate),
-        }
     }
 }

@@ -126,11 +126,22 @@ impl Batches for Market {
 }
 
 fn trained(extra: &str) -> Ranker {
+    let settings = format!("epochs = 30\n{extra}");
+    towers_of(&mut Market, &shape(), &batch(99_999, 400), &settings, "")
+}
+
+/// Towers over titles and pictures, trained with these settings and these of the towers.
+pub(crate) fn towers_of(
+    batches: &mut dyn Batches,
+    shape: &FeatureShape,
+    held_out: &Batch,
+    settings: &str,
+    towers: &str,
+) -> Ranker {
     let config = config(&format!(
         r#"
-        epochs = 30
         learning_rate = 5e-3
-        {extra}
+        {settings}
         [network]
         kind = "similar"
         hidden = 16
@@ -140,16 +151,16 @@ fn trained(extra: &str) -> Ranker {
         seed = ["title", "picture"]
         candidate = ["title", "picture"]
         width = 8
+        {towers}
         "#
     ));
-    let held_out = batch(99_999, 400);
     let trained = train(
         &config,
-        &shape(),
+        shape,
         Seed(2),
         DeviceSpec::Cpu,
-        &mut Market,
-        &mut |ranker| Ok(validation_of(ranker, &held_out)),
+        batches,
+        &mut |ranker| Ok(validation_of(ranker, held_out)),
         &mut |_| (),
     );
     trained.unwrap().ranker

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use slate_model::{DeviceSpec, Ranker, train};
+use slate_model::{DeviceSpec, Ranker};
 use slate_types::{Batch, FeatureShape, InputPlaces, PairInputs, Seed, VisitorPlaces};
 
-use super::market::{Fixed, config, hits, validation_of};
-use super::pairs::{ITEMS, PICTURE, SLOTS, TITLE, taste, vectors};
+use super::market::{Fixed, hits};
+use super::pairs::{ITEMS, PICTURE, SLOTS, TITLE, taste, towers_of, vectors};
 
 const CONTENT: usize = TITLE + PICTURE;
 /// A row has the vectors of the seed, of the candidate and of what the visitor chose.
@@ -95,34 +95,11 @@ fn shape() -> FeatureShape {
 }
 
 fn trained(extra: &str) -> Ranker {
-    let config = config(&format!(
-        r#"
-        epochs = 15
-        learning_rate = 5e-3
-        {extra}
-        [network]
-        kind = "similar"
-        hidden = 16
-        layers = 1
-        dropout = 0.0
-        [network.towers]
-        seed = ["title", "picture"]
-        candidate = ["title", "picture"]
-        visitor = ["history_title", "history_picture"]
-        width = 8
-        "#
-    ));
+    let settings = format!("epochs = 15\n{extra}");
+    let mut batches = Fixed((0..40).map(|seed| batch(seed, 64)).collect());
+    let towers = r#"visitor = ["history_title", "history_picture"]"#;
     let held_out = batch(99_999, 300);
-    let trained = train(
-        &config,
-        &shape(),
-        Seed(2),
-        DeviceSpec::Cpu,
-        &mut Fixed((0..40).map(|seed| batch(seed, 64)).collect()),
-        &mut |ranker| Ok(validation_of(ranker, &held_out)),
-        &mut |_| (),
-    );
-    trained.unwrap().ranker
+    towers_of(&mut batches, &shape(), &held_out, &settings, towers)
 }
 
 /// Without these numbers of what visitors chose.
