@@ -14,6 +14,8 @@
 | `several.N.weight` [ids, width]                   | `several.N.weight`                               | no         |
 | `input_norm.weight` [dense]                       | `input_norm.gamma`                               | no         |
 | `input_norm.bias` [dense]                         | `input_norm.beta`                                | no         |
+| `batch_norm.weight`, `.bias` [dense]              | `batch_norm.gamma`, `.beta`                      | no         |
+| `batch_norm.running_mean`, `.running_var` [dense] | `batch_norm.mean`, `.variance`                   | no         |
 | `input.weight` [hidden, inputs]                   | `input.weight`                                   | yes        |
 | `input.bias` [hidden]                             | `input.bias`                                     | no         |
 | `heads.weight` [columns, hidden]                  | `heads.weight`                                   | yes        |
@@ -45,7 +47,7 @@ A network of kind `linear` has neither `input` nor a body: its heads read the in
 h is `hidden`; own is `hidden`, or half of it where a GRU goes both ways. What is stacked follows each other along the
 first axis of PyTorch's tensor. The gates of a GRU stand in the same order, r, z, n, on both sides. `input` reads dense
 inputs, then categorical embeddings, then means of several ids. An MLP of `layers` hidden layers has `layers - 1` in its
-body, `input` being the first. What `model.json` does not ask for is on neither side.
+body, `input` being the first. What `model.json` does not ask for is on neither side; nor is `num_batches_tracked`.
 """
 
 import json
@@ -60,6 +62,7 @@ from torch import nn
 
 NEWEST_FORMAT = 2  # of model.json
 NORM_EPSILON = 1e-5
+UNTOLD = "num_batches_tracked"  # PyTorch counts batches; its momentum is fixed, so nothing depends on it
 
 # The table above: a pattern of PyTorch's name, Slate's names for it, and whether each is transposed.
 LAYER = r"body.transformer.layers.\1"
@@ -68,6 +71,10 @@ NAMES = [
     (r"position\.weight", ["position.weight"], False),
     (r"input_norm\.weight", ["input_norm.gamma"], False),
     (r"input_norm\.bias", ["input_norm.beta"], False),
+    (r"batch_norm\.weight", ["batch_norm.gamma"], False),
+    (r"batch_norm\.bias", ["batch_norm.beta"], False),
+    (r"batch_norm\.running_mean", ["batch_norm.mean"], False),
+    (r"batch_norm\.running_var", ["batch_norm.variance"], False),
     (r"(input|heads)\.weight", [r"\1.weight"], True),
     (r"(input|heads)\.bias", [r"\1.bias"], False),
     (
@@ -130,8 +137,9 @@ class Ranker(nn.Module):
         several = [nn.Embedding(ids, _embedding_width(network, ids)) for ids in shape.get("multi_valued", [])]
         inputs = shape["dense"] + sum(table.embedding_dim for table in tables + several)
         self.embeddings, self.several = nn.ModuleList(tables), nn.ModuleList(several)
-        has_norm = network.get("input_norm", False) and shape["dense"] > 0
-        self.input_norm = nn.LayerNorm(shape["dense"], eps=NORM_EPSILON) if has_norm else nn.Identity()
+        norm = network.get("input_norm", False) if shape["dense"] > 0 else False
+        self.input_norm = nn.LayerNorm(shape["dense"], eps=NORM_EPSILON) if norm is True else nn.Identity()
+        self.batch_norm = nn.BatchNorm1d(shape["dense"], eps=NORM_EPSILON) if norm == "batch" else None
         if self.kind == "linear":
             self.input, self.body, hidden = nn.Identity(), nn.Identity(), inputs
         else:
@@ -164,6 +172,9 @@ class Ranker(nn.Module):
         - slot: int `[lists, slots]`, where each stood when it was shown, from 0. For training with a position tower
           alone: leave it out to score.
         """
+        if self.batch_norm is not None:
+            # Over slots alone: padding has no part in a mean.
+            dense = torch.zeros_like(dense).masked_scatter(mask[..., None], self.batch_norm(dense[mask]))
         parts = [self.input_norm(dense)]
         parts += [table(ids) for table, ids in zip(self.embeddings, categorical.unbind(-1), strict=True)]
         for table, (ids, real) in zip(self.several, multi_valued, strict=True):
@@ -216,7 +227,10 @@ def load_slate(folder):
     """The ranker of a run's folder, ready to score (`eval`); call `train()` on it to train it further."""
     ranker = Ranker(json.loads((Path(folder) / "model.json").read_text()))
     tensors, state = load_file(Path(folder) / "model.safetensors"), {}
-    for name in ranker.state_dict():
+    for name, own in ranker.state_dict().items():
+        if name.endswith(UNTOLD):
+            state[name] = own
+            continue
         sources, transposed = slate_names(name)
         parts = [tensors.pop(source) for source in sources]
         state[name] = torch.cat([part.T if transposed else part for part in parts])
@@ -228,7 +242,8 @@ def load_slate(folder):
 
 def save_state_dict(ranker, path):
     """Writes the state dict as safetensors in f32, under PyTorch's names."""
-    state = {name: value.detach().float().cpu().contiguous() for name, value in ranker.state_dict().items()}
+    kept = {name: value for name, value in ranker.state_dict().items() if not name.endswith(UNTOLD)}
+    state = {name: value.detach().float().cpu().contiguous() for name, value in kept.items()}
     save_file(state, path, metadata={"format": "pt"})
 
 

@@ -13,7 +13,7 @@ pub(crate) use conv::{Conv, Padding, max_pool};
 pub(crate) use norm::Norm;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use slate_kernels::{View, gelu, multiply};
+use slate_kernels::{View, gelu, multiply, vectorised};
 
 /// What follows a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +26,14 @@ pub(crate) enum Activation {
 
 impl Activation {
     fn apply(self, values: &mut [f32]) {
-        match self {
-            Self::None => {}
-            Self::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
-            Self::Gelu => values.iter_mut().for_each(|value| *value = gelu(*value)),
-        }
+        vectorised(
+            #[inline(always)]
+            || match self {
+                Self::None => {}
+                Self::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
+                Self::Gelu => values.iter_mut().for_each(|value| *value = gelu(*value)),
+            },
+        );
     }
 
     fn plain(self, x: Tensor) -> Result<Tensor> {

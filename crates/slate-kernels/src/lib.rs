@@ -12,10 +12,17 @@
 //! assert_eq!(product, [19.0, 22.0, 43.0, 50.0]);
 //! ```
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is to be compiled for wider vectors has to be inlined there"
+)]
+
 mod exponential;
 mod matrix;
 mod rows;
+mod vector;
 
-pub use exponential::{exp, gelu, sigmoid, tanh};
+pub use exponential::{exp, gelu, gelu_slope, sigmoid, tanh};
 pub use matrix::{View, multiply};
-pub use rows::{Moments, softmax, softmax_of_real, sum, sum_of_rows};
+pub use rows::{Moments, dot, softmax, softmax_of_real, sum, sum_of_rows};
+pub use vector::vectorised;

@@ -1,9 +1,9 @@
 //! Rows of numbers: sums, means and softmax.
 
-use crate::exp;
+use crate::{exp, vectorised};
 
 /// Sums of a row in eight strands, which a processor adds side by side.
-#[inline]
+#[inline(always)]
 pub fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut strands = [0.0_f32; 8];
     let chunks = row.chunks_exact(8);
@@ -16,13 +16,50 @@ pub fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     strands.iter().sum::<f32>() + rest
 }
 
+/// The scalar product of two rows of one length, in eight strands.
+#[inline(always)]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut strands = [0.0_f32; 8];
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let pairs = a.remainder().iter().zip(b.remainder());
+    let rest: f32 = pairs.map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        for (strand, (a, b)) in strands.iter_mut().zip(a.iter().zip(b)) {
+            *strand += a * b;
+        }
+    }
+    strands.iter().sum::<f32>() + rest
+}
+
+/// The largest number of a row that is not NaN, −∞ where there is none; in eight strands, whose order
+/// changes nothing.
+#[inline(always)]
+fn largest(row: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut strands = [f32::NEG_INFINITY; 8];
+    let chunks = row.chunks_exact(8);
+    let rest = chunks.remainder().iter().copied();
+    let rest = rest.fold(f32::NEG_INFINITY, larger);
+    for chunk in chunks {
+        for (strand, value) in strands.iter_mut().zip(chunk) {
+            *strand = larger(*strand, *value);
+        }
+    }
+    strands.into_iter().fold(rest, larger)
+}
+
 /// The sum of all rows of `width` numbers.
 pub fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
-    for row in values.chunks_exact(width) {
-        let pairs = sums.iter_mut().zip(row);
-        pairs.for_each(|(sum, value)| *sum += value);
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in values.chunks_exact(width) {
+                let pairs = sums.iter_mut().zip(row);
+                pairs.for_each(|(sum, value)| *sum += value);
+            }
+        },
+    );
     sums
 }
 
@@ -37,7 +74,7 @@ pub struct Moments {
 
 impl Moments {
     /// Those of a row that is not empty.
-    #[inline]
+    #[inline(always)]
     pub fn of(row: &[f32], epsilon: f32) -> Self {
         let width = row.len() as f32;
         let mean = sum(row, |value| value) / width;
@@ -49,39 +86,50 @@ impl Moments {
     }
 }
 
-/// Softmax of a row, in place.
-pub fn softmax(row: &mut [f32]) {
-    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for value in row.iter_mut() {
-        *value = exp(*value - most);
-    }
-    let inverse = 1.0 / row.iter().sum::<f32>();
-    for value in row {
-        *value *= inverse;
-    }
+/// Softmax of each row of `width` numbers, in place.
+pub fn softmax(rows: &mut [f32], width: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(width) {
+                let most = largest(row);
+                for value in row.iter_mut() {
+                    *value = exp(*value - most);
+                }
+                let inverse = 1.0 / sum(row, |value| value);
+                for value in row {
+                    *value *= inverse;
+                }
+            }
+        },
+    );
 }
 
 /// The same over the places where `real` is not 0; padding gets nothing.
-pub fn softmax_of_real(row: &mut [f32], real: &[f32]) {
-    let pairs = row.iter().zip(real).filter(|(_, real)| **real != 0.0);
-    let most = pairs
-        .map(|(value, _)| *value)
-        .fold(f32::NEG_INFINITY, f32::max);
-    if most == f32::NEG_INFINITY {
-        row.fill(0.0);
-        return;
-    }
-    for (value, real) in row.iter_mut().zip(real) {
-        *value = if *real == 0.0 {
-            0.0
-        } else {
-            exp(*value - most)
-        };
-    }
-    let inverse = 1.0 / row.iter().sum::<f32>();
-    for value in row {
-        *value *= inverse;
-    }
+pub fn softmax_of_real(rows: &mut [f32], real: &[f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(real.len()) {
+                let pairs = row.iter().zip(real).filter(|(_, real)| **real != 0.0);
+                let most = pairs
+                    .map(|(value, _)| *value)
+                    .fold(f32::NEG_INFINITY, f32::max);
+                if most == f32::NEG_INFINITY {
+                    row.fill(0.0);
+                    continue;
+                }
+                for (value, real) in row.iter_mut().zip(real) {
+                    let own = exp(*value - most);
+                    *value = if *real == 0.0 { 0.0 } else { own };
+                }
+                let inverse = 1.0 / sum(row, |value| value);
+                for value in row {
+                    *value *= inverse;
+                }
+            }
+        },
+    );
 }
 
 #[cfg(test)]
@@ -103,6 +151,12 @@ mod tests {
         assert!((f64::from(found.mean) - mean).abs() < 1e-6);
         assert!((f64::from(found.scale) - 1.0 / (variance + 1e-5).sqrt()).abs() < 1e-5);
         assert_eq!(sum_of_rows(&[1.0, 2.0, 3.0, 4.0], 2), [4.0, 6.0]);
+        let squares: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+        assert!((f64::from(dot(&row, &row)) - squares).abs() < 1e-5);
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert_eq!(largest(&row), most);
+        assert_eq!(largest(&[f32::NAN, 2.0]), 2.0);
+        assert_eq!(largest(&[]), f32::NEG_INFINITY);
     }
 
     #[test]
@@ -112,8 +166,9 @@ mod tests {
         assert_eq!(row, [0.5, 0.5, 0.0]);
         softmax_of_real(&mut row, &[0.0; 3]);
         assert_eq!(row, [0.0; 3]);
-        let mut row = [1e4, 1e4];
-        softmax(&mut row);
-        assert_eq!(row, [0.5, 0.5]);
+        let mut rows = [1e4, 1e4, 0.0, 3.0_f32.ln()];
+        softmax(&mut rows, 2);
+        assert_eq!(rows[..2], [0.5, 0.5]);
+        assert!((rows[2] - 0.25).abs() < 1e-6 && (rows[3] - 0.75).abs() < 1e-6);
     }
 }

@@ -7,9 +7,11 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use slate_kernels::vectorised;
 
 use crate::ModelError;
 use crate::weights::Tensors;
+use crate::workers::{SPAN, Workers};
 
 /// The gradient of each parameter, in the order a module visits them; none where the loss does not
 /// depend on the parameter.
@@ -36,19 +38,36 @@ impl Gradients {
         Ok(Self(collect.found.into_iter().map(&mut take).collect()))
     }
 
-    /// Adds another's, parameter by parameter.
-    pub(crate) fn add(&mut self, other: Self) {
-        for (sum, part) in self.0.iter_mut().zip(other.0) {
-            match (sum.as_mut(), part) {
-                (_, None) => {}
-                (None, part) => *sum = part,
-                (Some(sum), Some(part)) => {
-                    sum.iter_mut()
-                        .zip(part)
-                        .for_each(|(sum, part)| *sum += part);
+    /// The sums of several, parameter by parameter, each in their order.
+    pub(crate) fn sum(parts: impl IntoIterator<Item = Self>, workers: &Workers) -> Self {
+        let mut parts = parts.into_iter();
+        let mut total = parts.next().unwrap_or(Self(Vec::new()));
+        let mut others: Vec<Vec<Vec<f32>>> = total.0.iter().map(|_| Vec::new()).collect();
+        for part in parts {
+            for ((sum, others), part) in total.0.iter_mut().zip(&mut others).zip(part.0) {
+                match (sum.as_mut(), part) {
+                    (_, None) => {}
+                    (None, part) => *sum = part,
+                    (Some(_), Some(part)) => others.push(part),
                 }
             }
         }
+        let mut spans = Vec::new();
+        for (sum, others) in total.0.iter_mut().zip(&others) {
+            let sums = sum.iter_mut().flat_map(|sum| sum.chunks_mut(SPAN));
+            spans.extend(sums.enumerate().map(|(span, sum)| (span, sum, others)));
+        }
+        workers.map(spans, |(span, sum, others)| {
+            for other in others {
+                let own = &other[span * SPAN..][..sum.len()];
+                let pairs = sum.iter_mut().zip(own);
+                vectorised(
+                    #[inline(always)]
+                    || pairs.for_each(|(sum, part)| *sum += part),
+                );
+            }
+        });
+        total
     }
 
     /// Multiplies all of them.
@@ -58,11 +77,13 @@ impl Gradients {
     }
 
     /// Scales them down to the norm `most` where theirs is larger (0: never); the norm before.
-    pub(crate) fn clip(&mut self, most: f64) -> f64 {
-        let squares = |values: &Vec<f32>| -> f64 {
-            values.iter().map(|&value| f64::from(value).powi(2)).sum()
-        };
-        let norm = self.0.iter().flatten().map(squares).sum::<f64>().sqrt();
+    pub(crate) fn clip(&mut self, most: f64, workers: &Workers) -> f64 {
+        let spans = self.0.iter().flatten().flat_map(|own| own.chunks(SPAN));
+        let squares = workers.map(spans.collect(), |span| {
+            let squares = span.iter().map(|&value| f64::from(value).powi(2));
+            squares.sum::<f64>()
+        });
+        let norm = squares.iter().sum::<f64>().sqrt();
         if most > 0.0 && norm > most && norm.is_finite() {
             self.scale((most / norm) as f32);
         }
@@ -103,9 +124,9 @@ mod tests {
     }
 
     fn combined(most: f64) -> (Vec<f32>, f64) {
-        let mut total = shard(1.0);
-        total.add(shard(4.0));
-        let norm = total.clip(most);
+        let workers = Workers::with_threads(2).unwrap();
+        let mut total = Gradients::sum([shard(1.0), shard(4.0)], &workers);
+        let norm = total.clip(most, &workers);
         (total.0.into_iter().flatten().flatten().collect(), norm)
     }
 
@@ -122,8 +143,27 @@ mod tests {
 
     #[test]
     fn a_parameter_without_a_gradient_takes_the_other_shards() {
-        let mut total = Gradients(vec![None, None]);
-        total.add(Gradients(vec![Some(vec![2.0]), None]));
+        let workers = Workers::with_threads(1).unwrap();
+        let parts = [vec![None, None], vec![Some(vec![2.0]), None]].map(Gradients);
+        let total = Gradients::sum(parts, &workers);
         assert_eq!(total, Gradients(vec![Some(vec![2.0]), None]));
+    }
+
+    #[test]
+    fn long_parameters_add_up_in_spans() {
+        let workers = Workers::with_threads(3).unwrap();
+        let long = |factor: f32| {
+            (0..2 * SPAN + 5)
+                .map(|at| factor * (at % 97) as f32)
+                .collect()
+        };
+        let parts = [1.0, 2.0, 5.0].map(|factor| Gradients(vec![Some(long(factor))]));
+        let mut total = Gradients::sum(parts, &workers);
+        assert_eq!(total, Gradients(vec![Some(long(8.0))]));
+        let squares = long(8.0)
+            .into_iter()
+            .map(|value: f32| f64::from(value).powi(2));
+        let norm = squares.sum::<f64>().sqrt();
+        assert!((total.clip(0.0, &workers) - norm).abs() < 1e-9 * norm);
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use slate_types::{Batch, InputPlaces, PairInputs};
 
+use crate::batch_norm::{BatchMoments, Standard};
 use crate::pair::PairInput;
 use crate::shards::Shard;
 
@@ -55,10 +56,13 @@ pub(crate) struct Events {
 
 impl Input {
     /// The features of a shard's lists; `pair` says which of them describe items that are compared.
+    ///
+    /// Dense inputs are standardised where `standard` says by what.
     pub(crate) fn new(
         shard: &Shard,
         batch: &Batch,
         pair: Option<&PairInputs>,
+        standard: Option<&Standard>,
         device: &Device,
     ) -> Self {
         let all = whole(batch);
@@ -70,7 +74,7 @@ impl Input {
         Self {
             lists: shard.lists,
             slots: shard.slots,
-            dense: dense(&shard.places, batch, inputs, device),
+            dense: dense(&shard.places, batch, inputs, standard, device),
             ids: inputs
                 .categorical
                 .iter()
@@ -112,6 +116,7 @@ fn dense(
     places: &[Option<usize>],
     batch: &Batch,
     inputs: &InputPlaces,
+    standard: Option<&Standard>,
     device: &Device,
 ) -> Option<Tensor<2>> {
     let ranges: Vec<Range<usize>> = inputs.dense_ranges().collect();
@@ -122,15 +127,38 @@ fn dense(
     let mut values = vec![0.0; places.len() * width];
     for (row, place) in values.chunks_exact_mut(width).zip(places) {
         let Some(place) = place else { continue };
-        let own = &batch.dense[place * batch.dense_width..(place + 1) * batch.dense_width];
-        let mut at = 0;
-        for range in &ranges {
-            row[at..at + range.len()].copy_from_slice(&own[range.clone()]);
-            at += range.len();
+        gather(batch, *place, &ranges, row);
+        if let Some(standard) = standard {
+            standard.apply(row);
         }
     }
     let values = TensorData::new(values, [places.len(), width]);
     Some(Tensor::from_data(values, device))
+}
+
+/// The dense inputs of a place that a network reads.
+fn gather(batch: &Batch, place: usize, ranges: &[Range<usize>], row: &mut [f32]) {
+    let own = &batch.dense[place * batch.dense_width..(place + 1) * batch.dense_width];
+    let mut at = 0;
+    for range in ranges {
+        row[at..at + range.len()].copy_from_slice(&own[range.clone()]);
+        at += range.len();
+    }
+}
+
+/// Moments of the dense inputs of a network over the real slots of a batch.
+pub(crate) fn moments(batch: &Batch, pair: Option<&PairInputs>) -> Option<BatchMoments> {
+    let all = whole(batch);
+    let inputs = pair.map_or(&all, |pair| &pair.context);
+    let ranges: Vec<Range<usize>> = inputs.dense_ranges().collect();
+    let width = inputs.dense();
+    let real = (0..batch.mask.len()).filter(|&place| batch.mask[place]);
+    let real: Vec<usize> = real.collect();
+    let mut values = vec![0.0; real.len() * width];
+    for (row, place) in values.chunks_exact_mut(width.max(1)).zip(real) {
+        gather(batch, place, &ranges, row);
+    }
+    BatchMoments::of(&values, width)
 }
 
 /// One number for each place, 0 on padding.

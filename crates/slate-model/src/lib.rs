@@ -68,6 +68,7 @@
 //! ```
 
 mod batch_check;
+mod batch_norm;
 mod bundle;
 mod device;
 mod distil;
@@ -81,6 +82,7 @@ mod head;
 mod history;
 mod initial;
 mod input;
+mod input_norm;
 pub mod loss;
 mod loss_check;
 mod loss_options;
@@ -114,6 +116,7 @@ pub use error::{BoxError, Culprit, ModelError};
 pub use events::{Ahead, StopReason, TrainEvent};
 pub use extend::{Beginning, NewRows};
 pub use head::Head;
+pub use input_norm::InputNorm;
 pub use loss_check::{CASES, LARGEST_ERROR, LossCheck, check_losses};
 pub use loss_options::{Label, LossKind, LossOptions};
 pub use network_config::{

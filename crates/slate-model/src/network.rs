@@ -14,12 +14,14 @@ use burn::tensor::{Device, Int, Tensor};
 use slate_types::{Batch, FeatureShape, Seed};
 
 use crate::ModelError;
+use crate::batch_norm::{BatchMoments, BatchNorm, Standard};
 use crate::device::is_processor;
 use crate::fused;
 use crate::gru::Gru;
 use crate::history::History;
 use crate::initial::Initial;
-use crate::input::{Input, Several};
+use crate::input::{self, Input, Several};
+use crate::input_norm::InputNorm;
 use crate::mlp::Mlp;
 use crate::network_config::{Activation, NetworkConfig, NetworkKind};
 use crate::noise::Noise;
@@ -37,6 +39,7 @@ pub(crate) struct Network {
     /// Towers, in a network that compares two items.
     pair: Option<Pair>,
     input_norm: Option<LayerNorm>,
+    batch_norm: Option<BatchNorm>,
     /// None in a linear network, whose heads read the inputs.
     input: Option<Linear>,
     body: Option<Body>,
@@ -120,7 +123,10 @@ impl Network {
                 History::new(own, config, items, shape.kinds, &initial)
             }),
             pair,
-            input_norm: (config.input_norm && dense > 0).then(|| initial.norm(dense)),
+            input_norm: (config.input_norm == InputNorm::Layer && dense > 0)
+                .then(|| initial.norm(dense)),
+            batch_norm: (config.input_norm == InputNorm::Batch && dense > 0)
+                .then(|| BatchNorm::new(dense, &initial)),
             input: (!linear).then(|| initial.linear("input", inputs, hidden)),
             body: match config.kind {
                 NetworkKind::Linear => None,
@@ -148,7 +154,32 @@ impl Network {
 
     /// The inputs of a batch's lists.
     pub(crate) fn read(&self, shard: &Shard, batch: &Batch, device: &Device) -> Input {
-        Input::new(shard, batch, self.pair.as_ref().map(Pair::inputs), device)
+        let running = self.batch_norm.as_ref().map(BatchNorm::running);
+        self.read_by(shard, batch, running.as_ref(), device)
+    }
+
+    /// The inputs of a batch's lists, the dense ones standardised by what is given.
+    pub(crate) fn read_by(
+        &self,
+        shard: &Shard,
+        batch: &Batch,
+        standard: Option<&Standard>,
+        device: &Device,
+    ) -> Input {
+        let pair = self.pair.as_ref().map(Pair::inputs);
+        Input::new(shard, batch, pair, standard, device)
+    }
+
+    /// Moments of a batch's dense inputs, where the network standardises by them.
+    pub(crate) fn moments(&self, batch: &Batch) -> Option<BatchMoments> {
+        self.batch_norm.as_ref()?;
+        input::moments(batch, self.pair.as_ref().map(Pair::inputs))
+    }
+
+    /// The same network, whose running moments follow a batch's.
+    pub(crate) fn followed(self, batch: &BatchMoments) -> Self {
+        let batch_norm = self.batch_norm.map(|norm| norm.followed(batch));
+        Self { batch_norm, ..self }
     }
 
     /// Numbers of an item's vector, in a network that compares two.
@@ -165,9 +196,10 @@ impl Network {
     pub(crate) fn forward(&self, input: &Input, noise: &mut Noise) -> Pass {
         let mut parts: Vec<Tensor<2>> = Vec::new();
         if let Some(dense) = input.dense.clone() {
-            parts.push(match &self.input_norm {
-                Some(norm) => fused::norm(norm, dense),
-                None => dense,
+            parts.push(match (&self.input_norm, &self.batch_norm) {
+                (Some(norm), _) => fused::norm(norm, dense),
+                (None, Some(norm)) => norm.forward(dense),
+                (None, None) => dense,
             });
         }
         for (table, ids) in self.embeddings.iter().zip(&input.ids) {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
+use crate::input_norm::InputNorm;
 use crate::options::refuse;
 use crate::pair::{TowersConfig, TowersOptions};
 use crate::tables::EmbeddingWidths;
@@ -40,9 +41,9 @@ pub struct NetworkOptions {
     /// Whether a GRU goes over the slots backwards too; `hidden` is then even. Left out: no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bidirectional: Option<bool>,
-    /// Whether the dense inputs of a slot are normalised together. Left out: no.
+    /// How dense inputs are normalised before they are read: `"layer"` or `"batch"`. Left out: not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_norm: Option<bool>,
+    pub input_norm: Option<InputNorm>,
     /// How the history of a list's person is read, where the dataset has histories. Left out: by
     /// a GRU.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,9 +203,9 @@ pub struct NetworkConfig {
     /// Whether a GRU goes backwards too.
     #[serde(default)]
     pub bidirectional: bool,
-    /// Whether the dense inputs of a slot are normalised together.
+    /// How dense inputs are normalised before they are read.
     #[serde(default)]
-    pub input_norm: bool,
+    pub input_norm: InputNorm,
     /// How histories are read, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryConfig>,
@@ -266,7 +267,7 @@ impl NetworkOptions {
             embedding_width: self.embedding_width.or(linear.then_some(1)),
             widths: None,
             bidirectional,
-            input_norm: self.input_norm.unwrap_or(false),
+            input_norm: self.input_norm.unwrap_or_default(),
             history: match &self.history {
                 None if linear => None,
                 history => history.clone().unwrap_or_default().check()?,
@@ -338,6 +339,26 @@ fn heads_for(hidden: usize) -> usize {
 }
 
 impl NetworkConfig {
+    /// Bytes that a training step needs at the very least where a list has so many slots: what the forward
+    /// pass keeps of that list alone for the backward pass. Saturates.
+    pub fn least_bytes(&self, slots: usize) -> u64 {
+        let [slots, hidden, wide, heads] =
+            [slots, self.hidden, self.feed_forward, self.heads].map(|own| own as u64);
+        let of_layer = match self.kind {
+            NetworkKind::Linear => 0,
+            NetworkKind::Mlp | NetworkKind::Similar => slots * hidden,
+            // Every slot looks at every other.
+            NetworkKind::Transformer => slots
+                .saturating_mul(slots)
+                .saturating_mul(heads)
+                .saturating_add(slots * (8 * hidden + wide)),
+            NetworkKind::Gru => 8 * slots * hidden,
+        };
+        of_layer
+            .saturating_mul(self.layers as u64)
+            .saturating_mul(size_of::<f32>() as u64)
+    }
+
     /// Checks ranges, for a config that was read from a file.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
         within("network.hidden", self.hidden, 4096)?;

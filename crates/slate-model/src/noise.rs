@@ -44,35 +44,35 @@ impl Noise {
 
     /// Sets values to zero at random and scales the others up, so that the mean stays.
     pub(crate) fn apply<const D: usize>(&mut self, input: Tensor<D>) -> Tensor<D> {
+        let factors = self.factors(input.dims().iter().product());
+        self.multiplied(input, factors)
+    }
+
+    /// What [`apply`](Self::apply) multiplies so many numbers by; none where it changes nothing.
+    pub(crate) fn factors(&mut self, count: usize) -> Option<Vec<f32>> {
         let scale = 65_536.0 / (65_536.0 - f32::from(self.threshold));
-        self.multiplied(input, self.threshold, scale)
+        self.drawn(self.threshold, scale, count)
     }
 
     /// Sets values to zero at random, each with probability `rate`, and leaves the others.
     pub(crate) fn keep<const D: usize>(&mut self, rate: f64, input: Tensor<D>) -> Tensor<D> {
-        self.multiplied(input, threshold(rate), 1.0)
+        let factors = self.drawn(threshold(rate), 1.0, input.dims().iter().product());
+        self.multiplied(input, factors)
     }
 
-    fn multiplied<const D: usize>(
-        &mut self,
-        input: Tensor<D>,
-        threshold: u16,
-        scale: f32,
-    ) -> Tensor<D> {
-        let Some(stream) = self.stream.as_mut().filter(|_| threshold > 0) else {
-            return input;
-        };
-        let shape = input.dims();
-        let mut bytes = vec![0_u8; 2 * shape.iter().product::<usize>()];
+    fn drawn(&mut self, threshold: u16, scale: f32, count: usize) -> Option<Vec<f32>> {
+        let stream = self.stream.as_mut().filter(|_| threshold > 0)?;
+        let mut bytes = vec![0_u8; 2 * count];
         stream.fill_bytes(&mut bytes);
-        let factors: Vec<f32> = bytes
-            .chunks_exact(2)
-            .map(|pair| {
-                let kept = u16::from_le_bytes([pair[0], pair[1]]) >= threshold;
-                if kept { scale } else { 0.0 }
-            })
-            .collect();
-        input * Tensor::from_data(TensorData::new(factors, shape), &self.device)
+        let pairs = bytes.chunks_exact(2);
+        let kept = pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]]) >= threshold);
+        Some(kept.map(|kept| if kept { scale } else { 0.0 }).collect())
+    }
+
+    fn multiplied<const D: usize>(&self, input: Tensor<D>, factors: Option<Vec<f32>>) -> Tensor<D> {
+        let Some(factors) = factors else { return input };
+        let factors = TensorData::new(factors, input.dims());
+        input * Tensor::from_data(factors, &self.device)
     }
 }
 

@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use slate_kernels::vectorised;
 
 use crate::gradients::Gradients;
 use crate::network::Network;
 use crate::options::TrainOptions;
 use crate::weights::{self, Weight};
+use crate::workers::{SPAN, Workers};
 
 const BETA_1: f32 = 0.9;
 const ADAM_BETA_2: f32 = 0.999;
@@ -93,21 +95,28 @@ impl Optimizer {
     }
 
     /// Moves the weights by one step. Parameters without a gradient stay.
-    pub(crate) fn step(&mut self, rate: f64, network: Network, gradients: &Gradients) -> Network {
+    pub(crate) fn step(
+        &mut self,
+        rate: f64,
+        network: Network,
+        gradients: &Gradients,
+        workers: &Workers,
+    ) -> Network {
         self.slots.resize(gradients.0.len(), Slot::default());
-        let mut place = 0;
-        weights::update(network, &mut |values| {
-            let slot = &mut self.slots[place];
-            if let Some(gradient) = &gradients.0[place] {
+        weights::update(network, |weights| {
+            let mut spans = Vec::new();
+            let parameters = weights.iter_mut().zip(&mut self.slots).zip(&gradients.0);
+            for (place, ((weight, slot), gradient)) in parameters.enumerate() {
+                let Some(gradient) = gradient else { continue };
                 let rule = Rule {
                     rate: rate * self.factors.get(place).copied().unwrap_or(1.0),
                     weight_decay: self.weight_decay,
                     momentum: self.momentum,
                 };
                 slot.time += 1;
-                rule.apply(self.kind, slot, values, gradient);
+                spans.extend(slot.spans(self.kind, &mut weight.values, gradient, rule));
             }
-            place += 1;
+            workers.map(spans, |(rule, span)| rule.apply(self.kind, span));
         })
     }
 
@@ -154,7 +163,51 @@ impl Optimizer {
     }
 }
 
+impl Slot {
+    /// A parameter in spans that threads share out.
+    fn spans<'a>(
+        &'a mut self,
+        kind: OptimizerKind,
+        weights: &'a mut [f32],
+        gradient: &'a [f32],
+        rule: Rule,
+    ) -> impl Iterator<Item = (Rule, Span<'a>)> {
+        self.first.resize(weights.len(), 0.0);
+        if kind == OptimizerKind::AdamW {
+            self.second.resize(weights.len(), 0.0);
+        }
+        let time = self.time;
+        let weights = weights.chunks_mut(SPAN).zip(gradient.chunks(SPAN));
+        // Rules without a second moment have empty ones.
+        let second = self.second.chunks_mut(SPAN).map(Some);
+        let second = second.chain(std::iter::repeat_with(|| None));
+        let moments = self.first.chunks_mut(SPAN).zip(second);
+        weights
+            .zip(moments)
+            .map(move |((weights, gradient), (first, second))| {
+                let span = Span {
+                    weights,
+                    gradient,
+                    time,
+                    first,
+                    second: second.unwrap_or_default(),
+                };
+                (rule, span)
+            })
+    }
+}
+
+/// A stretch of one parameter, its gradient, and what is remembered of it.
+struct Span<'a> {
+    weights: &'a mut [f32],
+    gradient: &'a [f32],
+    time: i32,
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
 /// The numbers of one step.
+#[derive(Debug, Clone, Copy)]
 struct Rule {
     rate: f64,
     weight_decay: f64,
@@ -162,14 +215,16 @@ struct Rule {
 }
 
 impl Rule {
-    fn apply(&self, kind: OptimizerKind, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
-        slot.first.resize(weights.len(), 0.0);
-        match kind {
-            OptimizerKind::AdamW => self.adamw(slot, weights, gradient),
-            OptimizerKind::Sgd => self.sgd(slot, weights, gradient),
-            OptimizerKind::Adagrad => self.adagrad(slot, weights, gradient),
-            OptimizerKind::Lion => self.lion(slot, weights, gradient),
-        }
+    fn apply(&self, kind: OptimizerKind, span: Span<'_>) {
+        vectorised(
+            #[inline(always)]
+            || match kind {
+                OptimizerKind::AdamW => self.adamw(span),
+                OptimizerKind::Sgd => self.sgd(span),
+                OptimizerKind::Adagrad => self.adagrad(span),
+                OptimizerKind::Lion => self.lion(span),
+            },
+        );
     }
 
     /// What decoupled decay multiplies a weight by.
@@ -177,13 +232,13 @@ impl Rule {
         (1.0 - self.rate * self.weight_decay) as f32
     }
 
-    fn adamw(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
-        slot.second.resize(weights.len(), 0.0);
+    fn adamw(&self, span: Span<'_>) {
         let (kept, rate) = (self.kept(), self.rate as f32);
-        let first_share = 1.0 - BETA_1.powi(slot.time);
-        let second_share = 1.0 - ADAM_BETA_2.powi(slot.time);
-        let moments = slot.first.iter_mut().zip(&mut slot.second);
-        for ((weight, &slope), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
+        let first_share = 1.0 - BETA_1.powi(span.time);
+        let second_share = 1.0 - ADAM_BETA_2.powi(span.time);
+        let moments = span.first.iter_mut().zip(span.second);
+        let weights = span.weights.iter_mut().zip(span.gradient);
+        for ((weight, &slope), (first, second)) in weights.zip(moments) {
             *first = *first * BETA_1 + slope * (1.0 - BETA_1);
             *second = *second * ADAM_BETA_2 + slope * slope * (1.0 - ADAM_BETA_2);
             let step = (*first / first_share) / ((*second / second_share).sqrt() + ADAM_EPSILON);
@@ -191,26 +246,29 @@ impl Rule {
         }
     }
 
-    fn sgd(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+    fn sgd(&self, span: Span<'_>) {
         let (decay, rate) = (self.weight_decay as f32, self.rate as f32);
-        for ((weight, &slope), velocity) in weights.iter_mut().zip(gradient).zip(&mut slot.first) {
+        let weights = span.weights.iter_mut().zip(span.gradient);
+        for ((weight, &slope), velocity) in weights.zip(span.first) {
             *velocity = *velocity * self.momentum + (slope + *weight * decay);
             *weight -= *velocity * rate;
         }
     }
 
-    fn adagrad(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+    fn adagrad(&self, span: Span<'_>) {
         let (decay, rate) = (self.weight_decay as f32, self.rate as f32);
-        for ((weight, &slope), squares) in weights.iter_mut().zip(gradient).zip(&mut slot.first) {
+        let weights = span.weights.iter_mut().zip(span.gradient);
+        for ((weight, &slope), squares) in weights.zip(span.first) {
             let slope = slope + *weight * decay;
             *squares += slope * slope;
             *weight -= slope / (squares.sqrt() + ADAGRAD_EPSILON) * rate;
         }
     }
 
-    fn lion(&self, slot: &mut Slot, weights: &mut [f32], gradient: &[f32]) {
+    fn lion(&self, span: Span<'_>) {
         let (kept, rate) = (self.kept(), self.rate as f32);
-        for ((weight, &slope), mean) in weights.iter_mut().zip(gradient).zip(&mut slot.first) {
+        let weights = span.weights.iter_mut().zip(span.gradient);
+        for ((weight, &slope), mean) in weights.zip(span.first) {
             let ahead = *mean * BETA_1 + slope * (1.0 - BETA_1);
             let sign = if ahead == 0.0 { 0.0 } else { ahead.signum() };
             *mean = *mean * LION_BETA_2 + slope * (1.0 - LION_BETA_2);
@@ -234,6 +292,10 @@ mod tests {
     use crate::noise::Noise;
     use crate::outputs::Outputs;
     use crate::{NetworkKind, NetworkOptions, shards};
+
+    fn one_thread() -> Workers {
+        Workers::with_threads(1).unwrap()
+    }
 
     fn network() -> Network {
         let options = NetworkOptions {
@@ -286,7 +348,7 @@ mod tests {
             other = burn.step(options.learning_rate, other, gradients);
             let leaves = own.clone().train();
             let gradients = Gradients::collect(&leaves, backward(&leaves, step)).unwrap();
-            own = ours.step(options.learning_rate, own, &gradients);
+            own = ours.step(options.learning_rate, own, &gradients, &one_thread());
         }
         let (own, other) = (weights::read(&own), weights::read(&other.valid()));
         let pairs = own.values().zip(other.values());
@@ -328,7 +390,7 @@ mod tests {
         let step = |optimizer: &mut Optimizer, network: Network, at: usize| {
             let leaves = network.clone().train();
             let gradients = Gradients::collect(&leaves, backward(&leaves, at)).unwrap();
-            optimizer.step(1e-2, network, &gradients)
+            optimizer.step(1e-2, network, &gradients, &one_thread())
         };
         let at_three = (0..3).fold(network(), |network, at| step(&mut first, network, at));
         let names = weights::names(&at_three);

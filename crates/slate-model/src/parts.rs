@@ -42,7 +42,8 @@ mod tests {
     use super::*;
     use crate::network::Network;
     use crate::{
-        HistoryChoice, HistoryOptions, NetworkKind, NetworkOptions, TowersOptions, weights,
+        HistoryChoice, HistoryOptions, InputNorm, NetworkKind, NetworkOptions, TowersOptions,
+        weights,
     };
 
     /// Paths of the parameters that stand in a module of one type.
@@ -78,7 +79,7 @@ mod tests {
             kind,
             hidden: 4,
             layers: 1,
-            input_norm: Some(true),
+            input_norm: Some(InputNorm::Layer),
             towers: similar.then(|| TowersOptions {
                 seed: vec!["some".to_owned()],
                 candidate: vec!["others".to_owned()],

@@ -91,7 +91,13 @@ impl Replicas {
         pieces: usize,
         work: impl Fn(usize, &Device) -> T + Sync,
     ) -> Vec<T> {
+        let pieces: Vec<usize> = (0..pieces).collect();
         self.workers
             .map(pieces, |piece| work(piece, self.of(piece)))
+    }
+
+    /// The threads of the pieces.
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
     }
 }

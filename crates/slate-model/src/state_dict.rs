@@ -103,6 +103,9 @@ fn source(name: &str) -> Option<Source> {
             of(name.to_owned(), false)
         }
         ["input_norm", end] => of(format!("input_norm.{}", norm(end)?), false),
+        ["batch_norm", "mean"] => of("batch_norm.running_mean".to_owned(), false),
+        ["batch_norm", "variance"] => of("batch_norm.running_var".to_owned(), false),
+        ["batch_norm", end] => of(format!("batch_norm.{}", norm(end)?), false),
         ["input" | "heads", end] => of(name.to_owned(), end == "weight"),
         ["body", "mlp", "layers", layer, end] => of(format!("body.{layer}.{end}"), end == "weight"),
         ["body", "transformer", "norm", end] => of(format!("body.norm.{}", norm(end)?), false),

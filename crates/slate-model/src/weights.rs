@@ -48,27 +48,22 @@ fn visited(network: &Network) -> Vec<(String, Weight)> {
         .collect()
 }
 
-/// Lets `change` at the values of every parameter, in the order the network visits them.
-pub(crate) fn update(network: Network, change: &mut dyn FnMut(&mut [f32])) -> Network {
-    let old = visited(&network).into_iter().map(|(_, weight)| weight);
-    network.map(&mut Updater {
-        old: old.collect::<Vec<_>>().into_iter(),
-        change,
-    })
+/// Lets `change` at all parameters, in the order the network visits them.
+pub(crate) fn update(network: Network, change: impl FnOnce(&mut [Weight])) -> Network {
+    let named = visited(&network).into_iter();
+    let mut weights: Vec<Weight> = named.map(|(_, weight)| weight).collect();
+    change(&mut weights);
+    network.map(&mut InOrder(weights.into_iter()))
 }
 
-struct Updater<'a> {
-    old: std::vec::IntoIter<Weight>,
-    change: &'a mut dyn FnMut(&mut [f32]),
-}
+/// Puts values in place of all parameters, in the order the network visits them.
+struct InOrder(std::vec::IntoIter<Weight>);
 
-impl ModuleMapper for Updater<'_> {
+impl ModuleMapper for InOrder {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let mut old = self.old.next().expect("a network keeps its parameters");
-        param.map(|there| {
-            (self.change)(&mut old.values);
-            Tensor::from_data(TensorData::new(old.values, old.shape), &there.device())
-        })
+        let new = self.0.next().expect("a network keeps its parameters");
+        param
+            .map(|there| Tensor::from_data(TensorData::new(new.values, new.shape), &there.device()))
     }
 }
 

@@ -1,60 +1,46 @@
-//! Worker threads that share out the shards of a batch.
+//! Threads that share out the pieces of a step.
 //!
-//! Each worker computes with a thread pool of one: a tensor operation never splits its work, so
-//! its result does not depend on the number of threads, and no thread starts on another shard in
-//! the middle of an operation.
+//! A piece is computed by one thread from its beginning to its end: Burn's operations on the processor
+//! do not split their work (its feature `rayon` stays off), so no result depends on the number of threads.
+//! One piece alone, as when one list is scored, is computed by the thread that asks: waking another one
+//! takes longer than many a list.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::ModelError;
 
-/// A fixed set of workers.
+/// Numbers of a parameter that a thread takes at a time.
+pub(crate) const SPAN: usize = 1 << 14;
+
+/// A fixed set of threads; none where one is enough.
 #[derive(Debug)]
-pub(crate) struct Workers {
-    pools: Vec<ThreadPool>,
-}
+pub(crate) struct Workers(Option<ThreadPool>);
 
 impl Workers {
     pub(crate) fn with_threads(threads: usize) -> Result<Self, ModelError> {
-        let pools = (0..threads.max(1))
-            .map(|_| ThreadPoolBuilder::new().num_threads(1).build())
-            .collect::<Result<_, _>>()
-            .map_err(|source| ModelError::Threads { source })?;
-        Ok(Self { pools })
+        if threads <= 1 {
+            return Ok(Self(None));
+        }
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        Ok(Self(Some(
+            pool.map_err(|source| ModelError::Threads { source })?,
+        )))
     }
 
-    /// `work(0)`, `work(1)`, … `work(count − 1)`, in that order whatever the threads.
-    pub(crate) fn map<T: Send>(&self, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(count));
-        let drain = || {
-            loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                if place >= count {
-                    break;
-                }
-                let result = work(place);
-                done.lock()
-                    .expect("no worker panics while it holds the lock")
-                    .push((place, result));
-            }
-        };
-        std::thread::scope(|scope| {
-            for pool in self.pools.iter().take(count).skip(1) {
-                scope.spawn(|| pool.install(drain));
-            }
-            if count > 0 {
-                self.pools[0].install(drain);
-            }
-        });
-        let mut done = done
-            .into_inner()
-            .expect("no worker panics while it holds the lock");
-        done.sort_unstable_by_key(|(place, _)| *place);
-        done.into_iter().map(|(_, result)| result).collect()
+    /// `work` of each job, in the order of the jobs whatever the threads.
+    pub(crate) fn map<J: Send, T: Send>(
+        &self,
+        jobs: Vec<J>,
+        work: impl Fn(J) -> T + Send + Sync,
+    ) -> Vec<T> {
+        match &self.0 {
+            Some(pool) if jobs.len() > 1 => pool.install(|| {
+                let jobs = jobs.into_par_iter().with_max_len(1);
+                jobs.map(work).collect()
+            }),
+            _ => jobs.into_iter().map(work).collect(),
+        }
     }
 }
 
@@ -66,12 +52,19 @@ mod tests {
     fn results_come_in_order_at_any_thread_count() {
         for threads in [1, 2, 5] {
             let workers = Workers::with_threads(threads).unwrap();
-            let squares = workers.map(17, |place| place * place);
+            let squares = workers.map((0..17).collect(), |place: usize| place * place);
             assert_eq!(
                 squares,
                 (0..17).map(|place| place * place).collect::<Vec<_>>()
             );
-            assert!(workers.map(0, |place| place).is_empty());
+            assert!(workers.map(Vec::new(), |place: usize| place).is_empty());
         }
+    }
+
+    #[test]
+    fn one_job_stays_on_the_thread_that_asks() {
+        let workers = Workers::with_threads(2).unwrap();
+        let ran = workers.map(vec![()], |()| std::thread::current().id());
+        assert_eq!(ran, [std::thread::current().id()]);
     }
 }

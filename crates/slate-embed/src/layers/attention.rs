@@ -94,7 +94,7 @@ impl CustomOp1 for Attend<'_> {
                     part(0),
                     part(1).turned(),
                 );
-                weights.chunks_exact_mut(length).for_each(softmax);
+                softmax(&mut weights, length);
                 let into = &mut context[range.start * hidden + head * width..];
                 let weights = View::new(&weights, length, length);
                 multiply(into, hidden, false, 1.0, weights, part(2));

@@ -1,7 +1,7 @@
 //! Layer normalisation of a sum.
 
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
-use slate_kernels::Moments;
+use slate_kernels::{Moments, vectorised};
 
 use super::{is_fused, values};
 
@@ -74,12 +74,17 @@ impl CustomOp3 for OfSum {
         let (x, y) = (values(x, x_layout)?, values(y, y_layout)?);
         let (gamma, beta) = values(g, g_layout)?.split_at(width);
         let mut output: Vec<f32> = x.iter().zip(y).map(|(x, y)| x + y).collect();
-        for row in output.chunks_exact_mut(width) {
-            let Moments { mean, scale } = Moments::of(row, self.epsilon);
-            for ((value, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
-                *value = (*value - mean) * scale * gamma + beta;
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in output.chunks_exact_mut(width) {
+                    let Moments { mean, scale } = Moments::of(row, self.epsilon);
+                    for ((value, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
+                        *value = (*value - mean) * scale * gamma + beta;
+                    }
+                }
+            },
+        );
         Ok((CpuStorage::F32(output), Shape::from((rows, width))))
     }
 }

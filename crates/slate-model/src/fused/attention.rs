@@ -1,124 +1,202 @@
-//! Attention among the places of each list, all heads at once.
+//! Self-attention among the places of each list, all heads at once.
 
-use burn_flex::FlexTensor;
-use slate_kernels::{View, multiply, softmax, softmax_of_real};
+use slate_kernels::{View, dot, multiply, softmax, softmax_of_real, sum_of_rows, vectorised};
 
-use super::rows::{size, tensor, values};
+use super::affine::Layer;
+use super::block::{Body, Closing};
 
-/// Where things lie: rows of `hidden` numbers, `places` rows for each list, `heads` side by side.
+/// Where things lie: `places` rows for each list, `hidden` numbers each, `heads` side by side.
 #[derive(Clone, Copy)]
-struct Shape {
-    places: usize,
-    hidden: usize,
-    width: usize,
+pub(super) struct Shape {
+    pub(super) places: usize,
+    pub(super) hidden: usize,
+    pub(super) heads: usize,
 }
 
 impl Shape {
-    fn of(rows: &FlexTensor, lists: usize, heads: usize) -> Self {
-        let [rows, hidden] = size(rows);
-        Self {
-            places: rows / lists,
-            hidden,
-            width: hidden / heads,
-        }
+    /// Numbers of a head.
+    fn width(self) -> usize {
+        self.hidden / self.heads
     }
 
     fn scale(self) -> f32 {
-        1.0 / (self.width as f32).sqrt()
+        1.0 / (self.width() as f32).sqrt()
     }
 
-    /// One head of a list's rows.
-    fn head(self, list: &[f32], head: usize) -> View<'_> {
-        let from = &list[head * self.width..];
-        View::strided(from, [self.places, self.width], self.hidden)
+    /// Where a head of queries, keys or values begins in a list's packed rows.
+    fn begin(self, part: usize, head: usize) -> usize {
+        part * self.hidden + head * self.width()
+    }
+
+    /// Queries, keys or values of one head, from a list's packed rows.
+    fn of(self, packed: &[f32], part: usize, head: usize) -> View<'_> {
+        let from = &packed[self.begin(part, head)..];
+        View::strided(from, [self.places, self.width()], 3 * self.hidden)
     }
 }
 
-/// Context of every place, and the attention weights `[lists, heads, places, places]`.
-pub(super) fn forward(
-    [q, k, v]: [&FlexTensor; 3],
-    real: &FlexTensor,
-    lists: usize,
-    heads: usize,
-) -> (FlexTensor, FlexTensor) {
-    let shape = Shape::of(q, lists, heads);
-    let (places, hidden, of_list) = (shape.places, shape.hidden, shape.places * shape.hidden);
-    let (q, k, v, real) = (values(q), values(k), values(v), values(real));
-    let mut context = vec![0.0; lists * of_list];
-    let mut weights = vec![0.0; lists * heads * places * places];
-    for list in 0..lists {
-        let own = list * of_list..(list + 1) * of_list;
-        let real = &real[list * places..(list + 1) * places];
-        let whole = real.iter().all(|&real| real != 0.0);
-        let context = &mut context[own.clone()];
-        for head in 0..heads {
-            let at = (list * heads + head) * places * places;
-            let weights = &mut weights[at..at + places * places];
-            let keys = shape.head(&k[own.clone()], head).turned();
-            let queries = shape.head(&q[own.clone()], head);
-            multiply(weights, places, false, shape.scale(), queries, keys);
-            for row in weights.chunks_exact_mut(places) {
+/// Attention with its projections.
+pub(super) struct Attention<'a> {
+    pub(super) shape: Shape,
+    /// Queries, keys and values.
+    pub(super) inputs: [Layer<'a>; 3],
+    pub(super) closing: Closing<'a>,
+    /// `[lists, places]`: 1 where there is a slot, 0 on padding.
+    pub(super) real: &'a [f32],
+}
+
+/// What the backward pass needs of the forward pass.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// `[rows, 3·hidden]`: queries, keys and values side by side.
+    packed: Vec<f32>,
+    /// `[lists, heads, places, places]`: what each place gives to the others.
+    weights: Vec<f32>,
+    /// `[rows, hidden]`
+    context: Vec<f32>,
+}
+
+impl Attention<'_> {
+    /// Context of every place, and the attention weights.
+    fn attend(&self, packed: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let shape = self.shape;
+        let (places, hidden) = (shape.places, shape.hidden);
+        let mut context = vec![0.0; packed.len() / 3];
+        let mut weights = vec![0.0; packed.len() / (3 * hidden) * shape.heads * places];
+        let lists = packed
+            .chunks_exact(3 * places * hidden)
+            .zip(context.chunks_exact_mut(places * hidden));
+        let of_lists = weights.chunks_exact_mut(shape.heads * places * places);
+        let real = self.real.chunks_exact(places);
+        for ((packed, context), (weights, real)) in lists.zip(of_lists.zip(real)) {
+            let whole = real.iter().all(|&real| real != 0.0);
+            for (head, weights) in weights.chunks_exact_mut(places * places).enumerate() {
+                let (queries, keys) = (shape.of(packed, 0, head), shape.of(packed, 1, head));
+                multiply(
+                    weights,
+                    places,
+                    false,
+                    shape.scale(),
+                    queries,
+                    keys.turned(),
+                );
                 if whole {
-                    softmax(row);
+                    softmax(weights, places);
                 } else {
-                    softmax_of_real(row, real);
+                    softmax_of_real(weights, real);
                 }
+                let weights = View::new(weights, places, places);
+                let into = &mut context[head * shape.width()..];
+                multiply(into, hidden, false, 1.0, weights, shape.of(packed, 2, head));
             }
-            let weights = View::new(weights, places, places);
-            let into = &mut context[head * shape.width..];
-            let values = shape.head(&v[own.clone()], head);
-            multiply(into, hidden, false, 1.0, weights, values);
         }
+        (context, weights)
     }
-    (
-        tensor(context, &[lists * places, hidden]),
-        tensor(weights, &[lists, heads, places, places]),
-    )
+
+    /// Slopes of queries, keys and values, side by side, from that of the context.
+    fn slopes(&self, kept: &Kept, of_context: &[f32]) -> Vec<f32> {
+        let shape = self.shape;
+        let (places, hidden) = (shape.places, shape.hidden);
+        let mut slopes = vec![0.0; kept.packed.len()];
+        let mut of_weights = vec![0.0; places * places];
+        let lists = kept
+            .packed
+            .chunks_exact(3 * places * hidden)
+            .zip(slopes.chunks_exact_mut(3 * places * hidden));
+        let given = of_context
+            .chunks_exact(places * hidden)
+            .zip(kept.weights.chunks_exact(shape.heads * places * places));
+        for ((packed, slopes), (of_context, weights)) in lists.zip(given) {
+            for (head, weights) in weights.chunks_exact(places * places).enumerate() {
+                let mut slope = |part: usize, scale: f32, a: View<'_>, b: View<'_>| {
+                    let into = &mut slopes[shape.begin(part, head)..];
+                    multiply(into, 3 * hidden, false, scale, a, b);
+                };
+                let from = &of_context[head * shape.width()..];
+                let gradient = View::strided(from, [places, shape.width()], hidden);
+                slope(
+                    2,
+                    1.0,
+                    View::new(weights, places, places).turned(),
+                    gradient,
+                );
+                let values = shape.of(packed, 2, head).turned();
+                multiply(&mut of_weights, places, false, 1.0, gradient, values);
+                softmax_slopes(&mut of_weights, weights, places);
+                let of_logits = View::new(&of_weights, places, places);
+                slope(0, shape.scale(), of_logits, shape.of(packed, 1, head));
+                let queries = shape.of(packed, 0, head);
+                slope(1, shape.scale(), of_logits.turned(), queries);
+            }
+        }
+        slopes
+    }
 }
 
-/// Slopes of queries, keys and values.
-pub(super) fn backward(
-    [q, k, v]: &[FlexTensor; 3],
-    weights: &FlexTensor,
-    gradient: &FlexTensor,
-    heads: usize,
-) -> [FlexTensor; 3] {
-    let lists = weights.layout().shape()[0];
-    let shape = Shape::of(q, lists, heads);
-    let (places, hidden, of_list) = (shape.places, shape.hidden, shape.places * shape.hidden);
-    let (q, k, v) = (values(q), values(k), values(v));
-    let (weights, gradient) = (values(weights), values(gradient));
-    let mut slopes = [(); 3].map(|()| vec![0.0; lists * of_list]);
-    let mut of_weights = vec![0.0; places * places];
-    for list in 0..lists {
-        let own = list * of_list..(list + 1) * of_list;
-        for head in 0..heads {
-            let at = (list * heads + head) * places * places;
-            let weights = &weights[at..at + places * places];
-            let gradient = shape.head(&gradient[own.clone()], head);
-            let [of_q, of_k, of_v] = slopes
-                .each_mut()
-                .map(|slopes| &mut slopes[own.start + head * shape.width..own.end]);
-            let turned = View::new(weights, places, places).turned();
-            multiply(of_v, hidden, false, 1.0, turned, gradient);
-            let values = shape.head(&v[own.clone()], head).turned();
-            multiply(&mut of_weights, places, false, 1.0, gradient, values);
-            let rows = of_weights.chunks_exact_mut(places);
-            for (slopes, weights) in rows.zip(weights.chunks_exact(places)) {
-                let pairs = slopes.iter().zip(weights);
-                let mean: f32 = pairs.map(|(slope, weight)| slope * weight).sum();
-                for (slope, weight) in slopes.iter_mut().zip(weights) {
-                    *slope = weight * (*slope - mean);
+/// Slopes before a softmax of rows of `width` numbers, from those after it and what it gave.
+fn softmax_slopes(slopes: &mut [f32], given: &[f32], width: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = slopes.chunks_exact_mut(width);
+            for (slopes, given) in rows.zip(given.chunks_exact(width)) {
+                let mean = dot(slopes, given);
+                for (slope, given) in slopes.iter_mut().zip(given) {
+                    *slope = given * (*slope - mean);
                 }
             }
-            let slopes = View::new(&of_weights, places, places);
-            let keys = shape.head(&k[own.clone()], head);
-            multiply(of_q, hidden, false, shape.scale(), slopes, keys);
-            let queries = shape.head(&q[own.clone()], head);
-            multiply(of_k, hidden, false, shape.scale(), slopes.turned(), queries);
+        },
+    );
+}
+
+impl Body for Attention<'_> {
+    type Kept = Kept;
+
+    fn forward(&self, input: &[f32], residual: &[f32]) -> (Vec<f32>, Kept) {
+        let hidden = self.shape.hidden;
+        let rows = input.len() / hidden;
+        let mut packed = Vec::with_capacity(3 * input.len());
+        for _ in 0..rows {
+            for layer in &self.inputs {
+                packed.extend_from_slice(layer.bias);
+            }
         }
+        let x = View::new(input, rows, hidden);
+        for (part, layer) in self.inputs.iter().enumerate() {
+            let into = &mut packed[part * hidden..];
+            multiply(into, 3 * hidden, true, 1.0, x, layer.weights());
+        }
+        let (context, weights) = self.attend(&packed);
+        let kept = Kept {
+            packed,
+            weights,
+            context,
+        };
+        (self.closing.forward(&kept.context, residual), kept)
     }
-    slopes.map(|slopes| tensor(slopes, &[lists * places, hidden]))
+
+    fn backward(&self, kept: &Kept, input: &[f32], gradient: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let hidden = self.shape.hidden;
+        let rows = input.len() / hidden;
+        let (of_context, [of_w, of_b]) = self.closing.backward(&kept.context, gradient);
+        let packed = self.slopes(kept, &of_context);
+        let mut of_input = of_context;
+        let mut gradients = Vec::with_capacity(8);
+        let x = View::new(input, rows, hidden).turned();
+        let biases = sum_of_rows(&packed, 3 * hidden);
+        for (part, layer) in self.inputs.iter().enumerate() {
+            let slopes = &packed[part * hidden..];
+            let slopes = View::strided(slopes, [rows, hidden], 3 * hidden);
+            let turned = layer.weights().turned();
+            multiply(&mut of_input, hidden, part > 0, 1.0, slopes, turned);
+            let mut of_weight = vec![0.0; hidden * hidden];
+            multiply(&mut of_weight, hidden, false, 1.0, x, slopes);
+            gradients.push(of_weight);
+            gradients.push(biases[part * hidden..(part + 1) * hidden].to_vec());
+        }
+        gradients.extend([of_w, of_b]);
+        (of_input, gradients)
+    }
 }
 
 #[cfg(test)]
@@ -127,11 +205,21 @@ mod tests {
 
     #[test]
     fn padding_has_no_weight() {
-        let ones = |shape: &[usize]| tensor(vec![1.0; shape.iter().product()], shape);
-        let real = tensor(vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0], &[2, 3]);
-        let rows = ones(&[6, 2]);
-        let (_, weights) = forward([&rows, &rows, &rows], &real, 2, 1);
-        let weights = values(&weights);
+        let layer = Layer {
+            weight: &[0.0; 4],
+            bias: &[0.0; 2],
+        };
+        let attention = Attention {
+            shape: Shape {
+                places: 3,
+                hidden: 2,
+                heads: 1,
+            },
+            inputs: [layer; 3],
+            closing: Closing { layer, mask: None },
+            real: &[1.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+        };
+        let (_, weights) = attention.attend(&[1.0; 36]);
         assert_eq!(&weights[..3], [0.5, 0.5, 0.0]);
         assert_eq!(&weights[9..], [0.0; 9]);
     }

@@ -1,7 +1,7 @@
 //! A recurrent unit over time, the matrix products of a step being all that is left to do in order.
 
 use burn_flex::FlexTensor;
-use slate_kernels::{View, multiply, sigmoid, sum_of_rows, tanh};
+use slate_kernels::{View, multiply, sigmoid, sum_of_rows, tanh, vectorised};
 
 use super::rows::{size, tensor, values};
 
@@ -49,25 +49,32 @@ pub(super) fn forward(
                 let hidden = &hidden[list * wide..(list + 1) * wide];
                 let at = (step * lists + list) * 4 * width;
                 let (open, rest) = gates[at..at + 4 * width].split_at_mut(2 * width);
-                let given_to_both = input.iter().zip(hidden).zip(bias.iter());
-                for (open, ((input, hidden), bias)) in open.iter_mut().zip(given_to_both) {
-                    *open = sigmoid(input + hidden + bias);
-                }
-                let (reset, keep) = open.split_at(width);
-                let (candidate, given) = rest.split_at_mut(width);
-                let (input, hidden) = (&input[2 * width..], &hidden[2 * width..]);
-                for (given, (hidden, bias)) in
-                    given.iter_mut().zip(hidden.iter().zip(&bias[2 * width..]))
-                {
-                    *given = hidden + bias;
-                }
-                let gates = reset.iter().zip(given.iter()).zip(input);
-                for (candidate, ((reset, given), input)) in candidate.iter_mut().zip(gates) {
-                    *candidate = tanh(input + reset * given);
-                }
-                for (own, (candidate, keep)) in own.iter_mut().zip(candidate.iter().zip(keep)) {
-                    *own = candidate + keep * (*own - candidate);
-                }
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let given_to_both = input.iter().zip(hidden).zip(bias.iter());
+                        for (open, ((input, hidden), bias)) in open.iter_mut().zip(given_to_both) {
+                            *open = sigmoid(input + hidden + bias);
+                        }
+                        let (reset, keep) = open.split_at(width);
+                        let (candidate, given) = rest.split_at_mut(width);
+                        let (input, hidden) = (&input[2 * width..], &hidden[2 * width..]);
+                        let pairs = hidden.iter().zip(&bias[2 * width..]);
+                        for (given, (hidden, bias)) in given.iter_mut().zip(pairs) {
+                            *given = hidden + bias;
+                        }
+                        let gates = reset.iter().zip(given.iter()).zip(input);
+                        for (candidate, ((reset, given), input)) in candidate.iter_mut().zip(gates)
+                        {
+                            *candidate = tanh(input + reset * given);
+                        }
+                        for (own, (candidate, keep)) in
+                            own.iter_mut().zip(candidate.iter().zip(keep))
+                        {
+                            *own = candidate + keep * (*own - candidate);
+                        }
+                    },
+                );
             }
             states[row * width..(row + 1) * width].copy_from_slice(own);
         }
@@ -120,21 +127,7 @@ pub(super) fn backward(
             let before = &before[at * width..(at + 1) * width];
             let of_input = &mut of_x[row * wide..(row + 1) * wide];
             let of_hidden = &mut of_hidden[at * wide..(at + 1) * wide];
-            for at in 0..width {
-                let (r, z) = (gates[at], gates[width + at]);
-                let (n, given) = (gates[2 * width + at], gates[3 * width + at]);
-                let slope = own[at];
-                let of_n = slope * (1.0 - z) * (1.0 - n * n);
-                let of_z = slope * (before[at] - n) * z * (1.0 - z);
-                let of_r = of_n * given * r * (1.0 - r);
-                of_input[at] = of_r;
-                of_input[width + at] = of_z;
-                of_input[2 * width + at] = of_n;
-                of_hidden[at] = of_r;
-                of_hidden[width + at] = of_z;
-                of_hidden[2 * width + at] = of_n * r;
-                own[at] = slope * z;
-            }
+            step_slopes(own, gates, before, of_input, of_hidden);
         }
         let block = step * lists * wide..(step + 1) * lists * wide;
         let block = View::new(&of_hidden[block], lists, wide);
@@ -156,4 +149,42 @@ pub(super) fn backward(
         tensor(of_w, &[width, wide]),
         tensor(of_bias, &[wide]),
     ]
+}
+
+/// Slopes of what one step gave to its gates, by input and by state, from the slope of the state after
+/// it, which becomes the slope of the state before it but for what went through the gates.
+fn step_slopes(
+    own: &mut [f32],
+    gates: &[f32],
+    before: &[f32],
+    of_input: &mut [f32],
+    of_hidden: &mut [f32],
+) {
+    let width = own.len();
+    let (r, rest) = gates.split_at(width);
+    let (z, rest) = rest.split_at(width);
+    let (n, given) = rest.split_at(width);
+    let (of_r, rest) = of_input.split_at_mut(width);
+    let (of_z, of_n) = rest.split_at_mut(width);
+    let (by_r, rest) = of_hidden.split_at_mut(width);
+    let (by_z, by_n) = rest.split_at_mut(width);
+    let (before, given) = (&before[..width], &given[..width]);
+    let (of_n, by_n) = (&mut of_n[..width], &mut by_n[..width]);
+    vectorised(
+        #[inline(always)]
+        || {
+            for at in 0..width {
+                let slope = own[at];
+                of_n[at] = slope * (1.0 - z[at]) * (1.0 - n[at] * n[at]);
+                of_z[at] = slope * (before[at] - n[at]) * z[at] * (1.0 - z[at]);
+                of_r[at] = of_n[at] * given[at] * r[at] * (1.0 - r[at]);
+                own[at] = slope * z[at];
+            }
+            by_r.copy_from_slice(of_r);
+            by_z.copy_from_slice(of_z);
+            for (by_n, (of_n, r)) in by_n.iter_mut().zip(of_n.iter().zip(r)) {
+                *by_n = of_n * r;
+            }
+        },
+    );
 }

@@ -1,87 +1,75 @@
 //! Layer normalisation: each row less its mean, over its deviation, scaled and shifted.
 
-use burn_flex::FlexTensor;
-use slate_kernels::{Moments, sum};
-
-use super::rows::{size, tensor, values};
+use slate_kernels::{Moments, dot, sum, vectorised};
 
 /// What is added to the variance, as in `torch.nn.LayerNorm` and Burn.
 const EPSILON: f32 = 1e-5;
 
-/// Output, normalised rows, and the inverse deviation of each row.
-pub(super) fn forward(
-    x: &FlexTensor,
-    gamma: &FlexTensor,
-    beta: &FlexTensor,
-) -> (FlexTensor, FlexTensor, FlexTensor) {
-    let [rows, width] = size(x);
-    let (x, gamma, beta) = (values(x), values(gamma), values(beta));
-    let mut output = vec![0.0; rows * width];
-    let mut normed = vec![0.0; rows * width];
-    let mut inverse = Vec::with_capacity(rows);
-    for ((row, normed), output) in x
-        .chunks_exact(width)
-        .zip(normed.chunks_exact_mut(width))
-        .zip(output.chunks_exact_mut(width))
-    {
-        let Moments { mean, scale } = Moments::of(row, EPSILON);
-        inverse.push(scale);
-        let numbers = row.iter().zip(gamma.iter().zip(beta.iter()));
-        for ((normed, output), (value, (gamma, beta))) in normed.iter_mut().zip(output).zip(numbers)
-        {
-            *normed = (value - mean) * scale;
-            *output = *normed * gamma + beta;
-        }
-    }
-    (
-        tensor(output, &[rows, width]),
-        tensor(normed, &[rows, width]),
-        tensor(inverse, &[rows]),
-    )
+/// Rows normalised, and what each was normalised by.
+///
+/// # Shapes
+/// - x, output: `[rows, width]`; gamma, beta: `[width]`
+pub(super) fn forward(x: &[f32], gamma: &[f32], beta: &[f32]) -> (Vec<f32>, Vec<Moments>) {
+    let width = gamma.len();
+    let mut output = Vec::with_capacity(x.len());
+    let mut moments = Vec::with_capacity(x.len() / width);
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in x.chunks_exact(width) {
+                let own = Moments::of(row, EPSILON);
+                let numbers = row.iter().zip(gamma.iter().zip(beta));
+                output.extend(
+                    numbers.map(|(value, (gamma, beta))| {
+                        (value - own.mean) * own.scale * gamma + beta
+                    }),
+                );
+                moments.push(own);
+            }
+        },
+    );
+    (output, moments)
 }
 
-/// Slopes of input, scales and shifts.
+/// Adds the slopes of the input to `onto`; those of scales and shifts.
 pub(super) fn backward(
-    normed: &FlexTensor,
-    inverse: &FlexTensor,
-    gamma: &FlexTensor,
-    gradient: &FlexTensor,
-) -> [FlexTensor; 3] {
-    let [rows, width] = size(normed);
-    let (normed, inverse) = (values(normed), values(inverse));
-    let (gamma, gradient) = (values(gamma), values(gradient));
-    let mut of_x = vec![0.0; rows * width];
+    x: &[f32],
+    moments: &[Moments],
+    gamma: &[f32],
+    gradient: &[f32],
+    onto: &mut [f32],
+) -> [Vec<f32>; 2] {
+    let width = gamma.len();
     let (mut of_gamma, mut of_beta) = (vec![0.0_f32; width], vec![0.0_f32; width]);
-    for (((normed, slopes), output), scale) in normed
+    let (mut normed, mut scaled) = (vec![0.0_f32; width], vec![0.0_f32; width]);
+    let rows = x.chunks_exact(width).zip(moments);
+    let slopes = gradient
         .chunks_exact(width)
-        .zip(gradient.chunks_exact(width))
-        .zip(of_x.chunks_exact_mut(width))
-        .zip(inverse.iter())
-    {
-        let columns = of_gamma.iter_mut().zip(&mut of_beta);
-        for ((of_gamma, of_beta), (slope, normed)) in columns.zip(slopes.iter().zip(normed)) {
-            *of_gamma += slope * normed;
-            *of_beta += slope;
-        }
-        for ((output, slope), gamma) in output.iter_mut().zip(slopes).zip(gamma.iter()) {
-            *output = slope * gamma;
-        }
-        let mean = sum(output, |value| value) / width as f32;
-        let mut along = [0.0_f32; 8];
-        let pairs = output.chunks(8).zip(normed.chunks(8));
-        for (values, normed) in pairs {
-            for (strand, (value, normed)) in along.iter_mut().zip(values.iter().zip(normed)) {
-                *strand += value * normed;
+        .zip(onto.chunks_exact_mut(width));
+    vectorised(
+        #[inline(always)]
+        || {
+            for ((row, own), (slopes, onto)) in rows.zip(slopes) {
+                for (normed, value) in normed.iter_mut().zip(row) {
+                    *normed = (value - own.mean) * own.scale;
+                }
+                let columns = of_gamma.iter_mut().zip(&mut of_beta);
+                for ((of_gamma, of_beta), (slope, normed)) in
+                    columns.zip(slopes.iter().zip(&normed))
+                {
+                    *of_gamma += slope * normed;
+                    *of_beta += slope;
+                }
+                for (scaled, (slope, gamma)) in scaled.iter_mut().zip(slopes.iter().zip(gamma)) {
+                    *scaled = slope * gamma;
+                }
+                let mean = sum(&scaled, |value| value) / width as f32;
+                let along = dot(&scaled, &normed) / width as f32;
+                for (onto, (scaled, normed)) in onto.iter_mut().zip(scaled.iter().zip(&normed)) {
+                    *onto += own.scale * (scaled - mean - normed * along);
+                }
             }
-        }
-        let along = along.iter().sum::<f32>() / width as f32;
-        for (output, normed) in output.iter_mut().zip(normed) {
-            *output = scale * (*output - mean - normed * along);
-        }
-    }
-    [
-        tensor(of_x, &[rows, width]),
-        tensor(of_gamma, &[width]),
-        tensor(of_beta, &[width]),
-    ]
+        },
+    );
+    [of_gamma, of_beta]
 }

@@ -8,6 +8,7 @@
 #[cfg(all(test, feature = "gpu"))]
 mod card_tests;
 mod checkpoint;
+mod prepare;
 mod step;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -463,8 +464,8 @@ impl Run<'_> {
             if config.reads_items() {
                 batch_check::items(batch)?;
             }
-            step::weigh(batch, config);
-            step::mask(batch, config, self.training.seed, step, place);
+            prepare::weigh(batch, config);
+            prepare::mask(batch, config, self.training.seed, step, place);
         }
         group.retain(|batch| batch.rows() > 0);
         if group.is_empty() {

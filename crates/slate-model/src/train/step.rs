@@ -7,6 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use slate_types::{Batch, Seed};
 
+use crate::batch_norm::{BatchMoments, Standard};
 use crate::error::Culprit;
 use crate::gradients::Gradients;
 use crate::network::Network;
@@ -18,7 +19,7 @@ use crate::parts::Part;
 use crate::ranker::Ranker;
 use crate::shards::Shard;
 use crate::weights::{self, Weight, fetch, host};
-use crate::{ModelError, OptimizerState, PositionKind, TrainConfig, distil, masked_ids, shards};
+use crate::{ModelError, OptimizerState, TrainConfig, distil, shards};
 
 /// What changes from step to step, and what each step needs.
 pub(super) struct Trainer<'a> {
@@ -85,7 +86,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<(Vec<f64>, f64), ModelError> {
         let seed = self.seed.derive("dropout").index(step);
         let mut losses = Vec::with_capacity(group.len());
-        let mut total: Option<Gradients> = None;
+        let mut parts = Vec::with_capacity(group.len());
         for (place, batch) in group.iter().enumerate() {
             // The first batch has the seed of a step of one batch.
             let seed = if place == 0 {
@@ -98,12 +99,10 @@ impl<'a> Trainer<'a> {
                 return Err(self.diverged(step, "loss", loss, Some(batch)));
             }
             losses.push(loss);
-            match &mut total {
-                None => total = Some(gradients),
-                Some(total) => total.add(gradients),
-            }
+            parts.push(gradients);
         }
-        let mut total = total.expect("a group has at least one batch");
+        let workers = self.start.replicas().workers();
+        let mut total = Gradients::sum(parts, workers);
         if group.len() > 1 {
             total.scale(1.0 / group.len() as f32);
         }
@@ -111,11 +110,17 @@ impl<'a> Trainer<'a> {
         for (gradient, _) in total.0.iter_mut().zip(&self.frozen).filter(|(_, is)| **is) {
             *gradient = None;
         }
-        let norm = total.clip(self.config.options().gradient_clip);
+        let norm = total.clip(self.config.options().gradient_clip, workers);
         if !norm.is_finite() {
             return Err(self.diverged(step, "gradient norm", norm, group.first()));
         }
-        self.network = self.optimizer.step(rate, self.network.clone(), &total);
+        let network = self.network.clone();
+        self.network = self.optimizer.step(rate, network, &total, workers);
+        for batch in group {
+            if let Some(moments) = self.moments(batch) {
+                self.network = self.network.clone().followed(&moments);
+            }
+        }
         self.follow(step);
         Ok((losses, norm))
     }
@@ -133,7 +138,9 @@ impl<'a> Trainer<'a> {
         let shards = replicas.cut(batch);
         let objective = self.objective();
         let in_batch = self.config.in_batch();
+        let moments = self.moments(batch);
         let task = Task {
+            standard: moments.as_ref().map(BatchMoments::standard),
             network: &self.network,
             masses: objective.masses(batch, &shards),
             objective,
@@ -146,14 +153,22 @@ impl<'a> Trainer<'a> {
             let mut noise = Noise::dropout(dropout, seed.index(place as u64), device);
             backward(&task, &shards[place], &mut noise)
         });
-        let mut parts = parts.into_iter();
-        let (mut loss, mut total) = parts.next().expect("a batch with rows has a shard")?;
+        let mut loss = 0.0;
+        let mut gradients = Vec::with_capacity(parts.len());
         for part in parts {
-            let (part, gradients) = part?;
-            loss += part;
-            total.add(gradients);
+            let (share, own) = part?;
+            loss += share;
+            gradients.push(own);
         }
-        Ok((loss, total))
+        Ok((loss, Gradients::sum(gradients, replicas.workers())))
+    }
+
+    /// Moments of a batch's dense inputs, where the network standardises by them and its running ones are
+    /// not to stay as they were.
+    fn moments(&self, batch: &Batch) -> Option<BatchMoments> {
+        let update = self.config.update();
+        let stays = update.is_some_and(|own| own.rates.of(Part::Body) == 0.0);
+        (!stays).then(|| self.network.moments(batch)).flatten()
     }
 
     /// What an update with a penalty is drawn to, and what each slot's distance counts.
@@ -254,29 +269,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Multiplies weights by the factors of their grades, and of slots with an outcome by those of
-/// their positions.
-pub(super) fn weigh(batch: &mut Batch, config: &TrainConfig) {
-    let (grades, position) = (config.grade_weights(), &config.options().position);
-    if grades.is_empty() && position.kind != PositionKind::Inverse {
-        return;
-    }
-    for place in 0..batch.weight.len() {
-        let grade = batch.grade[place];
-        let mut factor = grades.get(&(grade as u8)).copied().unwrap_or(1.0);
-        if grade > 0.0 || batch.click[place] > 0.0 || batch.purchase[place] > 0.0 {
-            factor *= position.factor(batch.slot[place]);
-        }
-        batch.weight[place] *= factor as f32;
-    }
-}
-
-/// Reads ids as unknown at random, as the config says. `place` is that of the batch in its step.
-pub(super) fn mask(batch: &mut Batch, config: &TrainConfig, seed: Seed, step: u64, place: usize) {
-    let seed = seed.derive("masked ids").index(step).index(place as u64);
-    masked_ids::mask(batch, config.options().mask_ids, seed);
-}
-
 /// What every shard of a batch is about.
 struct Task<'a> {
     network: &'a Network,
@@ -285,6 +277,8 @@ struct Task<'a> {
     /// What each loss is divided by.
     masses: Vec<f64>,
     in_batch: Option<(&'a InBatch, f64)>,
+    /// What dense inputs are standardised by, where the batch says it.
+    standard: Option<Standard>,
     /// The network that it is drawn to, and what a slot's distance from it is multiplied by.
     teacher: Option<(&'a Network, f64)>,
 }
@@ -300,13 +294,19 @@ fn backward(
     // Leaves of its own: a graph belongs to one thread.
     let network = task.network.clone();
     let network = network.fork(&device.clone().autodiff()).train();
-    let input = network.read(shard, batch, &device);
+    let input = match &task.standard {
+        Some(standard) => network.read_by(shard, batch, Some(standard), &device),
+        None => network.read(shard, batch, &device),
+    };
     let pass = network.forward_as_shown(&input, noise);
     let columns = doubles(&pass.columns)?;
     let (mut loss, mut slopes) = objective.share(batch, shard, &task.masses, &columns);
     if let Some((teacher, factor)) = task.teacher {
         let teacher = teacher.clone().to_device(&device);
-        let aim = teacher.forward_as_shown(&input, &mut Noise::none(&device));
+        // It judges as it would score: what a batch is standardised by is no business of its.
+        let own = (task.standard.as_ref()).map(|_| teacher.read(shard, batch, &device));
+        let input = own.as_ref().unwrap_or(&input);
+        let aim = teacher.forward_as_shown(input, &mut Noise::none(&device));
         let aim = doubles(&aim.columns)?;
         loss += distil::share(batch, shard, factor, [&columns, &aim], &mut slopes);
     }
@@ -348,8 +348,8 @@ pub(super) mod tests {
     use crate::outputs::Outputs;
     use crate::weights::{names, read, replace};
     use crate::{
-        Activation, Head, HistoryChoice, HistoryOptions, InBatchOptions, LossKind, LossOptions,
-        NetworkKind, NetworkOptions, TowersOptions,
+        Activation, Head, HistoryChoice, HistoryOptions, InBatchOptions, InputNorm, LossKind,
+        LossOptions, NetworkKind, NetworkOptions, TowersOptions,
     };
 
     /// Lists of 1, 3 and 4 slots, one of them without labels.
@@ -455,7 +455,10 @@ pub(super) mod tests {
                 _ => Activation::Gelu,
             },
             bidirectional: (kind == NetworkKind::Gru).then_some(true),
-            input_norm: Some(true),
+            input_norm: Some(match kind {
+                NetworkKind::Mlp | NetworkKind::Similar => InputNorm::Batch,
+                _ => InputNorm::Layer,
+            }),
             towers: (kind == NetworkKind::Similar).then(|| TowersOptions {
                 seed: vec!["a vector, a number, an id".to_owned()],
                 candidate: vec!["the same of the other".to_owned()],
@@ -506,7 +509,9 @@ pub(super) mod tests {
         let shards = shards::cut(&batch, shards::PIECES);
         assert_eq!(shards.len(), 1);
         let factor = 0.7 / distil::mass(&batch, &shards);
+        let standard = network.moments(&batch).map(|own| own.standard());
         let task = |network| Task {
+            standard: standard.clone(),
             network,
             objective: objective(),
             batch: &batch,
@@ -516,16 +521,22 @@ pub(super) mod tests {
         };
         let mut noise = Noise::none(&device);
         let (_, gradients) = backward(&task(&network), &shards[0], &mut noise).unwrap();
-        let input = network.read(&shards[0], &batch, &device);
+        let input = network.read_by(&shards[0], &batch, standard.as_ref(), &device);
         let columns =
             |network: &Network| network.forward_as_shown(&input, &mut Noise::none(&device));
-        let aim = doubles(&columns(&teacher).columns).unwrap();
+        let own = teacher.read(&shards[0], &batch, &device);
+        let aim = teacher.forward_as_shown(&own, &mut Noise::none(&device));
+        let aim = doubles(&aim.columns).unwrap();
         let masses = task(&network).masses;
         let weights = read(&network);
         let values = gradients.0.iter().flatten().flatten();
         let largest = values.fold(0.0_f64, |most, value| most.max(f64::from(value.abs())));
         let mut worst = 0.0_f64;
         for ((name, _), values) in names(&network).iter().zip(&gradients.0) {
+            if ["batch_norm.mean", "batch_norm.variance"].contains(&name.as_str()) {
+                assert_eq!(*values, None);
+                continue;
+            }
             let values = values.as_ref().expect("every weight has a gradient");
             // Every third weight: all layers, and not too many networks.
             for (place, &value) in values.iter().enumerate().step_by(3) {

@@ -7,7 +7,8 @@ use super::program::{SMALL, config, dataset, script, slate};
 
 fn line(verb: &str) -> String {
     format!(
-        "{verb} -c {} {SMALL} --set train.network.activation=gelu --threads 1 --data {}",
+        "{verb} -c {} {SMALL} --set train.network.activation=gelu --set train.network.input_norm=batch --threads 1 \
+         --data {}",
         config("demo.toml").display(),
         dataset().display()
     )

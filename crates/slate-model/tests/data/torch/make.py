@@ -24,6 +24,7 @@ CASES = {
     "linear": {"kind": "linear"},
     "mlp": {"kind": "mlp", "layers": 3},
     "gru": {"kind": "gru", "bidirectional": True},
+    "mlp-batch": {"kind": "mlp", "input_norm": "batch"},
 }
 
 
@@ -55,6 +56,9 @@ def main():
         with torch.no_grad():
             for weight in ranker.parameters():
                 weight.add_(torch.randn_like(weight) * 0.4)
+            if ranker.batch_norm is not None:
+                ranker.batch_norm.running_mean.normal_()
+                ranker.batch_norm.running_var.uniform_(0.5, 2.0)
             scores = ranker.scores(ranker(*inputs))
         save_state_dict(ranker, HERE / f"{name}.safetensors")
         golden["cases"].append({"name": name, "network": own, **{
