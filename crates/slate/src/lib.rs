@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod config;
 mod console;
+mod machine;
 mod pipeline;
 mod report;
 

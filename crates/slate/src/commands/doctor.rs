@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::Context;
 use crate::console::{Align, Outcome, Table};
+use crate::machine;
 
 pub(super) fn run(context: &Context) -> Outcome {
-    let memory = memory();
+    let memory = machine::memory();
     let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
     let devices = slate_model::DeviceSpec::found();
     let engines: &[&str] = if cfg!(feature = "cluster") {
@@ -65,21 +66,6 @@ pub(super) fn run(context: &Context) -> Outcome {
         outcome.status = crate::console::ExitStatus::CheckFailed;
     }
     outcome
-}
-
-/// Total and available bytes, where the system tells.
-pub(super) fn memory() -> Option<(u64, u64)> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let read = |key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024)
-    };
-    let (total, available) = (read("MemTotal:")?, read("MemAvailable:")?);
-    // A container may have less than the machine.
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
-    let limit: u64 = limit.trim().parse().unwrap_or(u64::MAX);
-    Some((total.min(limit), available.min(limit)))
 }
 
 fn tempfile_works(folder: &std::path::Path) -> bool {

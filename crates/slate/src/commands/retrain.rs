@@ -7,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, doctor, engine};
+use super::{Context, engine};
 use crate::artefacts::registry::Registry;
 use crate::cli::{BackfillArgs, LogArgs, LogFormat, RetrainArgs, RetrainCommand};
 use crate::console::{Align, Console, ExitStatus, Outcome, Table};
+use crate::machine;
 use crate::pipeline::calendar::Month;
 use crate::pipeline::retrain::notices::Fault;
 use crate::pipeline::retrain::record::Record;
@@ -92,7 +93,7 @@ fn with_retrain(
     };
     let memory = match &section.memory {
         Some(text) => engine::bytes(text)?,
-        None => doctor::memory().map_or(MEMORY, |(total, _)| 3 * (total / 4)),
+        None => machine::memory().map_or(MEMORY, |(total, _)| 3 * (total / 4)),
     };
     let console = Console {
         // Lines of JSON are for programs, which have no use for a bar.

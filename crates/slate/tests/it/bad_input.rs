@@ -460,3 +460,33 @@ fn engines_that_are_none_are_refused() {
     }
     assert_eq!(super::program::listing(folder.path()), Vec::<String>::new());
 }
+
+#[test]
+fn a_network_that_no_machine_holds_is_refused_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let slots = 10_000;
+    let list: String = (0..slots)
+        .map(|slot| format!("{} 1:{slot}\n", slot % 2))
+        .collect();
+    for (name, lists) in [("rank.train", 3), ("rank.test", 1)] {
+        std::fs::write(folder.join(name), list.repeat(lists)).unwrap();
+        let queries = format!("{slots}\n").repeat(lists);
+        std::fs::write(folder.join(format!("{name}.query")), queries).unwrap();
+    }
+    slate(
+        folder,
+        "import letor . --out data --valid 0.3 --calibrate 0.3",
+    )
+    .done();
+    let train = format!(
+        "train -c {} --data data --out run --set train.network.kind=transformer --set train.network.layers=64 \
+         --set train.network.heads=64",
+        config("lightgbm_rank.toml").display()
+    );
+    slate(folder, &train).refused(&[
+        "out of memory: a step over the longest list, of 10000 slots, needs 15",
+        "hint: lower `features.max_list_length`",
+    ]);
+    assert!(!folder.join("run").exists());
+}

@@ -3,6 +3,7 @@
 mod content;
 mod files;
 mod lists;
+mod memory;
 mod pair;
 mod parent;
 mod reservoir;
@@ -38,6 +39,7 @@ use validation::Judged;
 
 use super::scoring;
 use crate::artefacts::{manifest, tensorboard};
+use crate::machine;
 
 /// What a finished training reports.
 pub(crate) struct Report {
@@ -109,6 +111,10 @@ pub(crate) fn train(options: &TrainOptions, setting: &Setting<'_>, out: &Path) -
     }
     let seen = seen;
     let train = &seen.data;
+    if setting.device == DeviceSpec::Cpu {
+        let longest = train.lists.iter().map(|list| list.len()).max();
+        memory::check(config.network(), longest.unwrap_or(0), machine::memory())?;
+    }
     let optimizer = setting.update.map(|parent| parent.optimizer(options));
     let optimizer = optimizer.transpose()?.flatten();
     let new_rows = setting
