@@ -28,8 +28,9 @@ mod tests {
 
     #[test]
     fn the_bits_are_those_of_plain_code() {
-        let values: Vec<f32> = (0..1000).map(|at| (at as f32 * 0.37).sin()).collect();
-        let work = |values: &[f32]| -> Vec<f32> {
+        // Inlined, so that what runs in `vectorised` is compiled there.
+        #[inline(always)]
+        fn work(values: &[f32]) -> Vec<f32> {
             let terms = values.iter().map(|&value| value * 1.7 + value * value);
             let mut running = 0.0;
             terms
@@ -38,7 +39,8 @@ mod tests {
                     crate::exp(term) / (1.0 + running.abs())
                 })
                 .collect()
-        };
+        }
+        let values: Vec<f32> = (0..1000).map(|at| (at as f32 * 0.37).sin()).collect();
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(
             bits(vectorised(

@@ -9,7 +9,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::initial::Initial;
-use crate::weights::host;
+use crate::weights::{Tensors, host};
 
 /// What is added to a variance, as in `torch.nn.BatchNorm1d`.
 const EPSILON: f64 = 1e-5;
@@ -48,21 +48,26 @@ impl BatchMoments {
     /// Those of rows of `width` inputs, one after the other; none where there are no rows.
     pub(crate) fn of(values: &[f32], width: usize) -> Option<Self> {
         let count = values.len().checked_div(width).filter(|&count| count > 0)?;
-        let mean_of = |term: &dyn Fn(usize, f32) -> f64| -> Vec<f64> {
-            let mut sums = vec![0.0; width];
-            for row in values.chunks_exact(width) {
-                for (at, (sum, value)) in sums.iter_mut().zip(row).enumerate() {
-                    *sum += term(at, *value);
-                }
-            }
-            sums.iter().map(|sum| sum / count as f64).collect()
+        let share = |sums: Vec<f64>| -> Vec<f64> {
+            sums.into_iter().map(|sum| sum / count as f64).collect()
         };
-        let mean = mean_of(&|_, value| f64::from(value));
-        let variance = mean_of(&|at, value| (f64::from(value) - mean[at]).powi(2));
+        let mut sums = vec![0.0; width];
+        for row in values.chunks_exact(width) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += f64::from(*value);
+            }
+        }
+        let mean = share(sums);
+        let mut squares = vec![0.0; width];
+        for row in values.chunks_exact(width) {
+            for (sum, (value, mean)) in squares.iter_mut().zip(row.iter().zip(&mean)) {
+                *sum += (f64::from(*value) - mean).powi(2);
+            }
+        }
         Some(Self {
             rows: count,
             mean,
-            variance,
+            variance: share(squares),
         })
     }
 
@@ -100,11 +105,16 @@ impl BatchNorm {
 
     /// What rows are standardised by where there is no batch to learn from.
     pub(crate) fn running(&self) -> Standard {
-        let variance = host(self.variance.val());
+        let mut both = Tensors::default();
+        both.push(self.mean.val());
+        both.push(self.variance.val());
+        let both = both.fetch().expect("weights can be read").into_iter();
+        let mut both = both.map(|values| values.into_iter().map(f64::from).collect());
+        let mut next = || both.next().expect("two were asked for");
         let moments = BatchMoments {
             rows: 0,
-            mean: host(self.mean.val()).into_iter().map(f64::from).collect(),
-            variance: variance.into_iter().map(f64::from).collect(),
+            mean: next(),
+            variance: next(),
         };
         moments.standard()
     }
@@ -117,10 +127,13 @@ impl BatchNorm {
         x * self.gamma.val().unsqueeze() + self.beta.val().unsqueeze()
     }
 
-    /// The same after a batch: its moments have a share in the running ones.
+    /// The same after a batch: its moments have a share in the running ones, as in PyTorch, also while these
+    /// are mostly what they began with. One row says nothing of a deviation and moves nothing.
     pub(crate) fn followed(mut self, batch: &BatchMoments) -> Self {
-        // One row has no unbiased variance.
-        let bias = batch.rows as f64 / (batch.rows.max(2) - 1) as f64;
+        if batch.rows < 2 {
+            return self;
+        }
+        let bias = batch.rows as f64 / (batch.rows - 1) as f64;
         let unbiased: Vec<f64> = batch.variance.iter().map(|own| own * bias).collect();
         self.mean = moved(self.mean, &batch.mean);
         self.variance = moved(self.variance, &unbiased);
@@ -179,6 +192,11 @@ mod tests {
         near(norm.mean.val(), [0.4, 0.5]);
         // torch.nn.BatchNorm1d keeps the unbiased variance, 13 here.
         near(norm.variance.val(), [0.9 + 1.3, 0.9]);
+        let one = BatchMoments::of(&[9.0, 9.0], 2).unwrap();
+        let (mean, variance) = (norm.mean.val(), norm.variance.val());
+        let norm = norm.followed(&one);
+        assert_eq!(host(norm.mean.val()), host(mean));
+        assert_eq!(host(norm.variance.val()), host(variance));
         assert_eq!(BatchMoments::of(&[], 2), None);
     }
 }

@@ -183,13 +183,22 @@ pub(crate) fn write_arrays(
 /// [`ModelError::Io`], [`ModelError::Weights`], and [`ModelError::Tensor`] for one that is not of
 /// `f32` or not finite.
 pub(crate) fn read_arrays(path: &Path) -> Result<BTreeMap<String, Weight>, ModelError> {
+    read_arrays_where(path, |_| true)
+}
+
+/// As [`read_arrays`], of those names alone.
+pub(crate) fn read_arrays_where(
+    path: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Weight>, ModelError> {
     let bytes = read(path)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|source| ModelError::Weights {
         path: path.to_owned(),
         source,
     })?;
     let mut arrays = BTreeMap::new();
-    for (name, tensor) in tensors.tensors() {
+    let tensors = tensors.tensors().into_iter();
+    for (name, tensor) in tensors.filter(|(name, _)| wanted(name)) {
         if tensor.dtype() != Dtype::F32 {
             let given = format!("of type {:?}", tensor.dtype());
             return Err(wrong(path, &name, given, "F32".to_owned()));

@@ -153,6 +153,11 @@ fn same(old: &Description, new: &Description) -> Result<(), ModelError> {
         &a.feed_forward,
         &b.feed_forward,
     )?;
+    unlike(
+        "train.network.input_norm",
+        a.input_norm.name(),
+        b.input_norm.name(),
+    )?;
     let told = |network: &NetworkConfig| {
         // What no weight depends on, and what an update keeps.
         let mut network = network.clone();

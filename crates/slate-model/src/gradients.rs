@@ -71,9 +71,14 @@ impl Gradients {
     }
 
     /// Multiplies all of them.
-    pub(crate) fn scale(&mut self, factor: f32) {
-        let values = self.0.iter_mut().flatten().flatten();
-        values.for_each(|value| *value *= factor);
+    pub(crate) fn scale(&mut self, factor: f32, workers: &Workers) {
+        let spans = self.0.iter_mut().flatten();
+        let spans = spans.flat_map(|own| own.chunks_mut(SPAN)).collect();
+        workers.map(spans, |span: &mut [f32]| {
+            for value in span {
+                *value *= factor;
+            }
+        });
     }
 
     /// Scales them down to the norm `most` where theirs is larger (0: never); the norm before.
@@ -85,7 +90,7 @@ impl Gradients {
         });
         let norm = squares.iter().sum::<f64>().sqrt();
         if most > 0.0 && norm > most && norm.is_finite() {
-            self.scale((most / norm) as f32);
+            self.scale((most / norm) as f32, workers);
         }
         norm
     }

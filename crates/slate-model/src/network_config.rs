@@ -344,19 +344,18 @@ impl NetworkConfig {
     pub fn least_bytes(&self, slots: usize) -> u64 {
         let [slots, hidden, wide, heads] =
             [slots, self.hidden, self.feed_forward, self.heads].map(|own| own as u64);
-        let of_layer = match self.kind {
+        let of_slot = match self.kind {
             NetworkKind::Linear => 0,
-            NetworkKind::Mlp | NetworkKind::Similar => slots * hidden,
+            NetworkKind::Mlp | NetworkKind::Similar => hidden,
             // Every slot looks at every other.
-            NetworkKind::Transformer => slots
+            NetworkKind::Transformer => heads
                 .saturating_mul(slots)
-                .saturating_mul(heads)
-                .saturating_add(slots * (8 * hidden + wide)),
-            NetworkKind::Gru => 8 * slots * hidden,
+                .saturating_add(8 * hidden + wide),
+            NetworkKind::Gru => 6 * hidden,
         };
-        of_layer
-            .saturating_mul(self.layers as u64)
-            .saturating_mul(size_of::<f32>() as u64)
+        [slots, self.layers as u64, size_of::<f32>() as u64]
+            .into_iter()
+            .fold(of_slot, u64::saturating_mul)
     }
 
     /// Checks ranges, for a config that was read from a file.

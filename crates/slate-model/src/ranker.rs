@@ -250,7 +250,7 @@ impl Ranker {
         &self.description.network
     }
 
-    /// Number of weights, embeddings included.
+    /// Number of weights, embeddings and running moments included.
     pub fn parameters(&self) -> usize {
         self.weights()
             .values()

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::ModelError;
-use crate::bundle::{read_arrays, wrong};
+use crate::bundle::{read_arrays_where, wrong};
 use crate::ranker::Ranker;
 use crate::weights::{Weight, replace};
 
@@ -29,7 +29,8 @@ impl Ranker {
     /// [`ModelError::Tensor`] where an array is missing, unknown, of another shape or type, or not
     /// finite, and for a network that reads histories or compares two items, which has no counterpart.
     pub fn with_state_dict(&self, path: &Path) -> Result<Self, ModelError> {
-        let theirs = read_arrays(path)?;
+        // What PyTorch counts the batches of a normalisation by; nothing depends on it.
+        let theirs = read_arrays_where(path, |name| !name.ends_with("num_batches_tracked"))?;
         let mut used = BTreeSet::new();
         let mut weights = BTreeMap::new();
         for (name, own) in self.weights() {

@@ -23,9 +23,6 @@ use crate::device::is_processor;
 use crate::network_config::{Activation, NormPlace};
 use backends::{AttentionWeights, FeedForwardWeights, Pair, RankOps};
 
-/// Sizes of an attention: lists, places of each, heads.
-pub(crate) type Sizes = [usize; 3];
-
 /// Dropout's factors of a piece's numbers, in row-major order; none without dropout.
 pub(crate) type Mask = Option<Vec<f32>>;
 

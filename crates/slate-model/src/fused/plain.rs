@@ -4,7 +4,8 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, sigmoid, softmax, tanh};
 
-use super::Sizes;
+/// Sizes of an attention: lists, places of each, heads.
+type Sizes = [usize; 3];
 
 /// As [`affine`](super::affine).
 pub(crate) fn affine(layer: &Linear, x: Tensor<2>, with_relu: bool) -> Tensor<2> {
@@ -12,7 +13,11 @@ pub(crate) fn affine(layer: &Linear, x: Tensor<2>, with_relu: bool) -> Tensor<2>
     if with_relu { relu(y) } else { y }
 }
 
-/// As [`attend`](super::attend).
+/// Multi-head scaled dot-product attention of queries, keys and values among the real places of each list.
+///
+/// # Shapes
+/// - inputs, output: `[lists·places, heads·width]`
+/// - real: `[lists, places]`, 1 where there is a slot and 0 on padding
 pub(crate) fn attend(
     inputs: [Tensor<2>; 3],
     real: Tensor<2>,

@@ -143,7 +143,10 @@ fn gradients(kind: NetworkKind, device: DeviceSpec) -> Gradients {
     let config = options(kind).check().expect("a sound config");
     let ranker = Ranker::untrained(&config, &shape(kind), Seed(3), device).expect("it is built");
     let trainer = Trainer::new(&config, Seed(3), ranker, None).expect("it begins");
-    trainer.backward(&batch(), Seed(5)).expect("it computes").1
+    trainer
+        .backward(&batch(), None, Seed(5))
+        .expect("it computes")
+        .1
 }
 
 /// So many copies of the batch behind one another.
@@ -202,7 +205,9 @@ fn two_cards_share_out_what_one_computes() {
         assert!(scores(&one).iter().any(|score| score.is_finite()));
         let gradients = |ranker: Ranker| {
             let trainer = Trainer::new(&config, Seed(3), ranker, None).expect("it begins");
-            trainer.backward(&batch, Seed(5)).expect("it computes")
+            trainer
+                .backward(&batch, None, Seed(5))
+                .expect("it computes")
         };
         let ((found_loss, found), (loss, expected)) = (gradients(two), gradients(one));
         assert!(near(found_loss, loss), "{kind:?}: {found_loss} {loss}");

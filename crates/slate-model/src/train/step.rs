@@ -86,7 +86,9 @@ impl<'a> Trainer<'a> {
     ) -> Result<(Vec<f64>, f64), ModelError> {
         let seed = self.seed.derive("dropout").index(step);
         let mut losses = Vec::with_capacity(group.len());
-        let mut parts = Vec::with_capacity(group.len());
+        let workers = self.start.replicas().workers();
+        let mut total: Option<Gradients> = None;
+        let mut moments = Vec::new();
         for (place, batch) in group.iter().enumerate() {
             // The first batch has the seed of a step of one batch.
             let seed = if place == 0 {
@@ -94,17 +96,22 @@ impl<'a> Trainer<'a> {
             } else {
                 seed.derive("batch").index(place as u64)
             };
-            let (loss, gradients) = self.backward(batch, seed)?;
+            let own = self.moments(batch);
+            let (loss, gradients) = self.backward(batch, own.as_ref(), seed)?;
             if !loss.is_finite() {
                 return Err(self.diverged(step, "loss", loss, Some(batch)));
             }
             losses.push(loss);
-            parts.push(gradients);
+            // At once, so that a large group keeps no more gradients than a small one.
+            total = Some(match total {
+                None => gradients,
+                Some(total) => Gradients::sum([total, gradients], workers),
+            });
+            moments.extend(own);
         }
-        let workers = self.start.replicas().workers();
-        let mut total = Gradients::sum(parts, workers);
+        let mut total = total.expect("a group has at least one batch");
         if group.len() > 1 {
-            total.scale(1.0 / group.len() as f32);
+            total.scale(1.0 / group.len() as f32, workers);
         }
         // Without a gradient a parameter stays, and clipping does not count it.
         for (gradient, _) in total.0.iter_mut().zip(&self.frozen).filter(|(_, is)| **is) {
@@ -116,31 +123,29 @@ impl<'a> Trainer<'a> {
         }
         let network = self.network.clone();
         self.network = self.optimizer.step(rate, network, &total, workers);
-        for batch in group {
-            if let Some(moments) = self.moments(batch) {
-                self.network = self.network.clone().followed(&moments);
-            }
+        for own in &moments {
+            self.network = self.network.clone().followed(own);
         }
         self.follow(step);
         Ok((losses, norm))
     }
 
-    /// The loss of a batch and its gradient.
+    /// The loss of a batch and its gradient; dense inputs are standardised by `moments` where there are some.
     ///
     /// # Errors
     /// [`ModelError::Compute`] for a device that fails.
     pub(super) fn backward(
         &self,
         batch: &Batch,
+        moments: Option<&BatchMoments>,
         seed: Seed,
     ) -> Result<(f64, Gradients), ModelError> {
         let replicas = self.start.replicas();
         let shards = replicas.cut(batch);
         let objective = self.objective();
         let in_batch = self.config.in_batch();
-        let moments = self.moments(batch);
         let task = Task {
-            standard: moments.as_ref().map(BatchMoments::standard),
+            standard: moments.map(BatchMoments::standard),
             network: &self.network,
             masses: objective.masses(batch, &shards),
             objective,
@@ -163,8 +168,8 @@ impl<'a> Trainer<'a> {
         Ok((loss, Gradients::sum(gradients, replicas.workers())))
     }
 
-    /// Moments of a batch's dense inputs, where the network standardises by them and its running ones are
-    /// not to stay as they were.
+    /// Moments of a batch's dense inputs, where the network standardises by them; none where an update keeps
+    /// the body, which reads by its running moments then.
     fn moments(&self, batch: &Batch) -> Option<BatchMoments> {
         let update = self.config.update();
         let stays = update.is_some_and(|own| own.rates.of(Part::Body) == 0.0);

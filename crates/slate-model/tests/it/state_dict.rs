@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use slate_model::{DeviceSpec, Ranker, TrainOptions};
 use slate_types::{Batch, FeatureShape, Seed, SlotIds};
@@ -82,7 +84,9 @@ fn ranker(case: &Value) -> Ranker {
     }
     options.network.layers = own["layers"].as_u64().unwrap_or(2) as usize;
     options.network.bidirectional = own["bidirectional"].as_bool();
-    options.network.input_norm = serde_json::from_value(own["input_norm"].clone()).ok();
+    if !own["input_norm"].is_null() {
+        options.network.input_norm = serde_json::from_value(own["input_norm"].clone()).unwrap();
+    }
     let shape = FeatureShape {
         dense: 3,
         categorical: vec![5],
@@ -90,6 +94,32 @@ fn ranker(case: &Value) -> Ranker {
         ..FeatureShape::default()
     };
     Ranker::untrained(&options.check().unwrap(), &shape, Seed(1), DeviceSpec::Cpu).unwrap()
+}
+
+#[test]
+fn a_count_of_batches_is_passed_over() {
+    let golden = golden();
+    let case = &golden["cases"][5];
+    let bytes = fs::read(folder().join("mlp-batch.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let count = 7_i64.to_le_bytes();
+    let mut views = file.tensors();
+    let counter = TensorView::new(Dtype::I64, vec![], &count).unwrap();
+    views.push(("batch_norm.num_batches_tracked".to_owned(), counter));
+    let with_count = tempfile::NamedTempFile::new().unwrap();
+    fs::write(
+        with_count.path(),
+        safetensors::serialize(views, None).unwrap(),
+    )
+    .unwrap();
+    let batch = batch(&golden);
+    let scores = |file: &Path| {
+        let ranker = ranker(case).with_state_dict(file).unwrap();
+        ranker.score(&batch).unwrap().click
+    };
+    let bits = |scores: Vec<f32>| -> Vec<u32> { scores.into_iter().map(f32::to_bits).collect() };
+    let plain = scores(&folder().join("mlp-batch.safetensors"));
+    assert_eq!(bits(scores(with_count.path())), bits(plain));
 }
 
 #[test]

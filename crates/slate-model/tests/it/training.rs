@@ -58,6 +58,9 @@ const SMALL: &str = "
     dropout = 0.2
 ";
 
+/// `[network]` with batch normalisation.
+const BATCH_NORM: &str = "[network]\ninput_norm = \"batch\"";
+
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let first = bytes(SMALL, 1);
@@ -70,21 +73,26 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let on = |threads| {
+    let on = |text: &str, threads| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
-        pool.install(|| bytes(SMALL, 1))
+        pool.install(|| bytes(text, 1))
     };
-    assert!(on(1) == on(3), "3 threads gave other weights than 1");
+    for text in [SMALL.to_owned(), SMALL.replace("[network]", BATCH_NORM)] {
+        assert!(
+            on(&text, 1) == on(&text, 3),
+            "3 threads gave other weights than 1"
+        );
+    }
 }
 
 #[test]
 fn running_moments_follow_the_real_slots_of_a_batch() {
     let text = SMALL
         .replace("epochs = 2", "epochs = 1\nbatch_lists = 512")
-        .replace("[network]", "[network]\ninput_norm = \"batch\"");
+        .replace("[network]", BATCH_NORM);
     // Large enough to be cut in pieces, and with padding.
     let lengths: Vec<usize> = (0..160).map(|list| 1 + list * 5 % 8).collect();
     let only = batch(3, &lengths);

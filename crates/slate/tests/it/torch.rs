@@ -7,8 +7,7 @@ use super::program::{SMALL, config, dataset, script, slate};
 
 fn line(verb: &str) -> String {
     format!(
-        "{verb} -c {} {SMALL} --set train.network.activation=gelu --set train.network.input_norm=batch --threads 1 \
-         --data {}",
+        "{verb} -c {} {SMALL} --set train.network.activation=gelu --threads 1 --data {}",
         config("demo.toml").display(),
         dataset().display()
     )
@@ -48,7 +47,14 @@ fn a_run_scores_the_same_in_pytorch_and_comes_back_to_the_byte() {
     };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    slate(folder, &format!("{} --out run", line("train"))).done();
+    slate(
+        folder,
+        &format!(
+            "{} --out run",
+            line("train --set train.network.input_norm=batch")
+        ),
+    )
+    .done();
     let arguments = [
         folder.join("run"),
         dataset().join("test"),
@@ -81,12 +87,15 @@ fn a_run_scores_the_same_in_pytorch_and_comes_back_to_the_byte() {
 
     let import = format!(
         "{} --weights state.safetensors --out back",
-        line("import-torch")
+        line("import-torch --set train.network.input_norm=batch")
     );
     slate(folder, &import).done();
     let weights = |run: &str| fs::read(folder.join(run).join("model.safetensors")).unwrap();
     assert!(weights("run") == weights("back"));
-    let resume = format!("{} --resume --out back", line("train"));
+    let resume = format!(
+        "{} --resume --out back",
+        line("train --set train.network.input_norm=batch")
+    );
     slate(folder, &resume).refused(&["already exists"]);
     slate(folder, "report back --out report.html").done();
 }

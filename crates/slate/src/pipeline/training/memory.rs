@@ -25,8 +25,8 @@ pub(super) fn check(
         total as f64 / GIB
     ))
     .hint(
-        "lower `features.max_list_length`, which cuts long lists, or `train.network.heads`, `layers` or \
-         `hidden`, or take a network of another `train.network.kind`",
+        "lower `features.max_list_length`, which cuts long lists (imported ones keep their length), or \
+         `train.network.heads` or `layers`, or take a network of another `train.network.kind`",
     )
     .into())
 }
@@ -55,6 +55,9 @@ mod tests {
         let told = format!("{refused:#}");
         assert!(told.contains("20000 slots, needs 12."), "{told}");
         assert!(check(&network(NetworkKind::Mlp), 20_000, memory(1)).is_ok());
-        assert!(check(&transformer, usize::MAX, memory(1 << 20)).is_err());
+        for kind in [NetworkKind::Mlp, NetworkKind::Transformer, NetworkKind::Gru] {
+            assert!(check(&network(kind), usize::MAX, memory(1 << 20)).is_err());
+        }
+        assert!(check(&network(NetworkKind::Linear), usize::MAX, memory(1)).is_ok());
     }
 }
