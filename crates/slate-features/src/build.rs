@@ -34,6 +34,7 @@ use crate::{
     sequences::Sequences,
     spec::ListLimit,
     split::{Moment, Rule},
+    taste,
     vectors::{VectorTable, table_name},
     writer::sync_folder,
 };
@@ -162,22 +163,20 @@ pub(crate) fn prepare(
     }
 
     let fresh = || {
-        in_stage(
-            progress,
-            "fit",
-            readings(spec) * splits[&Split::Train].rows,
-            || {
-                let advance = |rows| progress.advance(rows);
-                fit(
-                    &source,
-                    spec,
-                    times.valid_from,
-                    sequences,
-                    &tables,
-                    &advance,
-                )
-            },
-        )
+        let rows = splits[&Split::Train].rows;
+        let advance = |rows| progress.advance(rows);
+        let (until, mut notes, mut tastes) = (times.valid_from, Vec::new(), Vec::new());
+        for taste in &spec.taste {
+            let most = (1 + taste::SWEEPS) * rows;
+            tastes.push(in_stage(progress, &taste.name, most, || {
+                taste::fit(&source, taste, until, &advance, &mut notes)
+            })?);
+        }
+        let mut fitted = in_stage(progress, "fit", readings(spec) * rows, || {
+            fit(&source, spec, until, sequences, &tables, tastes, &advance)
+        })?;
+        fitted.notes.extend(notes);
+        Ok(fitted)
     };
     let Fitted { map, notes } = match map {
         MapSource::Fit => fresh()?,
@@ -200,6 +199,7 @@ pub(crate) fn prepare(
             table.standardise(scale);
         }
     }
+    let source = source.with(&map.taste)?;
     let mut notes = notes;
     notes.extend(long_lists_note(spec.list_limit()?, scan.limited));
     Ok(Prepared {

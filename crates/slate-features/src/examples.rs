@@ -9,6 +9,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use arrow::{
@@ -26,6 +27,7 @@ use crate::{
     long_lists::{Limited, limit},
     spec::ListLimit,
     split::Window,
+    taste::{Past, TasteFeature},
 };
 
 /// Newest layout of `examples.parquet` this crate reads.
@@ -38,6 +40,7 @@ const BATCHES_AHEAD: usize = 4;
 const KEYS: [&str; 3] = ["ts", "page_id", "list_id"];
 
 /// An `examples.parquet`, opened and its footer read.
+#[derive(Debug, Clone)]
 pub(crate) struct Examples {
     path: PathBuf,
     schema: SchemaRef,
@@ -49,6 +52,8 @@ pub(crate) struct Examples {
     limit: Option<ListLimit>,
     /// Lists outside are not read.
     window: Option<Window>,
+    /// Columns that are made while reading.
+    made: Vec<Arc<TasteFeature>>,
 }
 
 impl Examples {
@@ -75,6 +80,7 @@ impl Examples {
             schema: builder.schema().clone(),
             limit: None,
             window: None,
+            made: Vec::new(),
         })
     }
 
@@ -89,13 +95,34 @@ impl Examples {
         Self { window, ..self }
     }
 
+    /// The same file with columns made of it behind its own.
+    ///
+    /// # Errors
+    /// [`FeatureError::Option`] where the file has a column of such a name.
+    pub(crate) fn with(&self, tastes: &[TasteFeature]) -> Result<Self, FeatureError> {
+        for (i, taste) in tastes.iter().enumerate() {
+            if self.schema.index_of(&taste.name).is_ok() {
+                return Err(FeatureError::option(
+                    format!("features.taste[{i}].name"),
+                    format!("`{}`, a column of `{}`", taste.name, self.path.display()),
+                    "a name of its own",
+                ));
+            }
+        }
+        Ok(Self {
+            made: tastes.iter().cloned().map(Arc::new).collect(),
+            ..self.clone()
+        })
+    }
+
     /// Whether the first list that is read may not be the first of the file.
     pub(crate) fn is_windowed(&self) -> bool {
         self.window.is_some()
     }
 
     pub(crate) fn has(&self, column: &str) -> bool {
-        self.schema.index_of(column).is_ok()
+        let is_made = || self.made.iter().any(|taste| taste.name == column);
+        self.schema.index_of(column).is_ok() || is_made()
     }
 
     /// An error unless the column is there. `wanted_by` names who needs it.
@@ -123,10 +150,13 @@ impl Examples {
             self.require(key, "every dataset")?;
         }
         let builder = builder(&self.path)?;
+        let asked = |taste: &&Arc<TasteFeature>| columns.contains(&taste.name.as_str());
+        let made: Vec<&Arc<TasteFeature>> = self.made.iter().filter(asked).collect();
+        let read: Vec<&str> = made.iter().flat_map(|taste| taste.columns()).collect();
         // Names are those of top-level columns, and their order in the file is kept.
         let wanted = (0..self.schema.fields().len()).filter(|&index| {
             let name = self.schema.field(index).name().as_str();
-            KEYS.contains(&name) || columns.contains(&name)
+            KEYS.contains(&name) || columns.contains(&name) || read.contains(&name)
         });
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
         let batches = builder
@@ -145,6 +175,8 @@ impl Examples {
             limited: Limited::default(),
             window: self.window,
             outside: 0,
+            made: made.into_iter().map(Past::new).collect(),
+            held: None,
         })
     }
 }
@@ -171,6 +203,9 @@ pub(crate) struct Blocks {
     window: Option<Window>,
     /// Rows outside of the window so far.
     pub(crate) outside: u64,
+    made: Vec<Past>,
+    /// Rows of a moment that may go on, where columns are made.
+    held: Option<RecordBatch>,
 }
 
 impl Iterator for Blocks {
@@ -224,8 +259,12 @@ impl Blocks {
 
     /// The next rows of the file, those outside of the window left out; perhaps none of a batch.
     fn read(&mut self) -> Result<Option<RecordBatch>, FeatureError> {
-        let batch = self.batches.next().transpose();
-        let Some(batch) = batch.map_err(FeatureError::arrow(&self.path))? else {
+        let next = if self.made.is_empty() {
+            self.decoded()?
+        } else {
+            self.with_made_columns()?
+        };
+        let Some(batch) = next else {
             return Ok(None);
         };
         let Some(window) = self.window else {
@@ -239,6 +278,43 @@ impl Blocks {
         self.outside += (batch.num_rows() - inside) as u64;
         self.first_row += before as u64;
         Ok(Some(batch.slice(before, inside)))
+    }
+
+    fn decoded(&mut self) -> Result<Option<RecordBatch>, FeatureError> {
+        let batch = self.batches.next().transpose();
+        batch.map_err(FeatureError::arrow(&self.path))
+    }
+
+    /// The next moments of the file, all rows of each, with the columns that are made of them: before the window
+    /// is looked at, since the past of what is inside may lie outside.
+    fn with_made_columns(&mut self) -> Result<Option<RecordBatch>, FeatureError> {
+        let begun = self.rest.as_ref().map_or(0, |(rest, _)| rest.num_rows());
+        let first_row = self.first_row + begun as u64;
+        loop {
+            let (mut batch, is_last) = match (self.decoded()?, self.held.take()) {
+                (None, None) => return Ok(None),
+                (None, Some(held)) => (held, true),
+                (Some(batch), None) => (batch, false),
+                (Some(batch), Some(held)) => {
+                    let both = concat_batches(&batch.schema(), [&held, &batch]);
+                    (both.map_err(FeatureError::arrow(&self.path))?, false)
+                }
+            };
+            if !is_last {
+                let keys = keys(&batch, &self.path, first_row)?;
+                let goes_on = |key: &&Key| Some(key[0]) == keys.last().map(|last| last[0]);
+                let held = keys.iter().rev().take_while(goes_on).count();
+                let whole = batch.num_rows() - held;
+                self.held = (held > 0).then(|| batch.slice(whole, held));
+                batch = batch.slice(0, whole);
+            }
+            if batch.num_rows() > 0 {
+                for past in &mut self.made {
+                    batch = past.extend(&batch, &self.path, first_row)?;
+                }
+                return Ok(Some(batch));
+            }
+        }
     }
 
     /// Rows of whole lists with these keys as a block, their order checked.

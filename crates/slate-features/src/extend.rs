@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     FeatureError, FeatureMap, FeatureSpec,
     map::{CategoricalFeature, DenseFeature, EmbeddingFeature, FittedOn, IdRule},
+    taste::TasteFeature,
 };
 
 /// One update of a map.
@@ -97,6 +98,19 @@ impl FeatureMap {
             }
             _ => return Err(changed("history")),
         }
+        // Always anew: networks read the column, in the unit of its values, and never the vectors.
+        let entry = |taste: &TasteFeature| TasteFeature {
+            noise: 0.0,
+            spread: 0.0,
+            mean: 0.0,
+            items: Vec::new(),
+            ..taste.clone()
+        };
+        let entries = |map: &Self| map.taste.iter().map(entry).collect::<Vec<_>>();
+        if entries(self) != entries(fresh) {
+            return Err(changed("taste"));
+        }
+        map.taste.clone_from(&fresh.taste);
         map.format = crate::map::FEATURE_MAP_FORMAT;
         map.extensions.push(Extension {
             parent_sha256: self.hash(),

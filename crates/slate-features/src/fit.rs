@@ -25,6 +25,7 @@ use crate::{
         Categorical, DEFAULT_MIN_COUNT, FeatureSpec, HistorySpec, Numeric, Rate, RateTransform,
         Transform,
     },
+    taste::{self, TasteFeature},
     value::{Counts, Value},
     vectors::VectorTable,
 };
@@ -53,7 +54,10 @@ impl FeatureMap {
         let examples = Examples::open(examples)?.limited(spec.list_limit()?);
         require_columns(&examples, spec)?;
         let tables = tables(spec)?;
-        Ok(fit(&examples, spec, until, sequences, &tables, &|_| {})?.map)
+        let mut notes = Vec::new();
+        let fitted = |taste| taste::fit(&examples, taste, until, &|_| {}, &mut notes);
+        let tastes = spec.taste.iter().map(fitted).collect::<Result<_, _>>()?;
+        Ok(fit(&examples, spec, until, sequences, &tables, tastes, &|_| {})?.map)
     }
 }
 
@@ -72,15 +76,17 @@ pub(crate) fn readings(spec: &FeatureSpec) -> u64 {
     1 + u64::from(again) + u64::from(spec.history.is_some())
 }
 
-/// Fits after all checks; `advance` is told the rows of each block.
+/// Fits after all checks, the entries of `tastes` before; `advance` is told the rows of each block.
 pub(crate) fn fit(
     examples: &Examples,
     spec: &FeatureSpec,
     until: i64,
     sequences: Option<&Path>,
     tables: &[VectorTable],
+    tastes: Vec<TasteFeature>,
     advance: &dyn Fn(u64),
 ) -> Result<Fitted, FeatureError> {
+    let examples = &examples.with(&tastes)?;
     let position = spec.position.then(position);
     let numeric = spec.numeric.iter().chain(&position);
     let crossed: Vec<(Categorical, &[String])> = spec
@@ -191,6 +197,7 @@ pub(crate) fn fit(
             })
             .collect(),
         history,
+        taste: tastes,
         extensions: Vec::new(),
     };
     for alike in &spec.alike {
@@ -286,7 +293,7 @@ fn position() -> Numeric {
 }
 
 /// Gives each block of the window to `observe`, with the rows that may be used.
-fn training_rows(
+pub(crate) fn training_rows(
     examples: &Examples,
     columns: &[&str],
     until: i64,

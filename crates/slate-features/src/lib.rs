@@ -68,6 +68,7 @@ mod sequences;
 mod shown;
 mod spec;
 mod split;
+mod taste;
 mod trace;
 mod value;
 mod vectors;
@@ -97,9 +98,10 @@ pub use ragged::{EventVectors, Extras, History, Ragged, Vectors};
 pub use spec::{
     Alike, Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
     FeatureSpec, HistorySpec, ListLimit, MultiValued, Numeric, OverLong, Period, Rate,
-    RateTransform, Relative, Transform,
+    RateTransform, Relative, Taste, Transform,
 };
 pub use split::{DEFAULT_FRACTIONS, SplitSpec, TimeSplit};
+pub use taste::{TasteFeature, TasteItem};
 pub use trace::{
     FeatureTrace, ListFeatures, PageFeatures, RowFeatures, StepFeatures, TensorRow, trace,
 };

@@ -24,6 +24,7 @@ use crate::{
     extend::Extension,
     npy::hex,
     spec::{Comparison, Period},
+    taste::TasteFeature,
 };
 
 /// Newest layout of `feature_map.json`, and the one written.
@@ -52,6 +53,9 @@ pub struct FeatureMap {
     /// User histories, where they are an input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryFeature>,
+    /// Columns that are made from what users were shown before; other entries read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taste: Vec<TasteFeature>,
     /// Updates since, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
@@ -68,6 +72,7 @@ impl Default for FeatureMap {
             multi_valued: Vec::new(),
             embedding: Vec::new(),
             history: None,
+            taste: Vec::new(),
             extensions: Vec::new(),
         }
     }
@@ -416,6 +421,16 @@ impl FeatureMap {
 
     /// Columns of the examples it reads, each once.
     pub fn columns(&self) -> Vec<&str> {
+        let mut columns = self.readings();
+        columns.retain(|column| self.taste.iter().all(|taste| taste.name != *column));
+        columns.extend(self.taste.iter().flat_map(TasteFeature::columns));
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Columns that become inputs, of the examples or made from them, each once.
+    pub(crate) fn readings(&self) -> Vec<&str> {
         let dense = self.dense.iter().flat_map(DenseFeature::columns);
         let categorical = self.categorical.iter();
         let multi_valued = self.multi_valued.iter();
@@ -454,6 +469,7 @@ impl FeatureMap {
         let map: Self = serde_json::from_str(&text).map_err(FeatureError::json(path))?;
         let vectors = map.history.iter().flat_map(|history| &history.vectors);
         let is_there = |of: &str| map.embedding.iter().any(|own| own.name == of);
+        map.taste.iter().try_for_each(|taste| taste.check(path))?;
         match vectors.map(|own| &own.of).find(|of| !is_there(of)) {
             None => Ok(map),
             Some(of) => Err(FeatureError::Mismatch {

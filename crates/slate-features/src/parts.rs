@@ -50,7 +50,7 @@ impl Mapping<'_> {
         progress: &dyn Progress,
     ) -> Result<(), FeatureError> {
         let (map, formats, weights) = (self.map, self.formats, self.weights);
-        let mut columns = map.columns();
+        let mut columns = map.readings();
         columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
         let blocks = source.blocks(&columns)?;
         let (send, receive) = sync_channel::<Made>(WAITING);

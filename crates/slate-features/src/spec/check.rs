@@ -35,6 +35,7 @@ impl FeatureSpec {
     /// As [`FeatureSpec::check`].
     pub fn feature_names(&self) -> Result<Vec<String>, FeatureError> {
         self.list_limit()?;
+        self.check_tastes()?;
         let mut names: Vec<(String, String)> = Vec::new();
         for (i, numeric) in self.numeric.iter().enumerate() {
             let key = format!("features.numeric[{i}]");
@@ -311,7 +312,7 @@ impl Categorical {
     }
 }
 
-fn may_be_feature(key: &str, column: &str) -> Result<(), FeatureError> {
+pub(super) fn may_be_feature(key: &str, column: &str) -> Result<(), FeatureError> {
     let refused = |why: &str| {
         Err(FeatureError::option(
             key,
@@ -377,7 +378,7 @@ fn check_ids(
     categorical.check(key)
 }
 
-fn in_range(key: String, given: u32, most: u32) -> Result<(), FeatureError> {
+pub(super) fn in_range(key: String, given: u32, most: u32) -> Result<(), FeatureError> {
     if (1..=most).contains(&given) {
         Ok(())
     } else {

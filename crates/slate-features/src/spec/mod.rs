@@ -20,6 +20,7 @@
 mod check;
 mod kinds;
 mod lists;
+mod taste;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub use kinds::{
     HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative, Transform,
 };
 pub use lists::{ListLimit, OverLong};
+pub use taste::Taste;
 
 /// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,
 /// rate, relative, cyclic, position; then categorical, cross. Those that are `alike` to others follow the
@@ -56,6 +58,9 @@ pub struct FeatureSpec {
     /// Vectors by item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedding: Vec<Embedding>,
+    /// Columns made from what users were shown before, for the entries above to read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taste: Vec<Taste>,
     /// What the page's user did last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistorySpec>,
@@ -82,6 +87,19 @@ pub struct FeatureSpec {
 impl FeatureSpec {
     /// Every column of the examples that an entry names, with the key that names it.
     pub(crate) fn inputs(&self) -> Vec<(&str, String)> {
+        let mut inputs = self.readings();
+        inputs.retain(|(column, _)| !self.is_made(column));
+        for (i, taste) in self.taste.iter().enumerate() {
+            let key = |part: &str| format!("features.taste[{i}].{part}");
+            inputs.push((&taste.column, key("column")));
+            inputs.push((&taste.user, key("user")));
+            inputs.push((&taste.item, key("item")));
+        }
+        inputs
+    }
+
+    /// Every column that becomes an input, of the examples or made from them.
+    fn readings(&self) -> Vec<(&str, String)> {
         let mut inputs: Vec<(&str, String)> = Vec::new();
         for (i, numeric) in self.numeric.iter().enumerate() {
             inputs.push((&numeric.column, format!("features.numeric[{i}]")));

@@ -147,7 +147,7 @@ pub fn trace(
             Some(map),
         ) => {
             let (source, tables) = open(inputs, spec, Some(&map))?;
-            (map, source, tables, None)
+            (map.clone(), source.with(&map.taste)?, tables, None)
         }
         (Err(error), _) => return Err(error),
     };
@@ -175,7 +175,7 @@ pub fn trace(
             rows: Vec::new(),
         },
     };
-    let mut columns = map.columns();
+    let mut columns = map.readings();
     columns.extend(REQUIRED.into_iter().chain(KNOWN_OR_NAN));
     in_stage(progress, "find the page", source.rows, || {
         for block in source.blocks(&columns)? {

@@ -14,5 +14,6 @@ mod letor;
 mod long_lists;
 mod part_folder;
 mod properties;
+mod taste;
 mod trace;
 mod vector_scale;

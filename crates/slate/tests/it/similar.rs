@@ -279,9 +279,9 @@ fn a_table_of_ids_and_a_context_of_placements_are_enough() {
     let text = fs::read_to_string(similar).unwrap();
     let text = text.replacen(
         "numeric = [",
-        "numeric = [\n    { column = \"similarity\" },",
+        "numeric = [\n    { column = \"similarity\" },\n    { column = \"taste\" },",
         1,
-    );
+    ) + "\n[[features.taste]]\nname = \"taste\"\ncolumn = \"affinity\"\n";
     fs::write(folder.join("my.toml"), text).unwrap();
     let line = dataset_of(folder, "my.toml");
     slate(folder, &format!("train {line} --data dataset --out run")).done();

@@ -325,9 +325,16 @@ fn columns_of_placements(map: &FeatureMap, counted: &[String]) -> BTreeMap<Strin
     });
     let several = map.multi_valued.iter();
     let several = several.map(|own| (own.column.as_str(), DataType::Utf8));
+    let tastes = map.taste.iter().flat_map(|own| {
+        let number = (own.column.as_str(), DataType::Float64);
+        let ids = [&own.user, &own.item].map(|column| (column.as_str(), DataType::Int64));
+        std::iter::once(number).chain(ids)
+    });
     let mut columns = BTreeMap::new();
-    for (column, kind) in numbers.chain(ids).chain(several) {
-        let is_known = SLOT_IMPRESSION.column(column).is_some()
+    for (column, kind) in numbers.chain(ids).chain(several).chain(tastes) {
+        let is_made = map.taste.iter().any(|own| own.name == column);
+        let is_known = is_made
+            || SLOT_IMPRESSION.column(column).is_some()
             || PAGE_IMPRESSION.column(column).is_some()
             || column.starts_with("item_")
             || column.starts_with("seed_")

@@ -1,0 +1,125 @@
+//! What a user thinks of items like this one, as a column that other entries read like those of the log.
+//!
+//! A number that is logged with every candidate, such as the affinity some other model has for it, says more
+//! than it does of the one row: all such numbers that a user was ever shown tell their taste. They are taken
+//! apart as `value = m_i + u · v_i + noise`, with a mean and a vector for each item and a vector for each
+//! user (probabilistic matrix factorisation; Salakhutdinov and Mnih 2008). Items are fitted to the
+//! training window and kept in the feature map. What is known of a user is worked out moment by moment, from
+//! what this user was shown until then, the page itself included: its values are known before it is ranked.
+//! An item that is not in the map is learned in the same way, from the users who were shown it before.
+//!
+//! The column is `m_i + E[u] · v_i`, in the unit of the value, `E[u]` being 0 for who was shown nothing. It is
+//! missing where a row has no item. Which way the vectors point is chance, but the column does not depend on
+//! it: they can be fitted anew where a network reads the column as before.
+
+mod fit;
+mod normal;
+mod past;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FeatureError;
+
+pub(crate) use fit::{SWEEPS, fit};
+pub(crate) use past::Past;
+
+/// A fitted entry of `features.taste`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TasteFeature {
+    /// Name of the column that is made.
+    pub name: String,
+    /// Column of the examples with the value of each row.
+    pub column: String,
+    /// Column of the examples that says whose taste it is.
+    pub user: String,
+    /// Column of the examples with the item's id.
+    pub item: String,
+    /// Numbers of a vector.
+    pub width: u32,
+    /// After so many days a row counts half; all count alike where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_life_days: Option<f64>,
+    /// Variance of the noise, where a user's vector has variance 1 in each number.
+    pub noise: f64,
+    /// Variance of each number of an item's vector.
+    pub spread: f64,
+    /// Mean of all values.
+    pub mean: f64,
+    /// By growing id.
+    pub items: Vec<TasteItem>,
+}
+
+/// An item of a taste: in JSON one text of numbers, `id mean vector…`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct TasteItem {
+    /// The item.
+    pub id: i64,
+    /// The mean of its values, a little towards that of all items.
+    pub mean: f32,
+    /// What tells users apart in how they take it.
+    pub vector: Vec<f32>,
+}
+
+impl From<TasteItem> for String {
+    fn from(item: TasteItem) -> Self {
+        let numbers = std::iter::once(item.mean).chain(item.vector);
+        numbers.fold(item.id.to_string(), |text, number| {
+            format!("{text} {number}")
+        })
+    }
+}
+
+impl TryFrom<String> for TasteItem {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let broken = || format!("`{text}` is no item of a taste, expected `id mean vector…`");
+        let mut words = text.split(' ');
+        let id = words.next().and_then(|word| word.parse().ok());
+        let numbers: Option<Vec<f32>> = words
+            .map(|word| word.parse().ok().filter(|number: &f32| number.is_finite()))
+            .collect();
+        match (id, numbers.as_deref()) {
+            (Some(id), Some([mean, vector @ ..])) => Ok(Self {
+                id,
+                mean: *mean,
+                vector: vector.to_vec(),
+            }),
+            _ => Err(broken()),
+        }
+    }
+}
+
+impl TasteFeature {
+    /// Refuses what was not made here.
+    pub(crate) fn check(&self, file: &Path) -> Result<(), FeatureError> {
+        let width = self.width as usize;
+        let wide = self.items.iter().find(|item| item.vector.len() != width);
+        let order = self.items.windows(2).find(|pair| pair[0].id >= pair[1].id);
+        let half_life = self.half_life_days.unwrap_or(1.0);
+        let positive = self.noise > 0.0 && self.spread > 0.0 && half_life > 0.0;
+        let problem = match (wide, order) {
+            (Some(item), _) => format!("a vector of {} numbers", item.vector.len()),
+            (_, Some(pair)) => format!("item {} before item {}", pair[0].id, pair[1].id),
+            _ if !positive => "noise, spread or half-life not above 0".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(FeatureError::Mismatch {
+            file: file.to_path_buf(),
+            what: "taste",
+            found: format!("`{}` with {problem}", self.name),
+            expected:
+                "items by growing id, each with a vector of `width` numbers, and positive variances"
+                    .to_owned(),
+        })
+    }
+
+    /// Columns of the examples it reads.
+    pub(crate) fn columns(&self) -> [&str; 3] {
+        [&self.column, &self.user, &self.item]
+    }
+}

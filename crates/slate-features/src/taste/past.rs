@@ -1,0 +1,404 @@
+//! The column of a taste, moment by moment: what is known of each user and each new item by then.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Float64Array, RecordBatch},
+    datatypes::{DataType, Field, Schema},
+};
+use foldhash::fast::FixedState;
+use slate_types::ListOffsets;
+
+use super::{TasteFeature, normal};
+use crate::{Block, FeatureError, block::Column};
+use normal::{Factor, packed};
+
+/// Microseconds of a day.
+const DAY: f64 = 86_400e6;
+
+/// What was shown so far. Rows come in the order of time.
+///
+/// Of each user it holds `width · (width + 3) / 2` numbers, and as many of each item that the map does not have.
+pub(crate) struct Past {
+    taste: Arc<TasteFeature>,
+    /// Places of the map's items.
+    items: HashMap<i64, u32, FixedState>,
+    users: Sums,
+    /// Of items that are not in the map.
+    others: Sums,
+}
+
+/// `Σ v v'` and `Σ r v` by id, each row worth less with time.
+struct Sums {
+    numbers: HashMap<i64, u32, FixedState>,
+    /// Packed squares, then products, of each id.
+    both: Vec<f32>,
+    /// The time they are of.
+    times: Vec<i64>,
+    width: usize,
+    half_life: Option<f64>,
+}
+
+/// A row of a moment.
+#[derive(Clone, Copy)]
+struct Row {
+    user: Option<i64>,
+    item: Option<i64>,
+    /// NaN where there is none.
+    value: f64,
+}
+
+impl Past {
+    pub(crate) fn new(taste: &Arc<TasteFeature>) -> Self {
+        let items = taste.items.iter().enumerate();
+        let width = taste.width as usize;
+        Self {
+            items: items.map(|(at, item)| (item.id, at as u32)).collect(),
+            taste: Arc::clone(taste),
+            users: Sums::new(width, taste.half_life_days),
+            others: Sums::new(width, None),
+        }
+    }
+
+    /// The batch with the column behind its own. It must have all rows of its last moment. `file` and
+    /// `first_row` are for errors.
+    pub(crate) fn extend(
+        &mut self,
+        batch: &RecordBatch,
+        file: &Path,
+        first_row: u64,
+    ) -> Result<RecordBatch, FeatureError> {
+        let schema = batch.schema();
+        let mut wanted: Vec<usize> = Vec::new();
+        for name in ["ts"].into_iter().chain(self.taste.columns()) {
+            let at = schema.index_of(name).map_err(FeatureError::arrow(file))?;
+            if !wanted.contains(&at) {
+                wanted.push(at);
+            }
+        }
+        let read = batch.project(&wanted).map_err(FeatureError::arrow(file))?;
+        // One list per row: this block is read and thrown away.
+        let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
+            .expect("a length of 1 is a list");
+        let block = Block::new(&read, lists, file.to_path_buf(), first_row)?;
+        let times = block.integers("ts")?.values();
+        let values = block.numbers(&self.taste.column)?;
+        let ids = |name: &str| match block.column(name)? {
+            Column::Integers(ids) => Ok(ids.iter().collect::<Vec<_>>()),
+            _ => Err(block.bad_type(name, "whole numbers")),
+        };
+        let (users, items) = (ids(&self.taste.user)?, ids(&self.taste.item)?);
+        let each = users.into_iter().zip(items).zip(values);
+        let rows: Vec<Row> = each
+            .map(|((user, item), value)| Row { user, item, value })
+            .collect();
+        let mut made = Vec::with_capacity(rows.len());
+        let mut first = 0;
+        for moment in times.chunk_by(|one, two| one == two) {
+            let rows = &rows[first..first + moment.len()];
+            self.moment(moment[0], rows, &mut made);
+            first += moment.len();
+        }
+        let column: ArrayRef = Arc::new(made.into_iter().collect::<Float64Array>());
+        let field = Field::new(&self.taste.name, DataType::Float64, true);
+        let fields = schema.fields().iter().cloned().chain([Arc::new(field)]);
+        let columns = batch.columns().iter().cloned().chain([column]).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)
+            .map_err(FeatureError::arrow(file))
+    }
+
+    /// The column of all rows of a moment, which are the past of each other.
+    fn moment(&mut self, now: i64, rows: &[Row], made: &mut Vec<Option<f64>>) {
+        for row in rows {
+            if let Some((user, item)) = row.of_known_user()
+                && let Some(&item) = self.items.get(&item)
+            {
+                let item = &self.taste.items[item as usize];
+                let above = row.value - f64::from(item.mean);
+                self.users.add(user, now, &item.vector, above);
+            }
+        }
+        // Rows of one user mostly stand together.
+        let mut last: Option<(Option<i64>, Vec<f64>)> = None;
+        for row in rows {
+            if last.as_ref().is_none_or(|(user, _)| *user != row.user) {
+                let known = |user| self.users.solved(user, now, self.taste.noise);
+                let nobody = || vec![0.0; self.taste.width as usize];
+                let expected = row.user.and_then(known).unwrap_or_else(nobody);
+                last = Some((row.user, expected));
+            }
+            let (_, user) = last.as_ref().expect("it was set");
+            made.push(row.item.map(|item| self.value(item, user, now)));
+        }
+        for row in rows {
+            if let Some((user, item)) = row.of_known_user()
+                && !self.items.contains_key(&item)
+                && let Some(expected) = self.users.solved(user, now, self.taste.noise)
+            {
+                let taste: Vec<f32> = expected.iter().map(|&number| number as f32).collect();
+                self.others
+                    .add(item, now, &taste, row.value - self.taste.mean);
+            }
+        }
+    }
+
+    /// `m + E[u] · v`.
+    fn value(&self, item: i64, user: &[f64], now: i64) -> f64 {
+        let taste = &self.taste;
+        if let Some(&item) = self.items.get(&item) {
+            let item = &taste.items[item as usize];
+            let each = user.iter().zip(&item.vector);
+            return f64::from(item.mean) + each.map(|(u, &v)| u * f64::from(v)).sum::<f64>();
+        }
+        let vector = self.others.solved(item, now, taste.noise / taste.spread);
+        let each = user.iter().zip(vector.iter().flatten());
+        taste.mean + each.map(|(u, v)| u * v).sum::<f64>()
+    }
+}
+
+impl Row {
+    /// User and item of a row that says something.
+    fn of_known_user(self) -> Option<(i64, i64)> {
+        self.user.zip(self.item).filter(|_| !self.value.is_nan())
+    }
+}
+
+impl Sums {
+    fn new(width: usize, half_life_days: Option<f64>) -> Self {
+        Self {
+            numbers: HashMap::default(),
+            both: Vec::new(),
+            times: Vec::new(),
+            width,
+            half_life: half_life_days.map(|days| days * DAY),
+        }
+    }
+
+    fn add(&mut self, id: i64, now: i64, v: &[f32], r: f64) {
+        let next = self.times.len() as u32;
+        let number = *self.numbers.entry(id).or_insert(next);
+        if number == next {
+            self.times.push(now);
+            self.both.resize(self.both.len() + self.stride(), 0.0);
+        }
+        let number = number as usize;
+        let fading = self.fading(number, now) as f32;
+        self.times[number] = now;
+        let own = self.stride() * number..self.stride() * (number + 1);
+        let sums = &mut self.both[own];
+        if fading < 1.0 {
+            for sum in sums.iter_mut() {
+                *sum *= fading;
+            }
+        }
+        let (squares, products) = sums.split_at_mut(packed(v.len()));
+        let mut squares = squares.iter_mut();
+        for (i, one) in v.iter().enumerate() {
+            let each = v[..=i].iter().zip(&mut squares);
+            each.for_each(|(other, sum)| *sum += one * other);
+        }
+        let each = products.iter_mut().zip(v);
+        each.for_each(|(sum, number)| *sum += r as f32 * number);
+    }
+
+    /// The `x` of `(Σ v v' + ridge · I) x = Σ r v` as of now; none of an id that is new.
+    fn solved(&self, id: i64, now: i64, ridge: f64) -> Option<Vec<f64>> {
+        let number = *self.numbers.get(&id)? as usize;
+        let fading = self.fading(number, now);
+        let sums = &self.both[self.stride() * number..self.stride() * (number + 1)];
+        let now: Vec<f64> = sums.iter().map(|&sum| f64::from(sum) * fading).collect();
+        let (squares, products) = now.split_at(packed(self.width));
+        let mut solved = products.to_vec();
+        Factor::new(squares, ridge, self.width).solve(&mut solved);
+        Some(solved)
+    }
+
+    /// What a row of an id's sums is worth by now.
+    fn fading(&self, number: usize, now: i64) -> f64 {
+        let passed = (now - self.times[number]) as f64;
+        self.half_life
+            .map_or(1.0, |half_life| (-passed / half_life).exp2())
+    }
+
+    fn stride(&self) -> usize {
+        packed(self.width) + self.width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::taste::TasteItem;
+    use slate_types::Seed;
+
+    const HOUR: i64 = 3_600_000_000;
+    const WIDTH: usize = 3;
+
+    fn taste(half_life_days: Option<f64>) -> Arc<TasteFeature> {
+        let items = (0..9).map(|id| TasteItem {
+            id: id * 10,
+            mean: id as f32 * 0.3,
+            vector: (0..WIDTH)
+                .map(|at| (id as f32 * 1.3 + at as f32 * 2.1).sin())
+                .collect(),
+        });
+        Arc::new(TasteFeature {
+            name: "taste".to_owned(),
+            column: "affinity".to_owned(),
+            user: "user_id".to_owned(),
+            item: "item_id".to_owned(),
+            width: WIDTH as u32,
+            half_life_days,
+            noise: 0.4,
+            spread: 0.5,
+            mean: 1.1,
+            items: items.collect(),
+        })
+    }
+
+    /// Moments and their rows, some of two users; items 90 and 100 are not in the map.
+    fn moments() -> Vec<(i64, Vec<Row>)> {
+        let draw = |at: u64, of: &str| Seed(3).derive(of).index(at).unit();
+        let row = |at: u64| Row {
+            user: Some((draw(at / 2, "user") * 4.0) as i64),
+            item: Some(10 * (draw(at, "item") * 11.0) as i64),
+            value: if at.is_multiple_of(11) {
+                f64::NAN
+            } else {
+                draw(at, "value") * 4.0
+            },
+        };
+        (0..80)
+            .map(|moment| {
+                (
+                    moment * 7 * HOUR,
+                    (0..5).map(|at| row(moment as u64 * 5 + at)).collect(),
+                )
+            })
+            .collect()
+    }
+
+    /// `x` of `(Σ w v v' + ridge · I) x = Σ w r v`, by elimination.
+    fn solved(seen: &[(f64, Vec<f64>, f64)], ridge: f64) -> Vec<f64> {
+        let mut matrix = [[0.0; WIDTH]; WIDTH];
+        let mut right = [0.0; WIDTH];
+        for i in 0..WIDTH {
+            matrix[i][i] = ridge;
+            for (weight, v, r) in seen {
+                right[i] += weight * r * v[i];
+                for j in 0..WIDTH {
+                    matrix[i][j] += weight * v[i] * v[j];
+                }
+            }
+        }
+        for i in 0..WIDTH {
+            for j in (0..WIDTH).filter(|&j| j != i) {
+                let times = matrix[j][i] / matrix[i][i];
+                let row = matrix[i];
+                for (number, own) in matrix[j].iter_mut().zip(row) {
+                    *number -= times * own;
+                }
+                right[j] -= times * right[i];
+            }
+        }
+        (0..WIDTH).map(|i| right[i] / matrix[i][i]).collect()
+    }
+
+    /// The same by a regression of its own for each user and each new item, at each moment.
+    struct Twin {
+        taste: Arc<TasteFeature>,
+        seen: Vec<(i64, Row)>,
+        /// Of rows with new items: the item, the user as known then, the value above the mean.
+        folded: Vec<(i64, Vec<f64>, f64)>,
+    }
+
+    impl Twin {
+        fn item(&self, id: i64) -> Option<(Vec<f64>, f64)> {
+            let item = self.taste.items.iter().find(|item| item.id == id)?;
+            let vector = item.vector.iter().map(|&number| number.into());
+            Some((vector.collect(), item.mean.into()))
+        }
+
+        fn user(&self, user: i64, now: i64) -> Vec<f64> {
+            let own = self.seen.iter().filter(|(_, row)| row.user == Some(user));
+            let seen = own.filter_map(|(ts, row)| {
+                let (v, mean) = self.item(row.item?)?;
+                let days = (now - ts) as f64 / (24 * HOUR) as f64;
+                let half_life = self.taste.half_life_days;
+                let weight = half_life.map_or(1.0, |half_life| 0.5_f64.powf(days / half_life));
+                (!row.value.is_nan()).then_some((weight, v, row.value - mean))
+            });
+            solved(&seen.collect::<Vec<_>>(), self.taste.noise)
+        }
+
+        fn moment(&mut self, now: i64, rows: &[Row]) -> Vec<f64> {
+            self.seen.extend(rows.iter().map(|&row| (now, row)));
+            let made = rows.iter().map(|row| {
+                let user = self.user(row.user.unwrap(), now);
+                let item = row.item.unwrap();
+                let (v, mean) = self.item(item).unwrap_or_else(|| {
+                    let own = self.folded.iter().filter(|own| own.0 == item);
+                    let seen = own.map(|(_, u, r)| (1.0, u.clone(), *r));
+                    let ridge = self.taste.noise / self.taste.spread;
+                    (solved(&seen.collect::<Vec<_>>(), ridge), self.taste.mean)
+                });
+                mean + user.iter().zip(&v).map(|(u, v)| u * v).sum::<f64>()
+            });
+            let made = made.collect();
+            for row in rows {
+                let item = row.item.unwrap();
+                if self.item(item).is_none() && !row.value.is_nan() {
+                    let user = self.user(row.user.unwrap(), now);
+                    self.folded.push((item, user, row.value - self.taste.mean));
+                }
+            }
+            made
+        }
+    }
+
+    #[test]
+    fn each_value_is_a_ridge_regression_of_all_before_it() {
+        for half_life in [None, Some(2.0)] {
+            let taste = taste(half_life);
+            let mut past = Past::new(&taste);
+            let mut twin = Twin {
+                taste: Arc::clone(&taste),
+                seen: Vec::new(),
+                folded: Vec::new(),
+            };
+            let (mut known, mut new) = (0, 0);
+            for (now, rows) in moments() {
+                let mut made = Vec::new();
+                past.moment(now, &rows, &mut made);
+                for ((row, found), expected) in rows.iter().zip(made).zip(twin.moment(now, &rows)) {
+                    let found = found.unwrap();
+                    assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+                    let is_new = row.item >= Some(90);
+                    new += usize::from(is_new && (found - 1.1).abs() > 0.1);
+                    known += usize::from(!is_new);
+                }
+            }
+            assert!(known > 200 && new > 30, "{known} {new}");
+        }
+    }
+
+    #[test]
+    fn who_is_unknown_has_no_past() {
+        let mut past = Past::new(&taste(None));
+        let row = |user, item| Row {
+            user,
+            item,
+            value: 9.0,
+        };
+        let mut made = Vec::new();
+        for ts in 0..3 {
+            past.moment(
+                ts,
+                &[row(None, Some(20)), row(None, Some(-5)), row(Some(1), None)],
+                &mut made,
+            );
+        }
+        let expected = [Some(f64::from(2.0_f32 * 0.3)), Some(1.1), None];
+        assert_eq!(made, [expected; 3].concat());
+    }
+}
