@@ -6,7 +6,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use slate_kernels::vectorised;
 
 use crate::ModelError;
@@ -81,6 +81,21 @@ impl Gradients {
         });
     }
 
+    /// The same, each divided by a power of two.
+    pub(crate) fn divided(mut self, power: f64) -> Self {
+        let factor = power.recip() as f32;
+        for value in self.0.iter_mut().flatten().flatten() {
+            *value *= factor;
+        }
+        self
+    }
+
+    /// Whether no number has left the range.
+    pub(crate) fn is_finite(&self) -> bool {
+        let mut all = self.0.iter().flatten().flatten();
+        all.all(|value| value.is_finite())
+    }
+
     /// Scales them down to the norm `most` where theirs is larger (0: never); the norm before.
     pub(crate) fn clip(&mut self, most: f64, workers: &Workers) -> f64 {
         let spans = self.0.iter().flatten().flat_map(|own| own.chunks(SPAN));
@@ -108,7 +123,8 @@ impl ModuleVisitor for Collect {
         let gradient = self.gradients.remove::<D>(param.id);
         self.found.push(gradient.is_some());
         if let Some(gradient) = gradient {
-            self.tensors.push(gradient);
+            // One of a weight that was read in half precision is narrow, too.
+            self.tensors.push(gradient.cast(FloatDType::F32));
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::network_config::{NetworkConfig, NetworkOptions};
 use crate::optimizer::OptimizerKind;
 use crate::outputs::Outputs;
 use crate::pair::{InBatch, InBatchOptions};
+use crate::precision::Precision;
 use crate::update_options::{UpdateOptimizer, UpdateOptions};
 use crate::{Head, ModelError};
 
@@ -96,6 +97,9 @@ pub struct TrainOptions {
     /// slots of a list that show it.
     #[serde(skip_serializing_if = "is_zero")]
     pub mask_ids: f64,
+    /// How exactly a step multiplies: `mixed` on cards that have 16-bit products.
+    #[serde(skip_serializing_if = "Precision::is_full")]
+    pub precision: Precision,
     /// How an update is trained, and what is kept for the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateOptions>,
@@ -135,6 +139,7 @@ impl Default for TrainOptions {
             position: PositionOptions::default(),
             in_batch: None,
             mask_ids: 0.0,
+            precision: Precision::Full,
             update: None,
         }
     }

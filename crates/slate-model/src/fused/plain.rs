@@ -9,8 +9,22 @@ type Sizes = [usize; 3];
 
 /// As [`affine`](super::affine).
 pub(crate) fn affine(layer: &Linear, x: Tensor<2>, with_relu: bool) -> Tensor<2> {
-    let y = layer.forward(x);
+    let y = linear(layer, x);
     if with_relu { relu(y) } else { y }
+}
+
+/// `x w + b`, the product in the precision of the weights.
+fn linear(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
+    let weight = layer.weight.val();
+    let (narrow, full) = (weight.dtype(), x.dtype());
+    if narrow == full {
+        return layer.forward(x);
+    }
+    let product = x.cast(narrow).matmul(weight).cast(full);
+    match &layer.bias {
+        None => product,
+        Some(bias) => product + bias.val().unsqueeze(),
+    }
 }
 
 /// Multi-head scaled dot-product attention of queries, keys and values among the real places of each list.
@@ -62,7 +76,7 @@ pub(crate) fn recur(hidden: &Linear, x: Tensor<2>, real: Tensor<2>, backwards: b
             tensor.clone().narrow(1, gate * width, gates * width)
         };
         let input = &inputs[place];
-        let given = hidden.forward(state.clone());
+        let given = linear(hidden, state.clone());
         let open = sigmoid(gates(input, 0, 2) + gates(&given, 0, 2));
         let (reset, keep) = (gates(&open, 0, 1), gates(&open, 1, 1));
         let candidate = tanh(gates(input, 2, 1) + reset * gates(&given, 2, 1));

@@ -8,7 +8,7 @@ use super::step::tests::{batch, pairs};
 use super::*;
 use crate::gradients::Gradients;
 use crate::replicas::Replicas;
-use crate::{NetworkKind, TrainOptions};
+use crate::{NetworkKind, Precision, TrainOptions};
 
 /// SGD, because `AdamW` makes whole steps of gradients that are zero but for rounding.
 fn options(kind: NetworkKind) -> TrainOptions {
@@ -140,13 +140,110 @@ fn losses_and_scores_are_those_of_the_processor() {
 }
 
 fn gradients(kind: NetworkKind, device: DeviceSpec) -> Gradients {
-    let config = options(kind).check().expect("a sound config");
+    pass(kind, device, Precision::Full, &batch_of(kind)).1
+}
+
+/// Loss and gradients of a batch.
+fn pass(
+    kind: NetworkKind,
+    device: DeviceSpec,
+    precision: Precision,
+    batch: &Batch,
+) -> (f64, Gradients) {
+    let mut options = options(kind);
+    options.precision = precision;
+    let config = options.check().expect("a sound config");
     let ranker = Ranker::untrained(&config, &shape(kind), Seed(3), device).expect("it is built");
     let trainer = Trainer::new(&config, Seed(3), ranker, None).expect("it begins");
-    trainer
-        .backward(&batch(), None, Seed(5))
-        .expect("it computes")
-        .1
+    trainer.backward(batch, None, Seed(5)).expect("it computes")
+}
+
+#[test]
+fn mixed_precision_is_near_and_no_step_is_lost_by_it() {
+    for kind in [
+        NetworkKind::Transformer,
+        NetworkKind::Gru,
+        NetworkKind::Similar,
+    ] {
+        let batch = batch_of(kind);
+        let run = |precision, batch: &Batch| pass(kind, card(), precision, batch);
+        let (loss, exact) = run(Precision::Full, &batch);
+        let (found_loss, found) = run(Precision::Mixed, &batch);
+        // 16 bits have three digits.
+        assert!(
+            (found_loss - loss).abs() < 2e-3 * loss.abs(),
+            "{kind:?}: {found_loss} {loss}"
+        );
+        let numbers = |of: &Gradients| -> Vec<f64> {
+            let all = of.0.iter().flatten().flatten();
+            all.map(|&number| number.into()).collect()
+        };
+        let (found, exact) = (numbers(&found), numbers(&exact));
+        assert_eq!(found.len(), exact.len());
+        let apart = found
+            .iter()
+            .zip(&exact)
+            .map(|(a, b)| (a - b).powi(2))
+            .sum::<f64>();
+        let size = exact.iter().map(|b| b * b).sum::<f64>();
+        let apart = (apart / size).sqrt();
+        assert!(apart > 1e-6 && apart < 1e-2, "{kind:?}: {apart}");
+        // As small as slopes get in a large batch: without a scale they would vanish.
+        let mut light = batch.clone();
+        light.weight.iter_mut().for_each(|weight| *weight *= 1e-9);
+        let (_, small) = run(Precision::Mixed, &light);
+        assert!(numbers(&small).iter().any(|number| *number != 0.0));
+    }
+    // Beyond what 16 bits hold: computed again in full precision.
+    let mut wide = batch();
+    wide.dense.iter_mut().for_each(|number| *number *= 1e9);
+    let mut runs = [Precision::Full, Precision::Mixed].map(|precision| {
+        let mut options = options(NetworkKind::Mlp);
+        options.network.input_norm = None;
+        options.precision = precision;
+        let config = options.check().expect("a sound config");
+        let shape = shape(NetworkKind::Mlp);
+        let ranker = Ranker::untrained(&config, &shape, Seed(3), card()).expect("it is built");
+        let trainer = Trainer::new(&config, Seed(3), ranker, None).expect("it begins");
+        trainer.backward(&wide, None, Seed(5)).expect("it computes")
+    });
+    let [full, mixed] = &mut runs;
+    assert!(full.0.is_finite() && full == mixed);
+}
+
+#[test]
+fn a_training_in_mixed_precision_learns_as_in_full() {
+    let run = |precision| {
+        let mut options = options(NetworkKind::Transformer);
+        options.precision = precision;
+        let mut losses = Vec::new();
+        train(
+            &options.check().expect("a sound config"),
+            &shape(NetworkKind::Transformer),
+            Seed(3),
+            card(),
+            &mut Twice(NetworkKind::Transformer),
+            &mut |_| {
+                Ok(Validation {
+                    metric: 1.0,
+                    name: "none".to_owned(),
+                })
+            },
+            &mut |event| {
+                if let TrainEvent::Step { loss, .. } = event {
+                    losses.push(*loss);
+                }
+            },
+        )
+        .expect("it trains");
+        losses
+    };
+    let (full, mixed) = (run(Precision::Full), run(Precision::Mixed));
+    assert_eq!([full.len(), mixed.len()], [6, 6]);
+    assert!(full != mixed, "products are in 16 bits");
+    for (full, mixed) in full.iter().zip(&mixed) {
+        assert!((full - mixed).abs() < 5e-3 * full.abs(), "{full} {mixed}");
+    }
 }
 
 /// So many copies of the batch behind one another.

@@ -8,6 +8,7 @@
 #[cfg(all(test, feature = "gpu"))]
 mod card_tests;
 mod checkpoint;
+mod piece;
 mod prepare;
 mod step;
 
@@ -204,6 +205,7 @@ impl Training<'_> {
         if let Some(count) = self.replicas {
             start = start.with_replicas(self.device, count)?;
         }
+        options.precision.check(start.replicas().first())?;
         let steps = |epoch: u32| {
             let batches = data.lists_in(epoch).div_ceil(options.batch_lists) as u64;
             batches.div_ceil(u64::from(options.accumulate))

@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
-use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
 use slate_types::{Batch, Seed};
 
-use crate::batch_norm::{BatchMoments, Standard};
+use super::piece::{Task, backward};
+use crate::batch_norm::BatchMoments;
 use crate::error::Culprit;
 use crate::gradients::Gradients;
 use crate::network::Network;
 use crate::noise::Noise;
 use crate::objective::Objective;
 use crate::optimizer::Optimizer;
-use crate::pair::InBatch;
 use crate::parts::Part;
 use crate::ranker::Ranker;
 use crate::shards::Shard;
-use crate::weights::{self, Weight, fetch, host};
-use crate::{ModelError, OptimizerState, TrainConfig, distil, shards};
+use crate::weights::{self, Weight, host};
+use crate::{ModelError, OptimizerState, Precision, TrainConfig, distil, shards};
 
 /// What changes from step to step, and what each step needs.
 pub(super) struct Trainer<'a> {
@@ -154,9 +151,21 @@ impl<'a> Trainer<'a> {
             batch,
         };
         let dropout = self.config.network().dropout;
+        let precision = self.config.options().precision;
         let parts = replicas.map(shards.len(), |place, device| {
-            let mut noise = Noise::dropout(dropout, seed.index(place as u64), device);
-            backward(&task, &shards[place], &mut noise)
+            let run = |precision| {
+                let mut noise = Noise::dropout(dropout, seed.index(place as u64), device);
+                backward(&task, &shards[place], precision, &mut noise)
+            };
+            match run(precision) {
+                Ok((loss, gradients))
+                    if precision == Precision::Mixed
+                        && !(loss.is_finite() && gradients.is_finite()) =>
+                {
+                    run(Precision::Full)
+                }
+                found => found,
+            }
         });
         let mut loss = 0.0;
         let mut gradients = Vec::with_capacity(parts.len());
@@ -274,72 +283,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// What every shard of a batch is about.
-struct Task<'a> {
-    network: &'a Network,
-    objective: Objective<'a>,
-    batch: &'a Batch,
-    /// What each loss is divided by.
-    masses: Vec<f64>,
-    in_batch: Option<(&'a InBatch, f64)>,
-    /// What dense inputs are standardised by, where the batch says it.
-    standard: Option<Standard>,
-    /// The network that it is drawn to, and what a slot's distance from it is multiplied by.
-    teacher: Option<(&'a Network, f64)>,
-}
-
-/// A shard's share of the batch's loss, and of its gradient.
-fn backward(
-    task: &Task<'_>,
-    shard: &Shard,
-    noise: &mut Noise,
-) -> Result<(f64, Gradients), ModelError> {
-    let (batch, objective, in_batch) = (task.batch, &task.objective, task.in_batch);
-    let device = noise.device().clone();
-    // Leaves of its own: a graph belongs to one thread.
-    let network = task.network.clone();
-    let network = network.fork(&device.clone().autodiff()).train();
-    let input = match &task.standard {
-        Some(standard) => network.read_by(shard, batch, Some(standard), &device),
-        None => network.read(shard, batch, &device),
-    };
-    let pass = network.forward_as_shown(&input, noise);
-    let columns = doubles(&pass.columns)?;
-    let (mut loss, mut slopes) = objective.share(batch, shard, &task.masses, &columns);
-    if let Some((teacher, factor)) = task.teacher {
-        let teacher = teacher.clone().to_device(&device);
-        // It judges as it would score: what a batch is standardised by is no business of its.
-        let own = (task.standard.as_ref()).map(|_| teacher.read(shard, batch, &device));
-        let input = own.as_ref().unwrap_or(&input);
-        let aim = teacher.forward_as_shown(input, &mut Noise::none(&device));
-        let aim = doubles(&aim.columns)?;
-        loss += distil::share(batch, shard, factor, [&columns, &aim], &mut slopes);
-    }
-    let mut sum = sloped(pass.columns, slopes);
-    if let (Some((own, mass)), Some(vectors)) = (in_batch, pass.vectors) {
-        let [list, place] = own.sides(&vectors);
-        let share = own.share(batch, shard, mass, &doubles(&list)?, &doubles(&place)?);
-        loss += share.loss;
-        sum = sum + sloped(list, share.seed) + sloped(place, share.candidate);
-    }
-    let backward = sum.backward();
-    let gradients = GradientsParams::from_grads(backward, &network);
-    Ok((loss, Gradients::collect(&network, gradients)?))
-}
-
-fn doubles(tensor: &Tensor<2>) -> Result<Vec<f64>, ModelError> {
-    Ok(fetch(tensor.clone())?.into_iter().map(f64::from).collect())
-}
-
-/// `Σ value · slope`. Its derivative with the slopes held fixed is the slopes: so a backward pass starts
-/// from a loss's exact gradient.
-fn sloped(values: Tensor<2>, slopes: Vec<f64>) -> Tensor<1> {
-    let slopes: Vec<f32> = slopes.into_iter().map(|slope| slope as f32).collect();
-    let slopes = TensorData::new(slopes, values.dims());
-    let slopes = Tensor::<2>::from_data(slopes, &values.device());
-    (values * slopes).sum()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::ops::Range;
@@ -349,6 +292,7 @@ pub(super) mod tests {
         FeatureShape, HistoryShape, InputPlaces, ListHistory, PairInputs, SlotIds, VisitorPlaces,
     };
 
+    use super::super::piece::doubles;
     use super::*;
     use crate::outputs::Outputs;
     use crate::weights::{names, read, replace};
@@ -525,7 +469,8 @@ pub(super) mod tests {
             teacher: Some((&teacher, factor)),
         };
         let mut noise = Noise::none(&device);
-        let (_, gradients) = backward(&task(&network), &shards[0], &mut noise).unwrap();
+        let (_, gradients) =
+            backward(&task(&network), &shards[0], Precision::Full, &mut noise).unwrap();
         let input = network.read_by(&shards[0], &batch, standard.as_ref(), &device);
         let columns =
             |network: &Network| network.forward_as_shown(&input, &mut Noise::none(&device));
