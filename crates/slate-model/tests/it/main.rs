@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod batch_norm;
 mod formats;
 mod golden_losses;
 mod linear;

@@ -89,41 +89,6 @@ fn the_number_of_threads_changes_nothing() {
 }
 
 #[test]
-fn running_moments_follow_the_real_slots_of_a_batch() {
-    let text = SMALL
-        .replace("epochs = 2", "epochs = 1\nbatch_lists = 512")
-        .replace("[network]", BATCH_NORM);
-    // Large enough to be cut in pieces, and with padding.
-    let lengths: Vec<usize> = (0..160).map(|list| 1 + list * 5 % 8).collect();
-    let only = batch(3, &lengths);
-    let mut data = Fixed(vec![only.clone()]);
-    let trained = run(&text, 1, &mut data, &mut validation).0.unwrap();
-    let dir = TempDir::new().unwrap();
-    trained.ranker.save(dir.path()).unwrap();
-    let file = fs::read(dir.path().join("model.safetensors")).unwrap();
-    let arrays = safetensors::SafeTensors::deserialize(&file).unwrap();
-    let numbers = |name: &str| -> Vec<f32> {
-        let bytes = arrays.tensor(name).unwrap().data().to_vec();
-        let each = bytes.chunks_exact(4);
-        each.map(|own| f32::from_le_bytes(own.try_into().unwrap()))
-            .collect()
-    };
-    let (mean, variance) = (numbers("batch_norm.mean"), numbers("batch_norm.variance"));
-    for input in 0..only.dense_width {
-        let real = (0..only.mask.len()).filter(|&place| only.mask[place]);
-        let values: Vec<f64> = real
-            .map(|place| f64::from(only.dense[place * only.dense_width + input]))
-            .collect();
-        let count = values.len() as f64;
-        let own = values.iter().sum::<f64>() / count;
-        let squares = values.iter().map(|value| (value - own).powi(2));
-        let unbiased = squares.sum::<f64>() / (count - 1.0);
-        assert!((f64::from(mean[input]) - 0.1 * own).abs() < 1e-6);
-        assert!((f64::from(variance[input]) - 0.9 - 0.1 * unbiased).abs() < 1e-6);
-    }
-}
-
-#[test]
 fn one_batch_is_learned_by_heart() {
     let text = |network: &str| {
         format!(
