@@ -93,6 +93,8 @@ impl MapSource {
                     .map(|(column, _)| column.to_owned()),
             );
         }
+        // Those of a name that is to be made: not to be read, but to be refused.
+        columns.extend(spec.taste.iter().map(|taste| taste.name.clone()));
         if let Self::Given(map) | Self::Extended { map, .. } = self {
             columns.extend(map.columns().into_iter().map(str::to_owned));
         }
@@ -168,9 +170,12 @@ pub(crate) fn prepare(
         let (until, mut notes, mut tastes) = (times.valid_from, Vec::new(), Vec::new());
         for taste in &spec.taste {
             let most = (1 + taste::SWEEPS) * rows;
-            tastes.push(in_stage(progress, &taste.name, most, || {
-                taste::fit(&source, taste, until, &advance, &mut notes)
-            })?);
+            tastes.push(in_stage(
+                progress,
+                &format!("taste {}", taste.name),
+                most,
+                || taste::fit(&source, taste, until, &advance, &mut notes),
+            )?);
         }
         let mut fitted = in_stage(progress, "fit", readings(spec) * rows, || {
             fit(&source, spec, until, sequences, &tables, tastes, &advance)
@@ -229,7 +234,11 @@ pub(crate) fn open(
         source.require(column, "every dataset")?;
     }
     match map {
-        None => require_columns(&source, spec)?,
+        None => {
+            let names = spec.taste.iter().map(|taste| taste.name.as_str());
+            source.refuse_made(names)?;
+            require_columns(&source, spec)?;
+        }
         Some(map) => {
             for column in map.columns() {
                 source.require(column, "the feature map")?;

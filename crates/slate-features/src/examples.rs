@@ -100,19 +100,26 @@ impl Examples {
     /// # Errors
     /// [`FeatureError::Option`] where the file has a column of such a name.
     pub(crate) fn with(&self, tastes: &[TasteFeature]) -> Result<Self, FeatureError> {
-        for (i, taste) in tastes.iter().enumerate() {
-            if self.schema.index_of(&taste.name).is_ok() {
-                return Err(FeatureError::option(
-                    format!("features.taste[{i}].name"),
-                    format!("`{}`, a column of `{}`", taste.name, self.path.display()),
-                    "a name of its own",
-                ));
-            }
-        }
+        self.refuse_made(tastes.iter().map(|taste| taste.name.as_str()))?;
         Ok(Self {
             made: tastes.iter().cloned().map(Arc::new).collect(),
             ..self.clone()
         })
+    }
+
+    /// An error where a column that is to be made is there already.
+    pub(crate) fn refuse_made<'a>(
+        &self,
+        mut names: impl Iterator<Item = &'a str>,
+    ) -> Result<(), FeatureError> {
+        match names.position(|name| self.schema.index_of(name).is_ok()) {
+            None => Ok(()),
+            Some(at) => Err(FeatureError::option(
+                format!("features.taste[{at}].name"),
+                "the name of a column of the log",
+                "a name of its own",
+            )),
+        }
     }
 
     /// Whether the first list that is read may not be the first of the file.
@@ -176,7 +183,8 @@ impl Examples {
             window: self.window,
             outside: 0,
             made: made.into_iter().map(Past::new).collect(),
-            held: None,
+            held: Vec::new(),
+            held_ts: None,
         })
     }
 }
@@ -204,8 +212,9 @@ pub(crate) struct Blocks {
     /// Rows outside of the window so far.
     pub(crate) outside: u64,
     made: Vec<Past>,
-    /// Rows of a moment that may go on, where columns are made.
-    held: Option<RecordBatch>,
+    /// Rows of a moment that may go on, where columns are made, and that moment.
+    held: Vec<RecordBatch>,
+    held_ts: Option<i64>,
 }
 
 impl Iterator for Blocks {
@@ -290,31 +299,35 @@ impl Blocks {
     fn with_made_columns(&mut self) -> Result<Option<RecordBatch>, FeatureError> {
         let begun = self.rest.as_ref().map_or(0, |(rest, _)| rest.num_rows());
         let first_row = self.first_row + begun as u64;
-        loop {
-            let (mut batch, is_last) = match (self.decoded()?, self.held.take()) {
-                (None, None) => return Ok(None),
-                (None, Some(held)) => (held, true),
-                (Some(batch), None) => (batch, false),
-                (Some(batch), Some(held)) => {
-                    let both = concat_batches(&batch.schema(), [&held, &batch]);
-                    (both.map_err(FeatureError::arrow(&self.path))?, false)
-                }
+        let whole = loop {
+            let Some(batch) = self.decoded()? else {
+                break std::mem::take(&mut self.held);
             };
-            if !is_last {
-                let keys = keys(&batch, &self.path, first_row)?;
-                let goes_on = |key: &&Key| Some(key[0]) == keys.last().map(|last| last[0]);
-                let held = keys.iter().rev().take_while(goes_on).count();
-                let whole = batch.num_rows() - held;
-                self.held = (held > 0).then(|| batch.slice(whole, held));
-                batch = batch.slice(0, whole);
+            let keys = keys(&batch, &self.path, first_row)?;
+            let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+                continue;
+            };
+            let tail = keys.iter().rev().take_while(|key| key[0] == last[0]);
+            let end = keys.len() - tail.count();
+            let goes_on = self.held_ts.replace(last[0]) == Some(first[0]);
+            if end == 0 && (goes_on || self.held.is_empty()) {
+                self.held.push(batch);
+                continue;
             }
-            if batch.num_rows() > 0 {
-                for past in &mut self.made {
-                    batch = past.extend(&batch, &self.path, first_row)?;
-                }
-                return Ok(Some(batch));
-            }
+            let tail = batch.slice(end, keys.len() - end);
+            let mut whole = std::mem::replace(&mut self.held, vec![tail]);
+            whole.push(batch.slice(0, end));
+            break whole;
+        };
+        let Some(one) = whole.first() else {
+            return Ok(None);
+        };
+        let mut batch =
+            concat_batches(&one.schema(), &whole).map_err(FeatureError::arrow(&self.path))?;
+        for past in &mut self.made {
+            batch = past.extend(&batch, &self.path, first_row)?;
         }
+        Ok(Some(batch))
     }
 
     /// Rows of whole lists with these keys as a block, their order checked.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     FeatureError, FeatureMap, FeatureSpec,
-    map::{CategoricalFeature, DenseFeature, EmbeddingFeature, FittedOn, IdRule},
+    map::{CategoricalFeature, DenseFeature, EmbeddingFeature, FittedOn, IdRule, Scale},
     taste::TasteFeature,
 };
 
@@ -100,9 +100,9 @@ impl FeatureMap {
         }
         // Always anew: networks read the column, in the unit of its values, and never the vectors.
         let entry = |taste: &TasteFeature| TasteFeature {
+            scale: Scale { mean: 0.0, sd: 0.0 },
             noise: 0.0,
             spread: 0.0,
-            mean: 0.0,
             items: Vec::new(),
             ..taste.clone()
         };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::FeatureSpec;
-use crate::FeatureError;
+use crate::{FeatureError, taste::WIDEST};
 
 /// A column that is made from all values of another that a user was shown before; entries of `numeric`,
 /// `relative` and so on read it by its name. See [`TasteFeature`] for what it is.
@@ -22,10 +22,12 @@ pub struct Taste {
     /// Column with the item, whole numbers.
     #[serde(default = "item_id")]
     pub item: String,
-    /// Numbers of the vectors, 1 to 64.
+    /// Numbers of the vectors, 1 to 32. While examples are read, each user takes `4 · width · (width + 3)` bytes of memory,
+    /// and fitting takes 28 bytes for each row of the training window.
     #[serde(default = "eight")]
     pub width: u32,
-    /// After so many days a row counts half, since tastes change; all rows count alike where left out.
+    /// After so many days a row counts half for its user, since tastes change; all rows count alike where left out, and
+    /// for items always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_life_days: Option<f64>,
     /// Fewest rows of the training window an item needs for a vector, by default
@@ -69,12 +71,12 @@ impl FeatureSpec {
                     "a name of its own",
                 ));
             }
-            super::check::may_be_feature(&format!("{key}.column"), &taste.column)?;
             for (part, column) in [
                 ("column", &taste.column),
                 ("user", &taste.user),
                 ("item", &taste.item),
             ] {
+                super::check::may_be_feature(&format!("{key}.{part}"), column)?;
                 if self.is_made(column) {
                     return Err(FeatureError::option(
                         format!("{key}.{part}"),
@@ -83,7 +85,7 @@ impl FeatureSpec {
                     ));
                 }
             }
-            super::check::in_range(format!("{key}.width"), taste.width, 64)?;
+            super::check::in_range(format!("{key}.width"), taste.width, WIDEST)?;
             if let Some(days) = taste.half_life_days
                 && !(days > 0.0 && days.is_finite())
             {

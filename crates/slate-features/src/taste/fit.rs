@@ -1,10 +1,10 @@
 //! Means and vectors of items, by expectation and maximisation.
 //!
-//! Users' vectors are normal with mean 0 and variance 1 in each number, and never fitted: an expectation step
-//! works out mean and covariance of each, a maximisation step the items' vectors and the noise from them (as in
-//! factor analysis with values missing; Roweis 1998). After each step the users are brought back to variance 1
-//! by a turn of all vectors, which makes it several times quicker (parameter expansion; Liu, Rubin and Wu 1998).
-//! Items' vectors are held by a normal prior whose variance is that of the vectors before.
+//! Vectors of users and items are normal and never fitted themselves: a step works out mean and covariance of each
+//! user's from those of the items, then of each item's from those of the users, then the noise and the variance of
+//! the items' (variational Bayes; Lim and Teh 2007). Without the items' covariance the best variance would be
+//! 0. After each step the users are brought back to variance 1 by a turn of all vectors, which makes it
+//! several times quicker (parameter expansion; Liu, Rubin and Wu 1998).
 //!
 //! Each user and each item is worked out by one thread, and sums over them have one order: the same bytes on
 //! any number of threads.
@@ -17,20 +17,25 @@ use slate_types::Seed;
 
 use super::{TasteFeature, TasteItem, normal};
 use crate::{
-    Block, FeatureError,
+    Block, FeatureError, Scale,
     block::Column,
     examples::Examples,
     fit::training_rows,
+    moments::Moments,
     spec::{DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Taste},
 };
-use normal::{Factor, add_square, form, packed};
+use normal::{Factor, add_square, inner, packed};
 
 /// Most steps. Ten or twenty are usual.
 pub(crate) const SWEEPS: u64 = 100;
 /// Less than this share of the noise is no progress.
 const PROGRESS: f64 = 1e-5;
-/// Variance of the vectors to begin with, as a share of the values'.
-const BEGIN: f64 = 0.1;
+/// What vectors explain of the values, whose variance is 1, to begin with.
+const BEGIN: f64 = 0.7;
+/// Noise and variance of vectors are not taken for less: without any, all would be certain.
+const LEAST: f64 = 1e-6;
+/// Below this share of the values' variance, vectors tell nobody apart.
+const NOTHING: f64 = 1e-3;
 
 /// Fits an entry to the rows of the training window; `advance` is told the rows of each step.
 pub(crate) fn fit(
@@ -54,7 +59,15 @@ pub(crate) fn fit(
             spec.name, spec.column, spec.user
         ));
     }
+    let rows = values.len();
     let found = factorise(values, &ids, spec.width as usize, advance);
+    if !ids.is_empty() && found.spread * f64::from(spec.width) < NOTHING {
+        notes.push(format!(
+            "`{}` says nothing of users: {rows} rows of {} items do not show that they take items differently",
+            spec.name,
+            ids.len()
+        ));
+    }
     Ok(TasteFeature {
         name: spec.name.clone(),
         column: spec.column.clone(),
@@ -62,9 +75,9 @@ pub(crate) fn fit(
         item: spec.item.clone(),
         width: spec.width,
         half_life_days: spec.half_life_days,
+        scale: found.scale,
         noise: found.noise,
         spread: found.spread,
-        mean: found.mean,
         items: found.items,
     })
 }
@@ -74,7 +87,7 @@ pub(crate) fn fit(
 struct Rated {
     user: u32,
     item: u32,
-    value: f32,
+    value: f64,
 }
 
 /// Numbers given in the order of appearance.
@@ -90,7 +103,7 @@ struct Seen {
 
 impl Seen {
     fn observe(&mut self, block: &Block, spec: &Taste, used: &[bool]) -> Result<(), FeatureError> {
-        let values = block.numbers(&spec.column)?;
+        let values = super::values(block, &spec.column)?;
         let [users, items] = [&spec.user, &spec.item].map(|name| match block.column(name) {
             Ok(Column::Integers(ids)) => Ok(ids),
             Ok(_) => Err(block.bad_type(name, "whole numbers")),
@@ -105,14 +118,15 @@ impl Seen {
                 self.values.push(Rated {
                     user: number(&mut self.users, user),
                     item: number(&mut self.items, item),
-                    value: value as f32,
+                    value,
                 });
             }
         }
         Ok(())
     }
 
-    /// Values of items with `min_count` of them or more, such items numbered by growing id, and their ids.
+    /// Values of items with `min_count` of them or more, such items numbered by growing id, and their ids; users
+    /// numbered anew, too.
     fn of_known_items(self, min_count: u64) -> (Vec<Rated>, Vec<i64>) {
         let mut counts = vec![0_u64; self.items.len()];
         for rated in &self.values {
@@ -125,20 +139,27 @@ impl Seen {
         for (at, &(_, item)) in known.iter().enumerate() {
             place[item as usize] = Some(at as u32);
         }
-        let placed = |rated: Rated| {
+        let mut users = HashMap::<u32, u32, FixedState>::default();
+        let mut placed = |rated: Rated| {
             let item = place[rated.item as usize]?;
-            Some(Rated { item, ..rated })
+            let next = users.len() as u32;
+            let user = *users.entry(rated.user).or_insert(next);
+            Some(Rated {
+                user,
+                item,
+                ..rated
+            })
         };
-        let values = self.values.into_iter().filter_map(placed).collect();
+        let values = self.values.into_iter().filter_map(&mut placed).collect();
         (values, known.into_iter().map(|(id, _)| id).collect())
     }
 }
 
 /// A factorisation, as in [`TasteFeature`].
 struct Factorised {
+    scale: Scale,
     noise: f64,
     spread: f64,
-    mean: f64,
     items: Vec<TasteItem>,
 }
 
@@ -148,7 +169,8 @@ fn factorise(
     width: usize,
     advance: &dyn Fn(u64),
 ) -> Factorised {
-    let (mean, means) = centre(&mut values, ids.len());
+    let scale = standardise(&mut values);
+    let means = centre(&mut values, ids.len());
     let mut steps = Steps::new(&values, ids.len(), width);
     let rows = values.len() as u64;
     drop(values);
@@ -168,31 +190,41 @@ fn factorise(
         vector: vector.iter().map(|&number| number as f32).collect(),
     });
     Factorised {
+        scale,
         noise: steps.noise,
         spread: steps.spread,
-        mean,
         items: items.collect(),
     }
 }
 
-/// Takes from each value the mean of its item, which is drawn to that of all as a rate is. Gives the mean of all
-/// and those of the items.
-fn centre(values: &mut [Rated], items: usize) -> (f64, Vec<f64>) {
+fn standardise(values: &mut [Rated]) -> Scale {
+    let mut moments = Moments::default();
+    for rated in values.iter() {
+        moments.add(rated.value);
+    }
+    let scale = moments.scale();
+    for rated in values {
+        rated.value = scale.apply(rated.value);
+    }
+    scale
+}
+
+/// Takes from each value the mean of its item, which is drawn to 0 as a rate is to its prior, and gives the means.
+fn centre(values: &mut [Rated], items: usize) -> Vec<f64> {
     let mut sums = vec![(0.0, 0.0); items];
-    let mut total = 0.0;
     for rated in values.iter() {
         let sum = &mut sums[rated.item as usize];
-        sum.0 += f64::from(rated.value);
+        sum.0 += rated.value;
         sum.1 += 1.0;
-        total += f64::from(rated.value);
     }
-    let mean = total / (values.len() as f64).max(1.0);
-    let drawn = |(sum, count)| (sum + DEFAULT_SMOOTHING * mean) / (count + DEFAULT_SMOOTHING);
-    let means: Vec<f64> = sums.into_iter().map(drawn).collect();
+    let means = sums
+        .into_iter()
+        .map(|(sum, count)| sum / (count + DEFAULT_SMOOTHING));
+    let means: Vec<f64> = means.collect();
     for rated in values {
-        rated.value = (f64::from(rated.value) - means[rated.item as usize]) as f32;
+        rated.value -= means[rated.item as usize];
     }
-    (mean, means)
+    means
 }
 
 /// Values in groups: of each its user's items or its item's users, and what is above the item's mean.
@@ -216,7 +248,7 @@ impl Groups {
         for rated in values {
             let (group, other) = ids(rated);
             let at = &mut next[group as usize];
-            (others[*at], sorted[*at]) = (other, rated.value);
+            (others[*at], sorted[*at]) = (other, rated.value as f32);
             *at += 1;
         }
         Self {
@@ -239,76 +271,81 @@ struct Steps {
     by_user: Groups,
     by_item: Groups,
     width: usize,
-    /// `[items, width]`.
+    /// `E[v]` of each item, `[items, width]`.
     vectors: Vec<f64>,
+    /// `E[v v']` of each item, `[items, packed]`.
+    squares: Vec<f64>,
     noise: f64,
-    /// The noise is not taken for less: without any, all would be certain.
-    least_noise: f64,
     /// Variance of the prior of a number of a vector.
     spread: f64,
 }
 
 impl Steps {
-    /// `values` are above their items' means; users and items are numbered without gaps.
+    /// `values` are standardised and above their items' means; users and items are numbered without gaps.
     fn new(values: &[Rated], items: usize, width: usize) -> Self {
         let users = values.iter().map(|rated| rated.user as usize + 1).max();
-        let squares = values.iter().map(|rated| f64::from(rated.value).powi(2));
-        // Where all values are alike there is nothing to find, and nothing to divide by.
-        let variance = (squares.sum::<f64>() / (values.len() as f64).max(1.0)).max(1e-12);
-        let spread = BEGIN * variance / width as f64;
+        let spread = BEGIN / width as f64;
         let seed = Seed(0).derive("taste");
         // Uniform numbers of variance 1.
         let start = |at: usize| (seed.index(at as u64).unit() - 0.5) * 12.0_f64.sqrt();
+        let vectors: Vec<f64> = (0..items * width)
+            .map(|at| spread.sqrt() * start(at))
+            .collect();
+        let mut squares = vec![0.0; items * packed(width)];
+        let each = squares.chunks_exact_mut(packed(width));
+        for (square, vector) in each.zip(vectors.chunks_exact(width)) {
+            add_square(square, vector, 1.0);
+        }
         Self {
             by_user: Groups::new(values, users.unwrap_or(0), |own| (own.user, own.item)),
             by_item: Groups::new(values, items, |own| (own.item, own.user)),
             width,
-            vectors: (0..items * width)
-                .map(|at| spread.sqrt() * start(at))
-                .collect(),
-            noise: variance,
-            least_noise: 1e-9 * variance,
+            vectors,
+            squares,
+            noise: 1.0,
             spread,
         }
     }
 
     fn step(&mut self) {
         let (means, squares) = self.users();
-        let noise = self.items(&means, &squares);
+        let left = self.items(&means, &squares);
         self.rescale(&squares);
         let rows = self.by_item.values.len() as f64;
-        self.noise = (noise / rows.max(1.0)).max(self.least_noise);
-        let numbers = self.vectors.len().max(1) as f64;
-        let square = self.vectors.iter().map(|number| number * number);
-        self.spread = (square.sum::<f64>() / numbers).max(self.least_noise);
+        self.noise = (left / rows.max(1.0)).max(LEAST);
+        let width = self.width;
+        let variances = |square: &[f64]| -> f64 { (0..width).map(|i| square[packed(i) + i]).sum() };
+        let sum: f64 = self
+            .squares
+            .chunks_exact(packed(width))
+            .map(variances)
+            .sum();
+        self.spread = (sum / self.vectors.len().max(1) as f64).max(LEAST);
     }
 
     /// Of each user `E[u]`, `[users, width]`, and `E[u u']`, `[users, packed]`.
     fn users(&self) -> (Vec<f32>, Vec<f32>) {
         let (width, users) = (self.width, self.by_user.first.len() - 1);
+        let long = packed(width);
         let mut means = vec![0.0_f32; users * width];
-        let mut squares = vec![0.0_f32; users * packed(width)];
+        let mut squares = vec![0.0_f32; users * long];
         means
             .par_chunks_exact_mut(width)
-            .zip(squares.par_chunks_exact_mut(packed(width)))
+            .zip(squares.par_chunks_exact_mut(long))
             .enumerate()
             .for_each(|(user, (means, squares))| {
-                let mut sums = vec![0.0; packed(width)];
+                let mut sums = vec![0.0; long];
                 let mut mean = vec![0.0; width];
                 for (item, value) in self.by_user.of(user) {
-                    let vector = self.vector(item);
-                    add_square(&mut sums, vector, 1.0);
+                    let square = &self.squares[item * long..(item + 1) * long];
+                    let each = sums.iter_mut().zip(square);
+                    each.for_each(|(sum, number)| *sum += number);
+                    let vector = &self.vectors[item * width..(item + 1) * width];
                     let each = mean.iter_mut().zip(vector);
                     each.for_each(|(sum, number)| *sum += value * number);
                 }
-                // The precision is (Σ v v' / noise) + I.
-                let factor = Factor::new(&sums, self.noise, width);
-                factor.solve(&mut mean);
-                let mut square = factor.inverse();
-                for number in &mut square {
-                    *number *= self.noise;
-                }
-                add_square(&mut square, &mean, 1.0);
+                // The precision is (Σ E[v v'] / noise) + I.
+                let square = solved(&sums, self.noise, self.noise, &mut mean);
                 let narrow = means.iter_mut().zip(mean);
                 narrow.for_each(|(to, from)| *to = from as f32);
                 let narrow = squares.iter_mut().zip(square);
@@ -317,16 +354,17 @@ impl Steps {
         (means, squares)
     }
 
-    /// Moves the vectors of items and gives the sum of squares of what they leave, as expected.
+    /// Moves what is known of items and gives the sum of squares of what they leave, as expected.
     fn items(&mut self, means: &[f32], squares: &[f32]) -> f64 {
         let (width, long) = (self.width, packed(self.width));
-        let ridge = self.noise / self.spread;
+        let (noise, ridge) = (self.noise, self.noise / self.spread);
         let by_item = &self.by_item;
         let left: Vec<f64> = self
             .vectors
             .par_chunks_exact_mut(width)
+            .zip(self.squares.par_chunks_exact_mut(long))
             .enumerate()
-            .map(|(item, vector)| {
+            .map(|(item, (vector, own))| {
                 let mut sums = vec![0.0; long];
                 let (mut product, mut total) = (vec![0.0; width], 0.0);
                 for (user, value) in by_item.of(item) {
@@ -339,9 +377,9 @@ impl Steps {
                     total += value * value;
                 }
                 vector.copy_from_slice(&product);
-                Factor::new(&sums, ridge, width).solve(vector);
+                own.copy_from_slice(&solved(&sums, ridge, noise, vector));
                 let both: f64 = vector.iter().zip(&product).map(|(v, b)| v * b).sum();
-                total - 2.0 * both + form(&sums, vector)
+                total - 2.0 * both + inner(&sums, own)
             })
             .collect();
         left.iter().sum()
@@ -360,11 +398,23 @@ impl Steps {
         for vector in self.vectors.chunks_exact_mut(self.width) {
             vector.copy_from_slice(&factor.turned(vector));
         }
+        for square in self.squares.chunks_exact_mut(mean.len()) {
+            square.copy_from_slice(&factor.turned_matrix(square));
+        }
     }
+}
 
-    fn vector(&self, item: usize) -> &[f64] {
-        &self.vectors[item * self.width..(item + 1) * self.width]
+/// Mean `x` of a normal vector, the solution of `(sums + ridge · I) x = mean` in the place of `mean`, and its
+/// `E[x x']`, where the covariance is `noise` times the inverse.
+fn solved(sums: &[f64], ridge: f64, noise: f64, mean: &mut [f64]) -> Vec<f64> {
+    let factor = Factor::new(sums, ridge, mean.len());
+    factor.solve(mean);
+    let mut square = factor.inverse();
+    for number in &mut square {
+        *number *= noise;
     }
+    add_square(&mut square, mean, 1.0);
+    square
 }
 
 #[cfg(test)]
@@ -392,7 +442,7 @@ mod tests {
                 let item = (choice.unit() * f64::from(items)) as u32;
                 let (u, v) = (&tastes[user as usize], &vectors[item as usize]);
                 let liking: f64 = u.iter().zip(v).map(|(u, v)| u * v).sum();
-                let value = (liking + noise * draw.next().unwrap()) as f32;
+                let value = liking + noise * draw.next().unwrap();
                 values.push(Rated { user, item, value });
             }
         }
@@ -402,12 +452,13 @@ mod tests {
     /// The logarithm of the density of all values, users' vectors integrated out: a normal density of as many
     /// numbers for each user as it has values.
     fn likelihood(steps: &Steps) -> f64 {
+        let vector = |item: usize| &steps.vectors[item * steps.width..(item + 1) * steps.width];
         let one = |user: usize| {
             let (items, mut values): (Vec<usize>, Vec<f64>) = steps.by_user.of(user).unzip();
             let mut covariance = Vec::new();
             for (i, &one) in items.iter().enumerate() {
                 for &other in &items[..=i] {
-                    let each = steps.vector(one).iter().zip(steps.vector(other));
+                    let each = vector(one).iter().zip(vector(other));
                     covariance.push(each.map(|(a, b)| a * b).sum());
                 }
             }
@@ -440,8 +491,14 @@ mod tests {
     fn what_was_made_up_is_found_again() {
         let (values, vectors) = made_up(1500, 60, 30, 0.5);
         let ids: Vec<i64> = (0..60).collect();
-        let Factorised { noise, items, .. } = factorise(values, &ids, 3, &|_| {});
-        assert!((noise / 0.25 - 1.0).abs() < 0.03, "{noise}");
+        let Factorised {
+            scale,
+            noise,
+            items,
+            ..
+        } = factorise(values, &ids, 3, &|_| {});
+        let variance = scale.sd * scale.sd;
+        assert!((noise * variance / 0.25 - 1.0).abs() < 0.03, "{noise}");
         // Vectors are found but for a turn, which products of two do not see.
         let product = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
         let found: Vec<Vec<f64>> = items
@@ -452,11 +509,35 @@ mod tests {
         for (a, true_a) in found.iter().zip(&vectors) {
             for (b, true_b) in found.iter().zip(&vectors) {
                 let truth = product(true_a, true_b);
-                wrong += (product(a, b) - truth).powi(2);
+                wrong += (variance * product(a, b) - truth).powi(2);
                 all += truth * truth;
             }
         }
         assert!(wrong / all < 0.01, "{}", wrong / all);
+    }
+
+    #[test]
+    fn wider_vectors_than_there_is_to_say_do_not_drown_it() {
+        // Of variance 3 three numbers say all but .25; most users have 14 values, and vectors 8 numbers.
+        let (values, _) = made_up(900, 100, 14, 0.5);
+        let ids: Vec<i64> = (0..100).collect();
+        let found = factorise(values, &ids, 8, &|_| {});
+        let variance = found.scale.sd * found.scale.sd;
+        let noise = found.noise * variance;
+        assert!((noise - 0.25).abs() < 0.05, "{noise}");
+        assert!(found.spread * 8.0 > 0.8, "{}", found.spread);
+    }
+
+    #[test]
+    fn noise_is_told_from_tastes() {
+        let (mut values, _) = made_up(300, 50, 10, 1.0);
+        let draw = normals(Seed(21));
+        for (rated, draw) in values.iter_mut().zip(draw) {
+            rated.value = draw;
+        }
+        let ids: Vec<i64> = (0..50).collect();
+        let found = factorise(values, &ids, 4, &|_| {});
+        assert!(found.spread * 4.0 < NOTHING, "{}", found.spread);
     }
 
     #[test]
@@ -471,9 +552,14 @@ mod tests {
             };
             9
         ];
-        let Factorised { noise, items, .. } = factorise(alike, &[5], 4, &|_| {});
+        let Factorised {
+            scale,
+            noise,
+            items,
+            ..
+        } = factorise(alike, &[5], 4, &|_| {});
         assert!(noise > 0.0);
-        assert!((items[0].mean - 2.0).abs() < 1e-6);
+        assert_eq!((scale.mean, scale.sd, items[0].mean), (2.0, 0.0, 0.0));
         assert!(items[0].vector.iter().all(|number| number.abs() < 1e-3));
     }
 }

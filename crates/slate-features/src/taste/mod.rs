@@ -6,10 +6,11 @@
 //! user (probabilistic matrix factorisation; Salakhutdinov and Mnih 2008). Items are fitted to the
 //! training window and kept in the feature map. What is known of a user is worked out moment by moment, from
 //! what this user was shown until then, the page itself included: its values are known before it is ranked.
-//! An item that is not in the map is learned in the same way, from the users who were shown it before.
+//! The vector of an item that is not in the map is learned in the same way, from the users who were shown it
+//! before; its mean stays that of all.
 //!
-//! The column is `m_i + E[u] · v_i`, in the unit of the value, `E[u]` being 0 for who was shown nothing. It is
-//! missing where a row has no item. Which way the vectors point is chance, but the column does not depend on
+//! All of this is done to standardised values; the column is `m_i + E[u] · v_i` back in the unit of the value,
+//! `E[u]` being 0 for who was shown nothing. It is missing where a row has no item. Which way the vectors point is chance, but the column does not depend on
 //! it: they can be fitted anew where a network reads the column as before.
 
 mod fit;
@@ -20,10 +21,23 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::FeatureError;
+use crate::{Block, FeatureError, Scale};
 
 pub(crate) use fit::{SWEEPS, fit};
 pub(crate) use past::Past;
+
+/// Most numbers of a vector.
+pub(crate) const WIDEST: u32 = 32;
+
+/// The values of a column; NaN for null.
+fn values(block: &Block, column: &str) -> Result<Vec<f64>, FeatureError> {
+    let values = block.numbers(column)?;
+    let wide = |value: &f64| value.abs() > f64::from(f32::MAX);
+    match values.iter().position(wide) {
+        None => Ok(values),
+        Some(row) => Err(block.bad_value(column, row, values[row], "a number within f32")),
+    }
+}
 
 /// A fitted entry of `features.taste`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,15 +53,15 @@ pub struct TasteFeature {
     pub item: String,
     /// Numbers of a vector.
     pub width: u32,
-    /// After so many days a row counts half; all count alike where there is none.
+    /// After so many days a row of a user counts half; all count alike where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_life_days: Option<f64>,
+    /// Mean and deviation of all values of the training window; what follows is of standardised ones.
+    pub scale: Scale,
     /// Variance of the noise, where a user's vector has variance 1 in each number.
     pub noise: f64,
     /// Variance of each number of an item's vector.
     pub spread: f64,
-    /// Mean of all values.
-    pub mean: f64,
     /// By growing id.
     pub items: Vec<TasteItem>,
 }
@@ -58,7 +72,7 @@ pub struct TasteFeature {
 pub struct TasteItem {
     /// The item.
     pub id: i64,
-    /// The mean of its values, a little towards that of all items.
+    /// The mean of its standardised values, a little towards 0, that of all.
     pub mean: f32,
     /// What tells users apart in how they take it.
     pub vector: Vec<f32>,
@@ -101,11 +115,13 @@ impl TasteFeature {
         let wide = self.items.iter().find(|item| item.vector.len() != width);
         let order = self.items.windows(2).find(|pair| pair[0].id >= pair[1].id);
         let half_life = self.half_life_days.unwrap_or(1.0);
-        let positive = self.noise > 0.0 && self.spread > 0.0 && half_life > 0.0;
+        let positive =
+            self.noise > 0.0 && self.spread > 0.0 && half_life > 0.0 && self.scale.sd >= 0.0;
         let problem = match (wide, order) {
             (Some(item), _) => format!("a vector of {} numbers", item.vector.len()),
+            _ if !(1..=WIDEST).contains(&self.width) => format!("`width` {}", self.width),
             (_, Some(pair)) => format!("item {} before item {}", pair[0].id, pair[1].id),
-            _ if !positive => "noise, spread or half-life not above 0".to_owned(),
+            _ if !positive => "a noise, spread or half-life that is not above 0".to_owned(),
             _ => return Ok(()),
         };
         Err(FeatureError::Mismatch {

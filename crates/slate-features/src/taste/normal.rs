@@ -8,12 +8,12 @@ pub(super) fn packed(width: usize) -> usize {
 }
 
 /// Adds `weight · v v'` to a packed matrix.
-pub(super) fn add_square<N: Copy + Into<f64>>(sums: &mut [f64], v: &[N], weight: f64) {
+pub(super) fn add_square(sums: &mut [f64], v: &[f64], weight: f64) {
     let mut at = 0;
     for (i, &one) in v.iter().enumerate() {
-        let scaled = weight * one.into();
+        let scaled = weight * one;
         for &other in &v[..=i] {
-            sums[at] += scaled * other.into();
+            sums[at] += scaled * other;
             at += 1;
         }
     }
@@ -87,6 +87,25 @@ impl Factor {
         (0..self.width).map(|j| product(j).sum()).collect()
     }
 
+    /// `L' M L` of a packed matrix.
+    pub(super) fn turned_matrix(&self, matrix: &[f64]) -> Vec<f64> {
+        let width = self.width;
+        let of = |i: usize, j: usize| matrix[packed(i.max(j)) + i.min(j)];
+        // Column after column of M L, then L' of each.
+        let columns: Vec<Vec<f64>> = (0..width)
+            .map(|j| {
+                let product = |i: usize| -> f64 {
+                    (j..width)
+                        .map(|k| of(i, k) * self.lower[packed(k) + j])
+                        .sum()
+                };
+                self.turned(&(0..width).map(product).collect::<Vec<_>>())
+            })
+            .collect();
+        let rows = (0..width).flat_map(|i| (0..=i).map(move |j| (i, j)));
+        rows.map(|(i, j)| columns[j][i]).collect()
+    }
+
     /// The logarithm of the matrix's determinant.
     #[cfg(test)]
     pub(super) fn ln_determinant(&self) -> f64 {
@@ -96,17 +115,16 @@ impl Factor {
     }
 }
 
-/// `v' M v` of a packed matrix.
-pub(super) fn form(matrix: &[f64], v: &[f64]) -> f64 {
-    let mut sum = 0.0;
-    let mut at = 0;
-    for (i, one) in v.iter().enumerate() {
-        for other in &v[..i] {
-            sum += 2.0 * matrix[at] * one * other;
-            at += 1;
+/// The sum of the products of all numbers of two packed matrices: `v' M v` where one is `v v'`.
+pub(super) fn inner(one: &[f64], other: &[f64]) -> f64 {
+    let (mut sum, mut diagonal, mut row) = (0.0, 0, 0);
+    for (at, (one, other)) in one.iter().zip(other).enumerate() {
+        let times = if at == diagonal { 1.0 } else { 2.0 };
+        sum += times * one * other;
+        if at == diagonal {
+            row += 1;
+            diagonal += row + 1;
         }
-        sum += matrix[at] * one * one;
-        at += 1;
     }
     sum
 }
@@ -147,15 +165,24 @@ mod tests {
             .zip(right)
             .map(|(a, b)| a * b)
             .sum();
-        assert!((form(&MATRIX, &right) - direct).abs() < 1e-12);
+        let mut square = vec![0.0; 6];
+        add_square(&mut square, &right, 1.0);
+        assert!((inner(&MATRIX, &square) - direct).abs() < 1e-12);
     }
 
     #[test]
     fn a_factor_turns_a_form_into_a_length() {
         let factor = Factor::new(&MATRIX, 0.0, 3);
         let v = [0.3, -1.0, 2.0];
+        let mut square = vec![0.0; 6];
+        add_square(&mut square, &v, 1.0);
+        let mut turned = vec![0.0; 6];
+        add_square(&mut turned, &factor.turned(&v), 1.0);
+        for (found, expected) in factor.turned_matrix(&square).iter().zip(&turned) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
         let length: f64 = factor.turned(&v).iter().map(|x| x * x).sum();
-        assert!((length - form(&MATRIX, &v)).abs() < 1e-12);
+        assert!((length - inner(&MATRIX, &square)).abs() < 1e-12);
         // By the rule of Sarrus.
         let determinant: f64 =
             4.0 * (5.0 * 3.0 - 1.0) - 2.0 * (2.0 * 3.0 - 0.6) + 0.6 * (2.0 - 3.0);
@@ -165,8 +192,8 @@ mod tests {
     #[test]
     fn squares_add_up() {
         let mut sums = vec![0.0; 6];
-        add_square(&mut sums, &[1.0_f32, 2.0, -1.0], 2.0);
-        add_square(&mut sums, &[0.0_f32, 1.0, 0.0], 1.0);
+        add_square(&mut sums, &[1.0, 2.0, -1.0], 2.0);
+        add_square(&mut sums, &[0.0, 1.0, 0.0], 1.0);
         assert_eq!(sums, [2.0, 4.0, 9.0, -2.0, -4.0, 2.0]);
     }
 }

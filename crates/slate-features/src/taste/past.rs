@@ -11,7 +11,7 @@ use slate_types::ListOffsets;
 
 use super::{TasteFeature, normal};
 use crate::{Block, FeatureError, block::Column};
-use normal::{Factor, packed};
+use normal::{Factor, add_square, packed};
 
 /// Microseconds of a day.
 const DAY: f64 = 86_400e6;
@@ -32,7 +32,7 @@ pub(crate) struct Past {
 struct Sums {
     numbers: HashMap<i64, u32, FixedState>,
     /// Packed squares, then products, of each id.
-    both: Vec<f32>,
+    both: Vec<f64>,
     /// The time they are of.
     times: Vec<i64>,
     width: usize,
@@ -82,7 +82,7 @@ impl Past {
             .expect("a length of 1 is a list");
         let block = Block::new(&read, lists, file.to_path_buf(), first_row)?;
         let times = block.integers("ts")?.values();
-        let values = block.numbers(&self.taste.column)?;
+        let values = super::values(&block, &self.taste.column)?;
         let ids = |name: &str| match block.column(name)? {
             Column::Integers(ids) => Ok(ids.iter().collect::<Vec<_>>()),
             _ => Err(block.bad_type(name, "whole numbers")),
@@ -107,15 +107,16 @@ impl Past {
             .map_err(FeatureError::arrow(file))
     }
 
-    /// The column of all rows of a moment, which are the past of each other.
+    /// The column of all rows of a moment: they are known of their users at once, and of new items later.
     fn moment(&mut self, now: i64, rows: &[Row], made: &mut Vec<Option<f64>>) {
         for row in rows {
             if let Some((user, item)) = row.of_known_user()
                 && let Some(&item) = self.items.get(&item)
             {
                 let item = &self.taste.items[item as usize];
-                let above = row.value - f64::from(item.mean);
-                self.users.add(user, now, &item.vector, above);
+                let above = self.standard(row.value) - f64::from(item.mean);
+                let vector: Vec<f64> = item.vector.iter().map(|&v| v.into()).collect();
+                self.users.add(user, now, &vector, above);
             }
         }
         // Rows of one user mostly stand together.
@@ -135,24 +136,29 @@ impl Past {
                 && !self.items.contains_key(&item)
                 && let Some(expected) = self.users.solved(user, now, self.taste.noise)
             {
-                let taste: Vec<f32> = expected.iter().map(|&number| number as f32).collect();
-                self.others
-                    .add(item, now, &taste, row.value - self.taste.mean);
+                let above = self.standard(row.value);
+                self.others.add(item, now, &expected, above);
             }
         }
     }
 
-    /// `m + E[u] · v`.
+    /// `m + E[u] · v`, in the unit of the values.
     fn value(&self, item: i64, user: &[f64], now: i64) -> f64 {
         let taste = &self.taste;
-        if let Some(&item) = self.items.get(&item) {
+        let standard = if let Some(&item) = self.items.get(&item) {
             let item = &taste.items[item as usize];
             let each = user.iter().zip(&item.vector);
-            return f64::from(item.mean) + each.map(|(u, &v)| u * f64::from(v)).sum::<f64>();
-        }
-        let vector = self.others.solved(item, now, taste.noise / taste.spread);
-        let each = user.iter().zip(vector.iter().flatten());
-        taste.mean + each.map(|(u, v)| u * v).sum::<f64>()
+            f64::from(item.mean) + each.map(|(u, &v)| u * f64::from(v)).sum::<f64>()
+        } else {
+            let vector = self.others.solved(item, now, taste.noise / taste.spread);
+            let each = user.iter().zip(vector.iter().flatten());
+            each.map(|(u, v)| u * v).sum()
+        };
+        taste.scale.mean + taste.scale.sd * standard
+    }
+
+    fn standard(&self, value: f64) -> f64 {
+        self.taste.scale.apply(value)
     }
 }
 
@@ -174,7 +180,7 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, id: i64, now: i64, v: &[f32], r: f64) {
+    fn add(&mut self, id: i64, now: i64, v: &[f64], r: f64) {
         let next = self.times.len() as u32;
         let number = *self.numbers.entry(id).or_insert(next);
         if number == next {
@@ -182,7 +188,7 @@ impl Sums {
             self.both.resize(self.both.len() + self.stride(), 0.0);
         }
         let number = number as usize;
-        let fading = self.fading(number, now) as f32;
+        let fading = self.fading(number, now);
         self.times[number] = now;
         let own = self.stride() * number..self.stride() * (number + 1);
         let sums = &mut self.both[own];
@@ -192,13 +198,9 @@ impl Sums {
             }
         }
         let (squares, products) = sums.split_at_mut(packed(v.len()));
-        let mut squares = squares.iter_mut();
-        for (i, one) in v.iter().enumerate() {
-            let each = v[..=i].iter().zip(&mut squares);
-            each.for_each(|(other, sum)| *sum += one * other);
-        }
+        add_square(squares, v, 1.0);
         let each = products.iter_mut().zip(v);
-        each.for_each(|(sum, number)| *sum += r as f32 * number);
+        each.for_each(|(sum, number)| *sum += r * number);
     }
 
     /// The `x` of `(Σ v v' + ridge · I) x = Σ r v` as of now; none of an id that is new.
@@ -206,7 +208,7 @@ impl Sums {
         let number = *self.numbers.get(&id)? as usize;
         let fading = self.fading(number, now);
         let sums = &self.both[self.stride() * number..self.stride() * (number + 1)];
-        let now: Vec<f64> = sums.iter().map(|&sum| f64::from(sum) * fading).collect();
+        let now: Vec<f64> = sums.iter().map(|sum| sum * fading).collect();
         let (squares, products) = now.split_at(packed(self.width));
         let mut solved = products.to_vec();
         Factor::new(squares, ridge, self.width).solve(&mut solved);
@@ -228,13 +230,13 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::taste::TasteItem;
+    use crate::{Scale, taste::TasteItem};
     use slate_types::Seed;
 
     const HOUR: i64 = 3_600_000_000;
     const WIDTH: usize = 3;
 
-    fn taste(half_life_days: Option<f64>) -> Arc<TasteFeature> {
+    fn taste(half_life_days: Option<f64>, noise: f64) -> Arc<TasteFeature> {
         let items = (0..9).map(|id| TasteItem {
             id: id * 10,
             mean: id as f32 * 0.3,
@@ -249,9 +251,9 @@ mod tests {
             item: "item_id".to_owned(),
             width: WIDTH as u32,
             half_life_days,
-            noise: 0.4,
+            scale: Scale { mean: 1.1, sd: 0.7 },
+            noise,
             spread: 0.5,
-            mean: 1.1,
             items: items.collect(),
         })
     }
@@ -313,6 +315,10 @@ mod tests {
     }
 
     impl Twin {
+        fn standard(&self, value: f64) -> f64 {
+            (value - self.taste.scale.mean) / self.taste.scale.sd
+        }
+
         fn item(&self, id: i64) -> Option<(Vec<f64>, f64)> {
             let item = self.taste.items.iter().find(|item| item.id == id)?;
             let vector = item.vector.iter().map(|&number| number.into());
@@ -326,7 +332,7 @@ mod tests {
                 let days = (now - ts) as f64 / (24 * HOUR) as f64;
                 let half_life = self.taste.half_life_days;
                 let weight = half_life.map_or(1.0, |half_life| 0.5_f64.powf(days / half_life));
-                (!row.value.is_nan()).then_some((weight, v, row.value - mean))
+                (!row.value.is_nan()).then_some((weight, v, self.standard(row.value) - mean))
             });
             solved(&seen.collect::<Vec<_>>(), self.taste.noise)
         }
@@ -340,16 +346,17 @@ mod tests {
                     let own = self.folded.iter().filter(|own| own.0 == item);
                     let seen = own.map(|(_, u, r)| (1.0, u.clone(), *r));
                     let ridge = self.taste.noise / self.taste.spread;
-                    (solved(&seen.collect::<Vec<_>>(), ridge), self.taste.mean)
+                    (solved(&seen.collect::<Vec<_>>(), ridge), 0.0)
                 });
-                mean + user.iter().zip(&v).map(|(u, v)| u * v).sum::<f64>()
+                let standard = mean + user.iter().zip(&v).map(|(u, v)| u * v).sum::<f64>();
+                1.1 + 0.7 * standard
             });
             let made = made.collect();
             for row in rows {
                 let item = row.item.unwrap();
                 if self.item(item).is_none() && !row.value.is_nan() {
                     let user = self.user(row.user.unwrap(), now);
-                    self.folded.push((item, user, row.value - self.taste.mean));
+                    self.folded.push((item, user, self.standard(row.value)));
                 }
             }
             made
@@ -358,8 +365,13 @@ mod tests {
 
     #[test]
     fn each_value_is_a_ridge_regression_of_all_before_it() {
-        for half_life in [None, Some(2.0)] {
-            let taste = taste(half_life);
+        for (half_life, noise) in [
+            (None, 0.4),
+            (Some(2.0), 0.4),
+            (None, 1e-6),
+            (Some(2.0), 1e-6),
+        ] {
+            let taste = taste(half_life, noise);
             let mut past = Past::new(&taste);
             let mut twin = Twin {
                 taste: Arc::clone(&taste),
@@ -372,7 +384,11 @@ mod tests {
                 past.moment(now, &rows, &mut made);
                 for ((row, found), expected) in rows.iter().zip(made).zip(twin.moment(now, &rows)) {
                     let found = found.unwrap();
-                    assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+                    let near = 1e-6 * (1.0 + expected.abs());
+                    assert!(
+                        (found - expected).abs() < near,
+                        "{noise}: {found} {expected}"
+                    );
                     let is_new = row.item >= Some(90);
                     new += usize::from(is_new && (found - 1.1).abs() > 0.1);
                     known += usize::from(!is_new);
@@ -384,7 +400,7 @@ mod tests {
 
     #[test]
     fn who_is_unknown_has_no_past() {
-        let mut past = Past::new(&taste(None));
+        let mut past = Past::new(&taste(None, 0.4));
         let row = |user, item| Row {
             user,
             item,
@@ -398,7 +414,7 @@ mod tests {
                 &mut made,
             );
         }
-        let expected = [Some(f64::from(2.0_f32 * 0.3)), Some(1.1), None];
+        let expected = [Some(1.1 + 0.7 * f64::from(2.0_f32 * 0.3)), Some(1.1), None];
         assert_eq!(made, [expected; 3].concat());
     }
 }

@@ -81,7 +81,8 @@ fn the_past_says_what_a_user_will_think() {
     for (impression, found) in late {
         let row = &rows[impression as usize];
         let item = taste.items.iter().find(|item| item.id == row.item);
-        let mean = item.unwrap().mean;
+        let standard = f64::from(item.unwrap().mean);
+        let mean = (taste.scale.mean + taste.scale.sd * standard) as f32;
         if row.list % 7 == 0 {
             assert_eq!(found, mean, "who is unknown is as all are");
             unknown += 1;
@@ -178,6 +179,29 @@ fn threads_and_pieces_of_lists_change_nothing() {
 }
 
 #[test]
+fn batches_of_the_file_change_nothing() {
+    // More rows than are decoded at once, five pages at a time.
+    let mut rows = day(3300, 11);
+    for row in &mut rows {
+        row.ts -= row.ts % 300_000_000;
+    }
+    assert!(rows.len() > 9000);
+    let all = Place::with_columns(with_users(&rows));
+    all.build(SPEC).unwrap();
+    let map = Dataset::open(&all.out()).unwrap().map().clone();
+    let without: Vec<Row> = rows.iter().filter(|row| user(row) != 0).cloned().collect();
+    let some = Place::with_columns(with_users(&without));
+    let given = MapSource::Given(map);
+    some.build_with(SPEC, &SplitSpec::default(), given).unwrap();
+    let [all, some] = [all, some].map(|place| tastes(&Dataset::open(&place.out()).unwrap()));
+    // Nobody's past is another's.
+    let kept = rows.iter().zip(all).filter(|(row, _)| user(row) != 0);
+    let kept: Vec<f32> = kept.map(|(_, (_, taste))| taste).collect();
+    let some: Vec<f32> = some.into_iter().map(|(_, taste)| taste).collect();
+    assert!(kept == some);
+}
+
+#[test]
 fn a_trace_shows_it() {
     let place = place(150);
     place.build(SPEC).unwrap();
@@ -226,8 +250,18 @@ fn what_cannot_be_made_is_refused() {
         ),
         (
             "width = 2",
-            "width = 65",
-            "`features.taste[0].width` is 65, expected a whole number from 1 to 64",
+            "width = 2\nuser = \"grade\"",
+            "`features.taste[0].user` is `grade`, expected a column that is known before the outcome",
+        ),
+        (
+            "width = 2",
+            "width = 2\nitem = \"slot\"",
+            "`features.taste[0].item` is `slot`, expected a column that is known before ranking",
+        ),
+        (
+            "width = 2",
+            "width = 33",
+            "`features.taste[0].width` is 33, expected a whole number from 1 to 32",
         ),
         (
             "0.25",
@@ -260,7 +294,8 @@ fn what_cannot_be_made_is_refused() {
     // A name that the examples have already.
     let named = SPEC.replace("\"taste\"", "\"price\"");
     let error = place.build(&named).unwrap_err().to_string();
-    let expected = "`features.taste[0].name` is `price`, a column of";
+    let expected =
+        "`features.taste[0].name` is the name of a column of the log, expected a name of its own";
     assert!(error.contains(expected), "{error}");
     let twice = SPEC.replace(
         "[[taste]]",

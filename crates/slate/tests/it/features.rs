@@ -36,6 +36,28 @@ fn a_map_is_extended_and_says_so() {
 }
 
 #[test]
+fn a_taste_is_a_column_and_takes_no_name_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let taste = |name: &str| {
+        format!(
+            "--set features.numeric=[{{column=\"{name}\"}}] --set features.relative=[] \
+             --set features.taste=[{{name=\"{name}\",column=\"affinity\",width=2,half_life_days=30}}]"
+        )
+    };
+    for name in ["item_rating", "device", "item_clicks_30d"] {
+        let refused = "`features.taste[0].name` is the name of a column of the log";
+        slate(folder.path(), &line("data", &taste(name))).refused(&[refused]);
+        assert!(!folder.path().join("data").exists());
+    }
+    slate(folder.path(), &line("data", &taste("taste"))).done();
+    let file = folder.path().join("data/feature_map.json");
+    let map: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(map["dense"][0]["column"], "taste");
+    assert!(map["taste"][0]["items"].as_array().unwrap().len() > 10);
+}
+
+#[test]
 fn other_formats_are_not_for_training() {
     let folder = tempfile::tempdir().unwrap();
     slate(folder.path(), &line("data", "--format parquet,letor")).done();
