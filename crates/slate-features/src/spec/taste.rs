@@ -23,7 +23,7 @@ pub struct Taste {
     #[serde(default = "item_id")]
     pub item: String,
     /// Numbers of the vectors, 1 to 32. While examples are read, each user takes `4 · width · (width + 3)` bytes of memory,
-    /// and fitting takes 28 bytes for each row of the training window.
+    /// and fitting takes 32 bytes for each row of the training window.
     #[serde(default = "eight")]
     pub width: u32,
     /// After so many days a row counts half for its user, since tastes change; all rows count alike where left out, and
