@@ -14,19 +14,24 @@ def places(scores):
     return above, same
 
 
-def ndcg(scores, grades, k):
-    """NDCG@k with gain 2^grade - 1 and discount 1 / log2(rank + 1)."""
-    gains = 2.0 ** grades - 1.0
-    if gains.sum() == 0:
-        return np.nan
+def dcg(scores, gains, k):
+    """DCG@k with discount 1 / log2(rank + 1), and that of the best order."""
     discounts = np.zeros(len(scores) + 1)
     inside = min(k, len(scores))
     discounts[1 : inside + 1] = 1.0 / np.log2(np.arange(2, inside + 2))
     summed = np.cumsum(discounts)
     above, same = places(scores)
-    dcg = (gains * (summed[above + same] - summed[above]) / same).sum()
-    ideal = (np.sort(gains)[::-1] * discounts[1:]).sum()
-    return dcg / ideal
+    found = (gains * (summed[above + same] - summed[above]) / same).sum()
+    return found, (np.sort(gains)[::-1] * discounts[1:]).sum()
+
+
+def ndcg(scores, grades, k):
+    """NDCG@k with gain 2^grade - 1."""
+    gains = 2.0 ** grades - 1.0
+    if gains.sum() == 0:
+        return np.nan
+    found, ideal = dcg(scores, gains, k)
+    return found / ideal
 
 
 def reciprocal_rank(scores, positive, k, missing=np.nan):

@@ -215,30 +215,44 @@ def next_clicks():
 
 
 def market():
-    """The simulator: purchase NDCG@10 of each order as a share of the oracle's, by rows of the log."""
-    config = HERE / "simulator.toml"
-    metric = lambda rows: judge.ndcg(rows["score"].to_numpy(), rows["purchase"].to_numpy(), 10)
+    """The simulator: each order's share of what the oracle's order gains, by rows of the log. Once of the purchases that
+    happened (NDCG@10), and once of the probabilities they were drawn with (DCG@10), which no luck is in."""
+    config, without = HERE / "simulator.toml", work / "without-taste.toml"
+    lines = config.read_text().splitlines(keepends=True)
+    without.write_text("".join(line for line in lines if '"taste"' not in line))
     rows, told = [], {}
     for pages in (4_000, 12_000, 40_000, 140_000):
-        logs, data = f"market-{pages}-logs", f"market-{pages}"
+        logs, data, bare = f"market-{pages}-logs", f"market-{pages}", f"market-{pages}-bare"
         slate("simulate", "-c", config, "--pages", pages, "--out", logs)
         slate("features", "-c", config, "--logs", logs, "--out", data)
+        slate("features", "-c", without, "--logs", logs, "--out", bare)
         slate("score", "--baseline", f"oracle:{logs}/truth.parquet", "--data", data, "--out", f"{data}-oracle.parquet")
         oracle = pd.read_parquet(work / f"{data}-oracle.parquet")
-        values = {"oracle": judge.by_list(oracle, metric)}
-        for name, flags in {"transformer": [], "linear": ["--set", 'train.network={kind="linear"}'],
-                            "trees": ["--ranker", "trees"]}.items():
-            train(config, data, f"{data}-{name}", 1, *flags)
-            values[name] = judge.by_list(score(data, f"{data}-{name}", f"{data}-{name}"), metric)
-        values["taught by the truth"] = judge.by_list(oracle.assign(score=taught(logs, data)), metric)
+        truth = pd.read_parquet(work / logs / "truth.parquet").set_index("impression_id")["p_purchase"]
+        orders = {"oracle": oracle}
+        for name, own, flags in [("transformer", data, []), ("transformer without taste", bare, []),
+                                 ("linear", data, ["--set", 'train.network={kind="linear"}']),
+                                 ("trees", data, ["--ranker", "trees"])]:
+            run = f"{own}-{name.split()[0]}"
+            train(without if own == bare else config, own, run, 1, *flags)
+            orders[name] = score(own, run, run)
+            assert (orders[name]["impression"].to_numpy() == oracle["impression"].to_numpy()).all()
+        orders["taught by the truth"] = oracle.assign(score=taught(logs, data))
+        happened, drawn = {}, {}
+        for name, order in orders.items():
+            order = order.assign(drawn=truth.loc[order["impression"].to_numpy()].to_numpy())
+            scores = lambda rows: rows["score"].to_numpy()
+            happened[name] = judge.by_list(order, lambda rows: judge.ndcg(scores(rows), rows["purchase"].to_numpy(), 10))
+            drawn[name] = judge.by_list(order, lambda rows: judge.dcg(scores(rows), rows["drawn"].to_numpy(), 10)[0])
         placements = len(pd.read_parquet(work / logs / "slot_impression.parquet", columns=["impression_id"]))
-        row = {"rows": f"{placements:,}", "oracle": f"{np.nanmean(values['oracle']):.4f}"}
-        told[placements] = {"oracle": judge.interval(values["oracle"])}
-        for name in list(values)[1:]:
-            share = judge.gap(values[name], values["oracle"])
-            row[name] = f"{100 * share[0]:+.1f} % [{100 * share[1]:+.1f}, {100 * share[2]:+.1f}]"
-            told[placements][name] = {"value": float(np.nanmean(values[name])), "gap_share": share}
-        rows.append(row)
+        told[placements] = {"oracle": judge.interval(happened["oracle"])}
+        for of, values in {"purchases": happened, "probabilities": drawn}.items():
+            row = {"rows": f"{placements:,}", "of": of}
+            for name in list(values)[1:]:
+                share = judge.gap(values[name], values["oracle"])
+                row[name] = f"{100 * share[0]:+.1f} % [{100 * share[1]:+.1f}, {100 * share[2]:+.1f}]"
+                told[placements].setdefault(name, {})[of] = share
+            rows.append(row)
     plot(told)
     return rows, told
 
@@ -266,7 +280,7 @@ def plot(told):
     figure, axes = plt.subplots(figsize=(6.5, 4))
     rows = sorted(told)
     for name in [name for name in told[rows[0]] if name != "oracle"]:
-        shares = np.array([told[count][name]["gap_share"] for count in rows]) * 100
+        shares = np.array([told[count][name]["purchases"] for count in rows]) * 100
         axes.errorbar(rows, shares[:, 0], yerr=[shares[:, 0] - shares[:, 1], shares[:, 2] - shares[:, 0]],
                       marker="o", capsize=3, label=name)
     axes.axhline(-3, color="grey", linestyle=":", label="goal")
