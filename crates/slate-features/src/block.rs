@@ -67,6 +67,20 @@ impl Block {
         })
     }
 
+    /// Takes rows one by one, to be read where their lists do not matter.
+    ///
+    /// # Errors
+    /// [`FeatureError::ColumnType`] as [`Block::new`].
+    pub(crate) fn of_rows(
+        batch: &RecordBatch,
+        file: PathBuf,
+        first_row: u64,
+    ) -> Result<Self, FeatureError> {
+        let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
+            .expect("a length of 1 is a list");
+        Self::new(batch, lists, file, first_row)
+    }
+
     /// The same rows, which were these of more.
     pub(crate) fn with_origin(self, origin: Option<Vec<u64>>) -> Self {
         Self { origin, ..self }
@@ -160,11 +174,17 @@ impl Block {
         }
     }
 
+    /// A column as whole numbers, null where there is none.
+    pub(crate) fn ids(&self, name: &str) -> Result<&Int64Array, FeatureError> {
+        match self.column(name)? {
+            Column::Integers(array) => Ok(array),
+            _ => Err(self.bad_type(name, "whole numbers")),
+        }
+    }
+
     /// A column as whole numbers without null.
     pub(crate) fn integers(&self, name: &str) -> Result<&Int64Array, FeatureError> {
-        let Column::Integers(array) = self.column(name)? else {
-            return Err(self.bad_type(name, "whole numbers"));
-        };
+        let array = self.ids(name)?;
         if array.null_count() == 0 {
             return Ok(array);
         }

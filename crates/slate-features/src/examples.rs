@@ -385,10 +385,7 @@ fn keys(batch: &RecordBatch, path: &Path, first_row: u64) -> Result<Vec<Key>, Fe
     } else {
         // Of another type, or with an error to tell.
         let only_keys = batch.project(&indices).map_err(FeatureError::arrow(path))?;
-        // One list per row: this block is looked at and thrown away.
-        let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
-            .expect("a length of 1 is a list");
-        let block = Block::new(&only_keys, lists, path.to_path_buf(), first_row)?;
+        let block = Block::of_rows(&only_keys, path.to_path_buf(), first_row)?;
         let [ts, page, list] = KEYS.map(|key| block.integers(key));
         [ts?, page?, list?].map(|array| array.values().clone())
     };

@@ -101,9 +101,7 @@ impl<'a> ExtrasApplier<'a> {
             .collect();
         let mut vectors = Vec::new();
         for (feature, table) in self.map.embedding.iter().zip(self.tables) {
-            let Column::Integers(ids) = block.column(&feature.column)? else {
-                return Err(block.bad_type(&feature.column, "whole numbers"));
-            };
+            let ids = block.ids(&feature.column)?;
             vectors.push(Vectors {
                 width: table.width,
                 index: table.rows(ids.iter()),

@@ -2,7 +2,6 @@
 
 use crate::{
     Block, FeatureError,
-    block::Column,
     map::VectorScale,
     spec::{Embedding, FeatureSpec},
     vectors::VectorTable,
@@ -50,9 +49,7 @@ impl<'a> Shown<'a> {
     pub(crate) fn observe(&mut self, block: &Block, used: &[bool]) -> Result<(), FeatureError> {
         for file in &mut self.files {
             for entry in &file.entries {
-                let Column::Integers(ids) = block.column(&entry.column)? else {
-                    return Err(block.bad_type(&entry.column, "whole numbers"));
-                };
+                let ids = block.ids(&entry.column)?;
                 for (id, _) in ids.iter().zip(used).filter(|(_, used)| **used) {
                     let row = id.map_or(0, |id| file.table.row(id));
                     file.is_shown[row as usize] = true;

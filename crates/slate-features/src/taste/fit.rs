@@ -18,7 +18,6 @@ use slate_types::Seed;
 use super::{TasteFeature, TasteItem, normal};
 use crate::{
     Block, FeatureError, Scale,
-    block::Column,
     examples::Examples,
     fit::training_rows,
     moments::Moments,
@@ -104,12 +103,8 @@ struct Seen {
 impl Seen {
     fn observe(&mut self, block: &Block, spec: &Taste, used: &[bool]) -> Result<(), FeatureError> {
         let values = super::values(block, &spec.column)?;
-        let [users, items] = [&spec.user, &spec.item].map(|name| match block.column(name) {
-            Ok(Column::Integers(ids)) => Ok(ids),
-            Ok(_) => Err(block.bad_type(name, "whole numbers")),
-            Err(error) => Err(error),
-        });
-        for (((user, item), value), used) in users?.iter().zip(items?).zip(values).zip(used) {
+        let (users, items) = (block.ids(&spec.user)?, block.ids(&spec.item)?);
+        for (((user, item), value), used) in users.iter().zip(items).zip(values).zip(used) {
             if let (Some(user), Some(item), true) = (user, item, *used && !value.is_nan()) {
                 let number = |of: &mut Numbered, id| {
                     let next = of.len() as u32;
@@ -294,7 +289,7 @@ impl Steps {
         let mut squares = vec![0.0; items * packed(width)];
         let each = squares.chunks_exact_mut(packed(width));
         for (square, vector) in each.zip(vectors.chunks_exact(width)) {
-            add_square(square, vector, 1.0);
+            add_square(square, vector);
         }
         Self {
             by_user: Groups::new(values, users.unwrap_or(0), |own| (own.user, own.item)),
@@ -413,7 +408,7 @@ fn solved(sums: &[f64], ridge: f64, noise: f64, mean: &mut [f64]) -> Vec<f64> {
     for number in &mut square {
         *number *= noise;
     }
-    add_square(&mut square, mean, 1.0);
+    add_square(&mut square, mean);
     square
 }
 

@@ -7,10 +7,9 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use foldhash::fast::FixedState;
-use slate_types::ListOffsets;
 
 use super::{TasteFeature, normal};
-use crate::{Block, FeatureError, block::Column};
+use crate::{Block, FeatureError};
 use normal::{Factor, add_square, packed};
 
 /// Microseconds of a day.
@@ -77,18 +76,11 @@ impl Past {
             }
         }
         let read = batch.project(&wanted).map_err(FeatureError::arrow(file))?;
-        // One list per row: this block is read and thrown away.
-        let lists = ListOffsets::from_lengths(std::iter::repeat_n(1, batch.num_rows()))
-            .expect("a length of 1 is a list");
-        let block = Block::new(&read, lists, file.to_path_buf(), first_row)?;
+        let block = Block::of_rows(&read, file.to_path_buf(), first_row)?;
         let times = block.integers("ts")?.values();
         let values = super::values(&block, &self.taste.column)?;
-        let ids = |name: &str| match block.column(name)? {
-            Column::Integers(ids) => Ok(ids.iter().collect::<Vec<_>>()),
-            _ => Err(block.bad_type(name, "whole numbers")),
-        };
-        let (users, items) = (ids(&self.taste.user)?, ids(&self.taste.item)?);
-        let each = users.into_iter().zip(items).zip(values);
+        let (users, items) = (block.ids(&self.taste.user)?, block.ids(&self.taste.item)?);
+        let each = users.iter().zip(items).zip(values);
         let rows: Vec<Row> = each
             .map(|((user, item), value)| Row { user, item, value })
             .collect();
@@ -121,6 +113,7 @@ impl Past {
         }
         // Rows of one user mostly stand together.
         let mut last: Option<(Option<i64>, Vec<f64>)> = None;
+        let mut of_new_items = Vec::new();
         for row in rows {
             if last.as_ref().is_none_or(|(user, _)| *user != row.user) {
                 let known = |user| self.users.solved(user, now, self.taste.noise);
@@ -130,15 +123,14 @@ impl Past {
             }
             let (_, user) = last.as_ref().expect("it was set");
             made.push(row.item.map(|item| self.value(item, user, now)));
-        }
-        for row in rows {
-            if let Some((user, item)) = row.of_known_user()
+            if let Some((_, item)) = row.of_known_user()
                 && !self.items.contains_key(&item)
-                && let Some(expected) = self.users.solved(user, now, self.taste.noise)
             {
-                let above = self.standard(row.value);
-                self.others.add(item, now, &expected, above);
+                of_new_items.push((item, user.clone(), self.standard(row.value)));
             }
+        }
+        for (item, user, above) in of_new_items {
+            self.others.add(item, now, &user, above);
         }
     }
 
@@ -198,7 +190,7 @@ impl Sums {
             }
         }
         let (squares, products) = sums.split_at_mut(packed(v.len()));
-        add_square(squares, v, 1.0);
+        add_square(squares, v);
         let each = products.iter_mut().zip(v);
         each.for_each(|(sum, number)| *sum += r * number);
     }
