@@ -13,7 +13,7 @@ pub(crate) use conv::{Conv, Padding, max_pool};
 pub(crate) use norm::Norm;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use slate_kernels::{View, gelu, multiply, vectorised};
+use slate_kernels::{Start, View, gelu, product, vectorised};
 
 /// What follows a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,13 +123,9 @@ impl CustomOp3 for Affine {
         let (rows, inputs) = x_layout.shape().dims2()?;
         let (_, outputs) = w_layout.shape().dims2()?;
         let bias = values(b, b_layout)?;
-        let mut y = Vec::with_capacity(rows * outputs);
-        for _ in 0..rows {
-            y.extend_from_slice(bias);
-        }
         let x = View::new(values(x, x_layout)?, rows, inputs);
         let w = View::new(values(w, w_layout)?, inputs, outputs);
-        multiply(&mut y, outputs, true, 1.0, x, w);
+        let mut y = product(Start::Row(bias), x, w);
         self.activation.apply(&mut y);
         Ok((CpuStorage::F32(y), Shape::from((rows, outputs))))
     }

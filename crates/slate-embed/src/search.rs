@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use rayon::prelude::*;
-use slate_kernels::{View, multiply};
+use slate_kernels::{Start, View, multiply};
 
 /// Numbers that one thread looks at at a time.
 const BLOCK: usize = 1 << 18;
@@ -115,7 +115,7 @@ impl Block {
         let table = &side.table[first * width..(first + rows) * width];
         let vectors = View::new(table, rows, width);
         let asked = View::new(side.query, width, 1);
-        multiply(&mut self.products, 1, false, 1.0, vectors, asked);
+        multiply(&mut self.products, 1, Start::Zero, 1.0, vectors, asked);
         if side.measure == Measure::Product {
             let products = self.total.iter_mut().zip(&self.products);
             products.for_each(|(total, product)| *total += product);

@@ -1,7 +1,7 @@
 //! Self-attention among the tokens of each text.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use slate_kernels::{View, multiply, softmax};
+use slate_kernels::{Start, View, multiply, softmax};
 
 use super::{is_fused, values};
 
@@ -89,7 +89,7 @@ impl CustomOp1 for Attend<'_> {
                 multiply(
                     &mut weights,
                     length,
-                    false,
+                    Start::Zero,
                     scale,
                     part(0),
                     part(1).turned(),
@@ -97,7 +97,7 @@ impl CustomOp1 for Attend<'_> {
                 softmax(&mut weights, length);
                 let into = &mut context[range.start * hidden + head * width..];
                 let weights = View::new(&weights, length, length);
-                multiply(into, hidden, false, 1.0, weights, part(2));
+                multiply(into, hidden, Start::Zero, 1.0, weights, part(2));
             }
         }
         Ok((CpuStorage::F32(context), Shape::from((rows, hidden))))

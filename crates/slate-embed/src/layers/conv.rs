@@ -5,7 +5,7 @@
 //! the cache, many enough that the weights are not fetched for each; a kernel of one place needs none.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Device, Layout, Result, Shape, Tensor};
-use slate_kernels::{View, multiply};
+use slate_kernels::{Start, View, multiply};
 
 use super::{Activation, is_fused, values};
 
@@ -153,7 +153,7 @@ impl CustomOp3 for Convolve<'_> {
         }
         if layer.kernel == 1 && layer.stride == 1 {
             let x = View::new(x, n * height * width, inputs);
-            multiply(&mut y, outputs, true, 1.0, x, w);
+            multiply(&mut y, outputs, Start::There, 1.0, x, w);
         } else {
             let window = Window {
                 layer,
@@ -169,7 +169,7 @@ impl CustomOp3 for Convolve<'_> {
                 window.look(x, rows, &mut tile);
                 let into = &mut y[first * wide * outputs..][..count * outputs];
                 let seen = View::new(&tile, count, inner);
-                multiply(into, outputs, true, 1.0, seen, w);
+                multiply(into, outputs, Start::There, 1.0, seen, w);
             }
         }
         layer.activation.apply(&mut y);

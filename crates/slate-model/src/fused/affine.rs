@@ -1,6 +1,6 @@
 //! A linear layer with its bias.
 
-use slate_kernels::{View, multiply, sum_of_rows, vectorised};
+use slate_kernels::{Start, View, product, sum_of_rows, vectorised};
 
 /// Weights of a layer.
 #[derive(Clone, Copy)]
@@ -22,68 +22,37 @@ impl<'a> Layer<'a> {
 
     /// `x w + b`.
     pub(super) fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let rows = x.len() / self.inputs();
-        let mut y = Vec::with_capacity(rows * self.bias.len());
-        for _ in 0..rows {
-            y.extend_from_slice(self.bias);
-        }
-        self.add(x, &mut y);
-        y
+        product(Start::Row(self.bias), self.rows(x), self.weights())
     }
 
     /// `residual + x w + b`.
     pub(super) fn forward_onto(&self, x: &[f32], residual: &[f32]) -> Vec<f32> {
-        let mut y = Vec::with_capacity(residual.len());
-        vectorised(
-            #[inline(always)]
-            || {
-                for row in residual.chunks_exact(self.bias.len()) {
-                    y.extend(row.iter().zip(self.bias).map(|(own, bias)| own + bias));
-                }
-            },
-        );
-        self.add(x, &mut y);
-        y
-    }
-
-    fn add(&self, x: &[f32], onto: &mut [f32]) {
-        let outputs = self.bias.len();
-        let x = View::new(x, onto.len() / outputs, self.inputs());
-        multiply(onto, outputs, true, 1.0, x, self.weights());
+        let start = Start::Rows(residual, self.bias);
+        product(start, self.rows(x), self.weights())
     }
 
     /// Slopes of the input, from those of the output.
     pub(super) fn of_input(&self, gradient: &[f32]) -> Vec<f32> {
-        let (inputs, outputs) = (self.inputs(), self.bias.len());
-        let rows = gradient.len() / outputs;
-        let mut of_x = vec![0.0; rows * inputs];
-        let slopes = View::new(gradient, rows, outputs);
-        multiply(
-            &mut of_x,
-            inputs,
-            false,
-            1.0,
-            slopes,
-            self.weights().turned(),
-        );
-        of_x
+        product(Start::Zero, self.outputs(gradient), self.weights().turned())
     }
 
     /// Slopes of weights and bias, from those of the output.
     pub(super) fn of_weights(&self, x: &[f32], gradient: &[f32]) -> [Vec<f32>; 2] {
-        let (inputs, outputs) = (self.inputs(), self.bias.len());
-        let rows = gradient.len() / outputs;
-        let mut of_w = vec![0.0; inputs * outputs];
-        let x = View::new(x, rows, inputs).turned();
-        multiply(
-            &mut of_w,
-            outputs,
-            false,
-            1.0,
-            x,
-            View::new(gradient, rows, outputs),
-        );
-        [of_w, sum_of_rows(gradient, outputs)]
+        let (x, slopes) = (self.rows(x).turned(), self.outputs(gradient));
+        [
+            product(Start::Zero, x, slopes),
+            sum_of_rows(gradient, self.bias.len()),
+        ]
+    }
+
+    fn rows<'x>(&self, x: &'x [f32]) -> View<'x> {
+        let inputs = self.inputs();
+        View::new(x, x.len() / inputs, inputs)
+    }
+
+    fn outputs<'x>(&self, of: &'x [f32]) -> View<'x> {
+        let outputs = self.bias.len();
+        View::new(of, of.len() / outputs, outputs)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Self-attention among the places of each list, all heads at once.
 
-use slate_kernels::{View, dot, multiply, softmax, softmax_of_real, sum_of_rows, vectorised};
+use slate_kernels::{
+    Start, View, dot, multiply, product, products, softmax, softmax_of_real, sum_of_rows,
+    vectorised,
+};
 
 use super::affine::Layer;
 use super::block::{Body, Closing};
@@ -75,7 +78,7 @@ impl Attention<'_> {
                 multiply(
                     weights,
                     places,
-                    false,
+                    Start::Zero,
                     shape.scale(),
                     queries,
                     keys.turned(),
@@ -87,7 +90,14 @@ impl Attention<'_> {
                 }
                 let weights = View::new(weights, places, places);
                 let into = &mut context[head * shape.width()..];
-                multiply(into, hidden, false, 1.0, weights, shape.of(packed, 2, head));
+                multiply(
+                    into,
+                    hidden,
+                    Start::Zero,
+                    1.0,
+                    weights,
+                    shape.of(packed, 2, head),
+                );
             }
         }
         (context, weights)
@@ -110,7 +120,7 @@ impl Attention<'_> {
             for (head, weights) in weights.chunks_exact(places * places).enumerate() {
                 let mut slope = |part: usize, scale: f32, a: View<'_>, b: View<'_>| {
                     let into = &mut slopes[shape.begin(part, head)..];
-                    multiply(into, 3 * hidden, false, scale, a, b);
+                    multiply(into, 3 * hidden, Start::Zero, scale, a, b);
                 };
                 let from = &of_context[head * shape.width()..];
                 let gradient = View::strided(from, [places, shape.width()], hidden);
@@ -121,7 +131,7 @@ impl Attention<'_> {
                     gradient,
                 );
                 let values = shape.of(packed, 2, head).turned();
-                multiply(&mut of_weights, places, false, 1.0, gradient, values);
+                multiply(&mut of_weights, places, Start::Zero, 1.0, gradient, values);
                 softmax_slopes(&mut of_weights, weights, places);
                 let of_logits = View::new(&of_weights, places, places);
                 slope(0, shape.scale(), of_logits, shape.of(packed, 1, head));
@@ -155,17 +165,12 @@ impl Body for Attention<'_> {
     fn forward(&self, input: &[f32], residual: &[f32]) -> (Vec<f32>, Kept) {
         let hidden = self.shape.hidden;
         let rows = input.len() / hidden;
-        let mut packed = Vec::with_capacity(3 * input.len());
-        for _ in 0..rows {
-            for layer in &self.inputs {
-                packed.extend_from_slice(layer.bias);
-            }
-        }
         let x = View::new(input, rows, hidden);
-        for (part, layer) in self.inputs.iter().enumerate() {
-            let into = &mut packed[part * hidden..];
-            multiply(into, 3 * hidden, true, 1.0, x, layer.weights());
-        }
+        let inputs = self.inputs;
+        let packed = products(
+            x,
+            inputs.map(|layer| (Start::Row(layer.bias), layer.weights())),
+        );
         let (context, weights) = self.attend(&packed);
         let kept = Kept {
             packed,
@@ -181,17 +186,19 @@ impl Body for Attention<'_> {
         let (of_context, [of_w, of_b]) = self.closing.backward(&kept.context, gradient);
         let packed = self.slopes(kept, &of_context);
         let mut of_input = of_context;
-        let mut gradients = Vec::with_capacity(8);
         let x = View::new(input, rows, hidden).turned();
-        let biases = sum_of_rows(&packed, 3 * hidden);
-        for (part, layer) in self.inputs.iter().enumerate() {
+        let slopes_of = |part: usize| {
             let slopes = &packed[part * hidden..];
-            let slopes = View::strided(slopes, [rows, hidden], 3 * hidden);
+            View::strided(slopes, [rows, hidden], 3 * hidden)
+        };
+        let biases = sum_of_rows(&packed, 3 * hidden);
+        let mut gradients = Vec::with_capacity(8);
+        let mut start = Start::Zero;
+        for (part, layer) in self.inputs.iter().enumerate() {
             let turned = layer.weights().turned();
-            multiply(&mut of_input, hidden, part > 0, 1.0, slopes, turned);
-            let mut of_weight = vec![0.0; hidden * hidden];
-            multiply(&mut of_weight, hidden, false, 1.0, x, slopes);
-            gradients.push(of_weight);
+            multiply(&mut of_input, hidden, start, 1.0, slopes_of(part), turned);
+            start = Start::There;
+            gradients.push(product(Start::Zero, x, slopes_of(part)));
             gradients.push(biases[part * hidden..(part + 1) * hidden].to_vec());
         }
         gradients.extend([of_w, of_b]);

@@ -332,10 +332,9 @@ impl Backward<Flex, 3> for NormOp {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         hand_on(ops, grads, |(x, moments, layer), gradient, _| {
             let rows = values(&x);
-            let mut of_x = vec![0.0; rows.len()];
             let gradient = values(gradient);
             let gamma = &layer.read().factor;
-            let own = norm::backward(&rows, &moments, gamma, &gradient, &mut of_x);
+            let (of_x, own) = norm::backward(&rows, &moments, gamma, &gradient, None);
             tensors(tensor(of_x, &size(&x)), [&layer], own.into())
         });
     }

@@ -121,13 +121,12 @@ impl<B: Body> Block<'_, B> {
         match self.place {
             NormPlace::Pre => {
                 let (of_rows, own) = self.body.backward(body, rows, gradient);
-                let mut of_x = gradient.to_vec();
-                let norms = norm::backward(x, moments, self.gamma, &of_rows, &mut of_x);
+                let (of_x, norms) =
+                    norm::backward(x, moments, self.gamma, &of_rows, Some(gradient));
                 (of_x, norms.into_iter().chain(own).collect())
             }
             NormPlace::Post => {
-                let mut of_sum = vec![0.0; rows.len()];
-                let norms = norm::backward(rows, moments, self.gamma, gradient, &mut of_sum);
+                let (of_sum, norms) = norm::backward(rows, moments, self.gamma, gradient, None);
                 let (mut of_x, own) = self.body.backward(body, x, &of_sum);
                 of_x.iter_mut().zip(&of_sum).for_each(|(a, b)| *a += b);
                 (of_x, norms.into_iter().chain(own).collect())

@@ -1,7 +1,7 @@
 //! A recurrent unit over time, the matrix products of a step being all that is left to do in order.
 
 use burn_flex::FlexTensor;
-use slate_kernels::{View, multiply, sigmoid, sum_of_rows, tanh, vectorised};
+use slate_kernels::{Start, View, multiply, product, sigmoid, sum_of_rows, tanh, vectorised};
 
 use super::rows::{size, tensor, values};
 
@@ -40,7 +40,7 @@ pub(super) fn forward(
     for (step, place) in order(places, backwards).enumerate() {
         before.extend_from_slice(&state);
         let states_now = View::new(&state, lists, width);
-        multiply(&mut hidden, wide, false, 1.0, states_now, w);
+        multiply(&mut hidden, wide, Start::Zero, 1.0, states_now, w);
         for list in 0..lists {
             let row = list * places + place;
             let own = &mut state[list * width..(list + 1) * width];
@@ -131,19 +131,11 @@ pub(super) fn backward(
         }
         let block = step * lists * wide..(step + 1) * lists * wide;
         let block = View::new(&of_hidden[block], lists, wide);
-        multiply(&mut of_state, width, true, 1.0, block, w);
+        multiply(&mut of_state, width, Start::There, 1.0, block, w);
     }
     let of_bias = sum_of_rows(&of_hidden, wide);
-    let mut of_w = vec![0.0; width * wide];
     let before = View::new(&before, rows, width).turned();
-    multiply(
-        &mut of_w,
-        wide,
-        false,
-        1.0,
-        before,
-        View::new(&of_hidden, rows, wide),
-    );
+    let of_w = product(Start::Zero, before, View::new(&of_hidden, rows, wide));
     [
         tensor(of_x, &[rows, wide]),
         tensor(of_w, &[width, wide]),

@@ -31,25 +31,24 @@ pub(super) fn forward(x: &[f32], gamma: &[f32], beta: &[f32]) -> (Vec<f32>, Vec<
     (output, moments)
 }
 
-/// Adds the slopes of the input to `onto`; those of scales and shifts.
+/// Slopes of the input, added to `residual` where there is one; those of scales and shifts.
 pub(super) fn backward(
     x: &[f32],
     moments: &[Moments],
     gamma: &[f32],
     gradient: &[f32],
-    onto: &mut [f32],
-) -> [Vec<f32>; 2] {
+    residual: Option<&[f32]>,
+) -> (Vec<f32>, [Vec<f32>; 2]) {
     let width = gamma.len();
     let (mut of_gamma, mut of_beta) = (vec![0.0_f32; width], vec![0.0_f32; width]);
     let (mut normed, mut scaled) = (vec![0.0_f32; width], vec![0.0_f32; width]);
+    let mut of_x = Vec::with_capacity(x.len());
     let rows = x.chunks_exact(width).zip(moments);
-    let slopes = gradient
-        .chunks_exact(width)
-        .zip(onto.chunks_exact_mut(width));
+    let slopes = gradient.chunks_exact(width).enumerate();
     vectorised(
         #[inline(always)]
         || {
-            for ((row, own), (slopes, onto)) in rows.zip(slopes) {
+            for ((row, own), (at, slopes)) in rows.zip(slopes) {
                 for (normed, value) in normed.iter_mut().zip(row) {
                     *normed = (value - own.mean) * own.scale;
                 }
@@ -65,11 +64,19 @@ pub(super) fn backward(
                 }
                 let mean = sum(&scaled, |value| value) / width as f32;
                 let along = dot(&scaled, &normed) / width as f32;
-                for (onto, (scaled, normed)) in onto.iter_mut().zip(scaled.iter().zip(&normed)) {
-                    *onto += own.scale * (scaled - mean - normed * along);
+                let own = scaled
+                    .iter()
+                    .zip(&normed)
+                    .map(|(scaled, normed)| own.scale * (scaled - mean - normed * along));
+                match residual {
+                    None => of_x.extend(own),
+                    Some(residual) => {
+                        let residual = &residual[at * width..][..width];
+                        of_x.extend(residual.iter().zip(own).map(|(one, two)| one + two));
+                    }
                 }
             }
         },
     );
-    [of_gamma, of_beta]
+    (of_x, [of_gamma, of_beta])
 }

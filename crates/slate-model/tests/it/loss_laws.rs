@@ -100,6 +100,9 @@ proptest! {
             let base = case.scores(loss.columns());
             let (_, gradient) = value(&loss, &base, &base, &case);
             let step = 1e-5;
+            // Some losses have a kink where two scores meet; no difference is taken across one.
+            let apart = |a: f64, b: f64| a == b || (a - b).abs() > 4.0 * step;
+            prop_assume!(base.iter().all(|&a| base.iter().all(|&b| apart(a, b))));
             for (place, slope) in gradient.iter().enumerate() {
                 let moved = |by: f64| {
                     let mut moved = base.clone();
