@@ -64,15 +64,14 @@ pub(super) fn backward(
                 }
                 let mean = sum(&scaled, |value| value) / width as f32;
                 let along = dot(&scaled, &normed) / width as f32;
-                let own = scaled
-                    .iter()
-                    .zip(&normed)
-                    .map(|(scaled, normed)| own.scale * (scaled - mean - normed * along));
+                let pairs = scaled.iter().zip(&normed);
+                let of_row =
+                    pairs.map(|(scaled, normed)| own.scale * (scaled - mean - normed * along));
                 match residual {
-                    None => of_x.extend(own),
+                    None => of_x.extend(of_row),
                     Some(residual) => {
                         let residual = &residual[at * width..][..width];
-                        of_x.extend(residual.iter().zip(own).map(|(one, two)| one + two));
+                        of_x.extend(residual.iter().zip(of_row).map(|(one, two)| one + two));
                     }
                 }
             }
