@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -217,24 +218,28 @@ def next_clicks():
 def market():
     """The simulator: each order's share of what the oracle's order gains, by rows of the log. Once of the purchases that
     happened (NDCG@10), and once of the probabilities they were drawn with (DCG@10), which no luck is in."""
-    config, without = HERE / "simulator.toml", work / "without-taste.toml"
-    lines = config.read_text().splitlines(keepends=True)
-    without.write_text("".join(line for line in lines if '"taste"' not in line))
+    config, no_trend, no_taste = HERE / "simulator.toml", work / "no-trend.toml", work / "no-taste.toml"
+    without = re.sub(r", trend = {[^}]*}", "", config.read_text())
+    for file, column in [(no_trend, '"trend"'), (no_taste, '"taste"')]:
+        without = "".join(line for line in without.splitlines(keepends=True) if column not in line)
+        file.write_text(without)
     rows, told = [], {}
     for pages in (4_000, 12_000, 40_000, 140_000):
-        logs, data, bare = f"market-{pages}-logs", f"market-{pages}", f"market-{pages}-bare"
+        logs, data = f"market-{pages}-logs", f"market-{pages}"
         slate("simulate", "-c", config, "--pages", pages, "--out", logs)
-        slate("features", "-c", config, "--logs", logs, "--out", data)
-        slate("features", "-c", without, "--logs", logs, "--out", bare)
+        sets = {data: config, f"{data}-no-trend": no_trend, f"{data}-no-taste": no_taste}
+        for own, of in sets.items():
+            slate("features", "-c", of, "--logs", logs, "--out", own)
         slate("score", "--baseline", f"oracle:{logs}/truth.parquet", "--data", data, "--out", f"{data}-oracle.parquet")
         oracle = pd.read_parquet(work / f"{data}-oracle.parquet")
         truth = pd.read_parquet(work / logs / "truth.parquet").set_index("impression_id")["p_purchase"]
         orders = {"oracle": oracle}
-        for name, own, flags in [("transformer", data, []), ("transformer without taste", bare, []),
+        for name, own, flags in [("transformer", data, []), ("without trend", f"{data}-no-trend", []),
+                                 ("without both", f"{data}-no-taste", []),
                                  ("linear", data, ["--set", 'train.network={kind="linear"}']),
                                  ("trees", data, ["--ranker", "trees"])]:
             run = f"{own}-{name.split()[0]}"
-            train(without if own == bare else config, own, run, 1, *flags)
+            train(sets[own], own, run, 1, *flags)
             orders[name] = score(own, run, run)
             assert (orders[name]["impression"].to_numpy() == oracle["impression"].to_numpy()).all()
         orders["taught by the truth"] = oracle.assign(score=taught(logs, data))

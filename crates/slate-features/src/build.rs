@@ -94,7 +94,7 @@ impl MapSource {
             );
         }
         // Those of a name that is to be made: not to be read, but to be refused.
-        columns.extend(spec.taste.iter().map(|taste| taste.name.clone()));
+        columns.extend(spec.made().map(str::to_owned));
         if let Self::Given(map) | Self::Extended { map, .. } = self {
             columns.extend(map.columns().into_iter().map(str::to_owned));
         }
@@ -235,8 +235,7 @@ pub(crate) fn open(
     }
     match map {
         None => {
-            let names = spec.taste.iter().map(|taste| taste.name.as_str());
-            source.refuse_made(names)?;
+            source.refuse_made(spec.made())?;
             require_columns(&source, spec)?;
         }
         Some(map) => {

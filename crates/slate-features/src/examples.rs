@@ -100,7 +100,7 @@ impl Examples {
     /// # Errors
     /// [`FeatureError::Option`] where the file has a column of such a name.
     pub(crate) fn with(&self, tastes: &[TasteFeature]) -> Result<Self, FeatureError> {
-        self.refuse_made(tastes.iter().map(|taste| taste.name.as_str()))?;
+        self.refuse_made(tastes.iter().flat_map(TasteFeature::names))?;
         Ok(Self {
             made: tastes.iter().cloned().map(Arc::new).collect(),
             ..self.clone()
@@ -112,11 +112,11 @@ impl Examples {
         &self,
         mut names: impl Iterator<Item = &'a str>,
     ) -> Result<(), FeatureError> {
-        match names.position(|name| self.schema.index_of(name).is_ok()) {
+        match names.find(|name| self.schema.index_of(name).is_ok()) {
             None => Ok(()),
-            Some(at) => Err(FeatureError::option(
-                format!("features.taste[{at}].name"),
-                "the name of a column of the log",
+            Some(name) => Err(FeatureError::option(
+                "features.taste",
+                format!("`{name}`, the name of a column of the log"),
                 "a name of its own",
             )),
         }
@@ -128,7 +128,7 @@ impl Examples {
     }
 
     pub(crate) fn has(&self, column: &str) -> bool {
-        let is_made = || self.made.iter().any(|taste| taste.name == column);
+        let is_made = || self.made.iter().any(|taste| taste.makes(column));
         self.schema.index_of(column).is_ok() || is_made()
     }
 
@@ -157,7 +157,7 @@ impl Examples {
             self.require(key, "every dataset")?;
         }
         let builder = builder(&self.path)?;
-        let asked = |taste: &&Arc<TasteFeature>| columns.contains(&taste.name.as_str());
+        let asked = |taste: &&Arc<TasteFeature>| columns.iter().any(|column| taste.makes(column));
         let made: Vec<&Arc<TasteFeature>> = self.made.iter().filter(asked).collect();
         let read: Vec<&str> = made.iter().flat_map(|taste| taste.columns()).collect();
         // Names are those of top-level columns, and their order in the file is kept.

@@ -53,7 +53,7 @@ pub struct FeatureMap {
     /// User histories, where they are an input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryFeature>,
-    /// Columns that are made from what users were shown before; other entries read them.
+    /// Columns that are made from what users were shown and did before; other entries read them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taste: Vec<TasteFeature>,
     /// Updates since, the oldest first.
@@ -422,7 +422,7 @@ impl FeatureMap {
     /// Columns of the examples it reads, each once.
     pub fn columns(&self) -> Vec<&str> {
         let mut columns = self.readings();
-        columns.retain(|column| self.taste.iter().all(|taste| taste.name != *column));
+        columns.retain(|column| !self.taste.iter().any(|taste| taste.makes(column)));
         columns.extend(self.taste.iter().flat_map(TasteFeature::columns));
         columns.sort_unstable();
         columns.dedup();

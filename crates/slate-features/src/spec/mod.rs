@@ -29,7 +29,7 @@ pub use kinds::{
     HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative, Transform,
 };
 pub use lists::{ListLimit, OverLong};
-pub use taste::Taste;
+pub use taste::{Taste, Trend, TrendEvent};
 
 /// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,
 /// rate, relative, cyclic, position; then categorical, cross. Those that are `alike` to others follow the
@@ -58,7 +58,7 @@ pub struct FeatureSpec {
     /// Vectors by item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedding: Vec<Embedding>,
-    /// Columns made from what users were shown before, for the entries above to read.
+    /// Columns made from what users were shown and did before, for the entries above to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taste: Vec<Taste>,
     /// What the page's user did last.
@@ -94,6 +94,10 @@ impl FeatureSpec {
             inputs.push((&taste.column, key("column")));
             inputs.push((&taste.user, key("user")));
             inputs.push((&taste.item, key("item")));
+            if let Some(trend) = &taste.trend {
+                inputs.push(("slot", key("trend")));
+                inputs.push((trend.event.lag_column(), key("trend")));
+            }
         }
         inputs
     }

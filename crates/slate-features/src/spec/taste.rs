@@ -34,6 +34,53 @@ pub struct Taste {
     /// [`DEFAULT_MIN_COUNT`](super::DEFAULT_MIN_COUNT).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_count: Option<u64>,
+    /// A second column: how much everyone goes for items like this one of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trend: Option<Trend>,
+}
+
+/// A column with the log-odds of an event that items' vectors account for, by what happened until then; see
+/// [`TasteFeature`](crate::TasteFeature).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trend {
+    /// Name of the column that is made.
+    pub name: String,
+    /// What is counted.
+    #[serde(default)]
+    pub event: TrendEvent,
+    /// After so many days a row counts half.
+    #[serde(default = "week")]
+    pub half_life_days: f64,
+}
+
+/// An event that comes some time after a row was shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrendEvent {
+    /// The first click.
+    #[default]
+    Click,
+    /// The first purchase.
+    Purchase,
+}
+
+impl TrendEvent {
+    /// Column of the examples with the microseconds from the page to the event, null where there was none.
+    pub(crate) fn lag_column(self) -> &'static str {
+        match self {
+            Self::Click => "click_lag",
+            Self::Purchase => "purchase_lag",
+        }
+    }
+}
+
+impl Taste {
+    /// The columns it makes.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let trend = self.trend.iter().map(|trend| trend.name.as_str());
+        std::iter::once(self.name.as_str()).chain(trend)
+    }
 }
 
 fn user_id() -> String {
@@ -48,28 +95,35 @@ fn eight() -> u32 {
     8
 }
 
+fn week() -> f64 {
+    7.0
+}
+
 impl FeatureSpec {
+    /// The columns that are made from others.
+    pub(crate) fn made(&self) -> impl Iterator<Item = &str> {
+        self.taste.iter().flat_map(Taste::names)
+    }
+
     /// Whether a column is made from others.
     pub(super) fn is_made(&self, column: &str) -> bool {
-        self.taste.iter().any(|taste| taste.name == column)
+        self.made().any(|name| name == column)
     }
 
     pub(super) fn check_tastes(&self) -> Result<(), FeatureError> {
+        let mut names = Vec::new();
         for (i, taste) in self.taste.iter().enumerate() {
             let key = format!("features.taste[{i}]");
-            if taste.name.is_empty() {
-                return Err(FeatureError::option(
-                    format!("{key}.name"),
-                    "empty",
-                    "a name",
-                ));
-            }
-            if self.taste[..i].iter().any(|other| other.name == taste.name) {
-                return Err(FeatureError::option(
-                    format!("{key}.name"),
-                    format!("`{}` twice", taste.name),
-                    "a name of its own",
-                ));
+            for (part, name) in ["", ".trend"].into_iter().zip(taste.names()) {
+                let key = format!("{key}{part}.name");
+                if name.is_empty() {
+                    return Err(FeatureError::option(key, "empty", "a name"));
+                }
+                if names.contains(&name) {
+                    let found = format!("`{name}` twice");
+                    return Err(FeatureError::option(key, found, "a name of its own"));
+                }
+                names.push(name);
             }
             for (part, column) in [
                 ("column", &taste.column),
@@ -86,14 +140,17 @@ impl FeatureSpec {
                 }
             }
             super::check::in_range(format!("{key}.width"), taste.width, WIDEST)?;
-            if let Some(days) = taste.half_life_days
-                && !(days > 0.0 && days.is_finite())
-            {
-                return Err(FeatureError::option(
-                    format!("{key}.half_life_days"),
-                    days,
-                    "a number above 0",
-                ));
+            let half_lives = [
+                ("", taste.half_life_days),
+                (".trend", taste.trend.as_ref().map(|own| own.half_life_days)),
+            ];
+            for (part, half_life) in half_lives {
+                if let Some(days) = half_life
+                    && !(days > 0.0 && days.is_finite())
+                {
+                    let key = format!("{key}{part}.half_life_days");
+                    return Err(FeatureError::option(key, days, "a number above 0"));
+                }
             }
             if taste.min_count == Some(0) {
                 return Err(FeatureError::option(
@@ -102,16 +159,19 @@ impl FeatureSpec {
                     "a whole number from 1",
                 ));
             }
-            let read = |(column, _): &(&str, String)| *column == taste.name;
-            if !self.readings().iter().any(read) {
-                return Err(FeatureError::option(
-                    key,
-                    format!("`{}`, which nothing reads", taste.name),
-                    format!(
-                        "an entry that does, such as `numeric = [{{ column = \"{}\" }}]`",
-                        taste.name
-                    ),
-                ));
+            for (part, name) in ["", ".trend"].into_iter().zip(taste.names()) {
+                let mut read = self.readings().into_iter();
+                // The vectors of a trend are worth fitting by themselves.
+                let by_trend = part.is_empty() && taste.trend.is_some();
+                if !by_trend && !read.any(|(column, _)| column == name) {
+                    return Err(FeatureError::option(
+                        format!("{key}{part}"),
+                        format!("`{name}`, which nothing reads"),
+                        format!(
+                            "an entry that does, such as `numeric = [{{ column = \"{name}\" }}]`"
+                        ),
+                    ));
+                }
             }
         }
         Ok(())

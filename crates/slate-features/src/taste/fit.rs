@@ -77,6 +77,7 @@ pub(crate) fn fit(
         scale: found.scale,
         noise: found.noise,
         spread: found.spread,
+        trend: spec.trend.clone(),
         items: found.items,
     })
 }
@@ -289,7 +290,7 @@ impl Steps {
         let mut squares = vec![0.0; items * packed(width)];
         let each = squares.chunks_exact_mut(packed(width));
         for (square, vector) in each.zip(vectors.chunks_exact(width)) {
-            add_square(square, vector);
+            add_square(square, 1.0, vector);
         }
         Self {
             by_user: Groups::new(values, users.unwrap_or(0), |own| (own.user, own.item)),
@@ -408,7 +409,7 @@ fn solved(sums: &[f64], ridge: f64, noise: f64, mean: &mut [f64]) -> Vec<f64> {
     for number in &mut square {
         *number *= noise;
     }
-    add_square(&mut square, mean);
+    add_square(&mut square, 1.0, mean);
     square
 }
 

@@ -10,24 +10,35 @@
 //! before; its mean stays that of all.
 //!
 //! All of this is done to standardised values; the column is `m_i + E[u] · v_i` back in the unit of the value,
-//! `E[u]` being 0 for who was shown nothing. It is missing where a row has no item. Which way the vectors point is chance, but the column does not depend on
-//! it: they can be fitted anew where a network reads the column as before.
+//! `E[u]` being 0 for who was shown nothing. It is missing where a row has no item.
+//!
+//! The same vectors say what everyone goes for of late, in a second column, the trend: `w · v_i` of a
+//! logistic regression of an event on the vectors of what was shown; see `trend`.
+//!
+//! Which way the vectors point is chance, but no column depends on
+//! it: they can be fitted anew where a network reads the columns as before.
 
 mod fit;
 mod normal;
 mod past;
+mod trend;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, FeatureError, Scale};
+use crate::{
+    Block, FeatureError, Scale,
+    spec::{Trend, TrendEvent},
+};
 
 pub(crate) use fit::{SWEEPS, fit};
 pub(crate) use past::Past;
 
 /// Most numbers of a vector.
 pub(crate) const WIDEST: u32 = 32;
+/// Microseconds of a day.
+const DAY: f64 = 86_400e6;
 
 /// The values of a column; NaN for null.
 fn values(block: &Block, column: &str) -> Result<Vec<f64>, FeatureError> {
@@ -62,6 +73,9 @@ pub struct TasteFeature {
     pub noise: f64,
     /// Variance of each number of an item's vector.
     pub spread: f64,
+    /// The second column, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trend: Option<Trend>,
     /// By growing id.
     pub items: Vec<TasteItem>,
 }
@@ -114,9 +128,12 @@ impl TasteFeature {
         let width = self.width as usize;
         let wide = self.items.iter().find(|item| item.vector.len() != width);
         let order = self.items.windows(2).find(|pair| pair[0].id >= pair[1].id);
-        let half_life = self.half_life_days.unwrap_or(1.0);
-        let positive =
-            self.noise > 0.0 && self.spread > 0.0 && half_life > 0.0 && self.scale.sd >= 0.0;
+        let trend = self.trend.as_ref().map(|trend| trend.half_life_days);
+        let mut half_lives = self.half_life_days.iter().chain(&trend);
+        let positive = self.noise > 0.0
+            && self.spread > 0.0
+            && half_lives.all(|&days| days > 0.0)
+            && self.scale.sd >= 0.0;
         let problem = match (wide, order) {
             (Some(item), _) => format!("a vector of {} numbers", item.vector.len()),
             _ if !(1..=WIDEST).contains(&self.width) => format!("`width` {}", self.width),
@@ -134,8 +151,49 @@ impl TasteFeature {
         })
     }
 
+    /// The columns it makes.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let trend = self.trend.iter().map(|trend| trend.name.as_str());
+        std::iter::once(self.name.as_str()).chain(trend)
+    }
+
+    /// Whether a column is one of those it makes.
+    pub fn makes(&self, column: &str) -> bool {
+        self.names().any(|name| name == column)
+    }
+
+    /// How a column is made; none for one it does not make.
+    pub(crate) fn words(&self, column: &str) -> Option<String> {
+        let fading = |days| format!("half of it within {days} days");
+        if column == self.name {
+            let half_life = self.half_life_days.map(fading);
+            let half_life = half_life.map_or(String::new(), |words| format!(", {words}"));
+            return Some(format!(
+                "`{}` that `{}` was shown until then{half_life}, by {} numbers of {} items",
+                self.column,
+                self.user,
+                self.width,
+                self.items.len()
+            ));
+        }
+        let trend = self.trend.as_ref().filter(|trend| trend.name == column)?;
+        let event = match trend.event {
+            TrendEvent::Click => "clicks",
+            TrendEvent::Purchase => "purchases",
+        };
+        let fading = fading(trend.half_life_days);
+        Some(format!(
+            "{event} of everyone until then, {fading}, by the numbers of `{}`",
+            self.name
+        ))
+    }
+
     /// Columns of the examples it reads.
-    pub(crate) fn columns(&self) -> [&str; 3] {
-        [&self.column, &self.user, &self.item]
+    pub(crate) fn columns(&self) -> Vec<&str> {
+        let mut columns = vec![self.column.as_str(), &self.user, &self.item];
+        if let Some(trend) = &self.trend {
+            columns.extend(["slot", trend.event.lag_column()]);
+        }
+        columns
     }
 }

@@ -7,12 +7,12 @@ pub(super) fn packed(width: usize) -> usize {
     width * (width + 1) / 2
 }
 
-/// Adds `v v'` to a packed matrix.
-pub(super) fn add_square(sums: &mut [f64], v: &[f64]) {
+/// Adds `weight · v v'` to a packed matrix.
+pub(super) fn add_square(sums: &mut [f64], weight: f64, v: &[f64]) {
     let mut at = 0;
     for (i, &one) in v.iter().enumerate() {
         for &other in &v[..=i] {
-            sums[at] += one * other;
+            sums[at] += weight * (one * other);
             at += 1;
         }
     }
@@ -165,7 +165,7 @@ mod tests {
             .map(|(a, b)| a * b)
             .sum();
         let mut square = vec![0.0; 6];
-        add_square(&mut square, &right);
+        add_square(&mut square, 1.0, &right);
         assert!((inner(&MATRIX, &square) - direct).abs() < 1e-12);
     }
 
@@ -174,9 +174,9 @@ mod tests {
         let factor = Factor::new(&MATRIX, 0.0, 3);
         let v = [0.3, -1.0, 2.0];
         let mut square = vec![0.0; 6];
-        add_square(&mut square, &v);
+        add_square(&mut square, 1.0, &v);
         let mut turned = vec![0.0; 6];
-        add_square(&mut turned, &factor.turned(&v));
+        add_square(&mut turned, 1.0, &factor.turned(&v));
         for (found, expected) in factor.turned_matrix(&square).iter().zip(&turned) {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         }
@@ -191,9 +191,9 @@ mod tests {
     #[test]
     fn squares_add_up() {
         let mut sums = vec![0.0; 6];
-        add_square(&mut sums, &[1.0, 2.0, -1.0]);
-        add_square(&mut sums, &[1.0, 2.0, -1.0]);
-        add_square(&mut sums, &[0.0, 1.0, 0.0]);
+        add_square(&mut sums, 1.0, &[1.0, 2.0, -1.0]);
+        add_square(&mut sums, 1.0, &[1.0, 2.0, -1.0]);
+        add_square(&mut sums, 1.0, &[0.0, 1.0, 0.0]);
         assert_eq!(sums, [2.0, 4.0, 9.0, -2.0, -4.0, 2.0]);
     }
 }

@@ -1,4 +1,4 @@
-//! The column of a taste, moment by moment: what is known of each user and each new item by then.
+//! The columns of a taste, moment by moment: what is known of each user, each new item and the trend by then.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -8,12 +8,9 @@ use arrow::{
 };
 use foldhash::fast::FixedState;
 
-use super::{TasteFeature, normal};
+use super::{DAY, TasteFeature, normal, trend::Trending};
 use crate::{Block, FeatureError};
 use normal::{Factor, add_square, packed};
-
-/// Microseconds of a day.
-const DAY: f64 = 86_400e6;
 
 /// What was shown so far. Rows come in the order of time.
 ///
@@ -25,6 +22,7 @@ pub(crate) struct Past {
     users: Sums,
     /// Of items that are not in the map.
     others: Sums,
+    trend: Option<Trending>,
 }
 
 /// `Σ v v'` and `Σ r v` by id, each row worth less with time.
@@ -45,6 +43,16 @@ struct Row {
     item: Option<i64>,
     /// NaN where there is none.
     value: f64,
+    /// For the trend, as is the lag: microseconds to its event.
+    slot: i64,
+    lag: Option<i64>,
+}
+
+/// The columns, row by row; the second stays empty where there is no trend.
+#[derive(Default)]
+struct Made {
+    taste: Vec<Option<f64>>,
+    trend: Vec<Option<f64>>,
 }
 
 impl Past {
@@ -56,10 +64,15 @@ impl Past {
             taste: Arc::clone(taste),
             users: Sums::new(width, taste.half_life_days),
             others: Sums::new(width, None),
+            // The trend of an item of usual length has variance 1 before anything happened.
+            trend: taste.trend.as_ref().map(|trend| {
+                let ridge = width as f64 * taste.spread;
+                Trending::new(width, trend.half_life_days * DAY, ridge)
+            }),
         }
     }
 
-    /// The batch with the column behind its own. It must have all rows of its last moment. `file` and
+    /// The batch with the columns behind its own. It must have all rows of its last moment. `file` and
     /// `first_row` are for errors.
     pub(crate) fn extend(
         &mut self,
@@ -81,26 +94,43 @@ impl Past {
         let values = super::values(&block, &self.taste.column)?;
         let (users, items) = (block.ids(&self.taste.user)?, block.ids(&self.taste.item)?);
         let each = users.iter().zip(items).zip(values);
-        let rows: Vec<Row> = each
-            .map(|((user, item), value)| Row { user, item, value })
+        let mut rows: Vec<Row> = each
+            .map(|((user, item), value)| Row {
+                user,
+                item,
+                value,
+                slot: 0,
+                lag: None,
+            })
             .collect();
-        let mut made = Vec::with_capacity(rows.len());
+        if let Some(trend) = &self.taste.trend {
+            let slots = block.integers("slot")?.values();
+            let lags = block.ids(trend.event.lag_column())?;
+            for ((row, slot), lag) in rows.iter_mut().zip(slots).zip(lags) {
+                (row.slot, row.lag) = (*slot, lag);
+            }
+        }
+        let mut made = Made::default();
         let mut first = 0;
         for moment in times.chunk_by(|one, two| one == two) {
             let rows = &rows[first..first + moment.len()];
             self.moment(moment[0], rows, &mut made);
             first += moment.len();
         }
-        let column: ArrayRef = Arc::new(made.into_iter().collect::<Float64Array>());
-        let field = Field::new(&self.taste.name, DataType::Float64, true);
-        let fields = schema.fields().iter().cloned().chain([Arc::new(field)]);
-        let columns = batch.columns().iter().cloned().chain([column]).collect();
-        RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)
+        let mut fields = schema.fields().to_vec();
+        let mut columns = batch.columns().to_vec();
+        for (name, values) in self.taste.names().zip([made.taste, made.trend]) {
+            fields.push(Arc::new(Field::new(name, DataType::Float64, true)));
+            let column: ArrayRef = Arc::new(values.into_iter().collect::<Float64Array>());
+            columns.push(column);
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
             .map_err(FeatureError::arrow(file))
     }
 
-    /// The column of all rows of a moment: they are known of their users at once, and of new items later.
-    fn moment(&mut self, now: i64, rows: &[Row], made: &mut Vec<Option<f64>>) {
+    /// The columns of all rows of a moment: they are known of their users at once, and of new items and the trend
+    /// later.
+    fn moment(&mut self, now: i64, rows: &[Row], made: &mut Made) {
         for row in rows {
             if let Some((user, item)) = row.of_known_user()
                 && let Some(&item) = self.items.get(&item)
@@ -111,6 +141,7 @@ impl Past {
                 self.users.add(user, now, &vector, above);
             }
         }
+        let trend = self.trend.as_mut().map(|trend| trend.at(now));
         // Rows of one user mostly stand together.
         let mut last: Option<(Option<i64>, Vec<f64>)> = None;
         let mut of_new_items = Vec::new();
@@ -122,7 +153,18 @@ impl Past {
                 last = Some((row.user, expected));
             }
             let (_, user) = last.as_ref().expect("it was set");
-            made.push(row.item.map(|item| self.value(item, user, now)));
+            let item = row.item.map(|item| self.item(item, now));
+            let standard = item.as_ref().map(|(mean, vector)| mean + dot(user, vector));
+            let scale = self.taste.scale;
+            made.taste
+                .push(standard.map(|standard| scale.mean + scale.sd * standard));
+            if let (Some(trend), Some(state)) = (&trend, &mut self.trend) {
+                made.trend
+                    .push(item.as_ref().map(|(_, vector)| dot(trend, vector)));
+                if let Some((_, vector)) = &item {
+                    state.show(now, row.slot, row.lag, vector);
+                }
+            }
             if let Some((_, item)) = row.of_known_user()
                 && !self.items.contains_key(&item)
             {
@@ -134,24 +176,26 @@ impl Past {
         }
     }
 
-    /// `m + E[u] · v`, in the unit of the values.
-    fn value(&self, item: i64, user: &[f64], now: i64) -> f64 {
+    /// The mean and the vector of an item, as known by now.
+    fn item(&self, id: i64, now: i64) -> (f64, Vec<f64>) {
         let taste = &self.taste;
-        let standard = if let Some(&item) = self.items.get(&item) {
+        if let Some(&item) = self.items.get(&id) {
             let item = &taste.items[item as usize];
-            let each = user.iter().zip(&item.vector);
-            f64::from(item.mean) + each.map(|(u, &v)| u * f64::from(v)).sum::<f64>()
-        } else {
-            let vector = self.others.solved(item, now, taste.noise / taste.spread);
-            let each = user.iter().zip(vector.iter().flatten());
-            each.map(|(u, v)| u * v).sum()
-        };
-        taste.scale.mean + taste.scale.sd * standard
+            let vector = item.vector.iter().map(|&number| number.into());
+            return (item.mean.into(), vector.collect());
+        }
+        let vector = self.others.solved(id, now, taste.noise / taste.spread);
+        let nothing = || vec![0.0; taste.width as usize];
+        (0.0, vector.unwrap_or_else(nothing))
     }
 
     fn standard(&self, value: f64) -> f64 {
         self.taste.scale.apply(value)
     }
+}
+
+fn dot(one: &[f64], other: &[f64]) -> f64 {
+    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 impl Row {
@@ -190,7 +234,7 @@ impl Sums {
             }
         }
         let (squares, products) = sums.split_at_mut(packed(v.len()));
-        add_square(squares, v);
+        add_square(squares, 1.0, v);
         let each = products.iter_mut().zip(v);
         each.for_each(|(sum, number)| *sum += r * number);
     }
@@ -246,6 +290,7 @@ mod tests {
             scale: Scale { mean: 1.1, sd: 0.7 },
             noise,
             spread: 0.5,
+            trend: None,
             items: items.collect(),
         })
     }
@@ -261,6 +306,8 @@ mod tests {
             } else {
                 draw(at, "value") * 4.0
             },
+            slot: 0,
+            lag: None,
         };
         (0..80)
             .map(|moment| {
@@ -372,9 +419,12 @@ mod tests {
             };
             let (mut known, mut new) = (0, 0);
             for (now, rows) in moments() {
-                let mut made = Vec::new();
+                let mut made = Made::default();
                 past.moment(now, &rows, &mut made);
-                for ((row, found), expected) in rows.iter().zip(made).zip(twin.moment(now, &rows)) {
+                assert!(made.trend.is_empty());
+                for ((row, found), expected) in
+                    rows.iter().zip(made.taste).zip(twin.moment(now, &rows))
+                {
                     let found = found.unwrap();
                     let near = 1e-6 * (1.0 + expected.abs());
                     assert!(
@@ -397,8 +447,10 @@ mod tests {
             user,
             item,
             value: 9.0,
+            slot: 0,
+            lag: None,
         };
-        let mut made = Vec::new();
+        let mut made = Made::default();
         for ts in 0..3 {
             past.moment(
                 ts,
@@ -407,6 +459,6 @@ mod tests {
             );
         }
         let expected = [Some(1.1 + 0.7 * f64::from(2.0_f32 * 0.3)), Some(1.1), None];
-        assert_eq!(made, [expected; 3].concat());
+        assert_eq!(made.taste, [expected; 3].concat());
     }
 }

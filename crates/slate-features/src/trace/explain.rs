@@ -48,6 +48,7 @@ pub(super) fn columns(map: &FeatureMap, block: &Block) -> Result<Vec<Explained>,
     let mut all = Vec::new();
     for (at, feature) in map.dense.iter().enumerate() {
         let (kind, mapping, missing) = dense_words(feature);
+        let mapping = with_origin(map, &feature.columns(), mapping);
         all.push(Explained {
             name: feature.name().to_owned(),
             kind,
@@ -61,6 +62,7 @@ pub(super) fn columns(map: &FeatureMap, block: &Block) -> Result<Vec<Explained>,
     }
     for (at, feature) in map.categorical.iter().enumerate() {
         let (kind, mapping) = categorical_words(feature);
+        let mapping = with_origin(map, &feature.columns(), mapping);
         all.push(Explained {
             name: feature.name().to_owned(),
             kind,
@@ -259,6 +261,17 @@ fn multi_valued(
         missing: Some("missing: no ids".to_owned()),
         target: Target::MultiValued(at),
     })
+}
+
+/// What is done to a column, behind how the column is made where it is.
+fn with_origin(map: &FeatureMap, columns: &[&str], mapping: String) -> String {
+    let mut made = columns
+        .iter()
+        .filter_map(|column| map.taste.iter().find_map(|taste| taste.words(column)));
+    match made.next() {
+        None => mapping,
+        Some(words) => format!("{words}; {mapping}"),
+    }
 }
 
 /// Kind, what is done, and what is done with a missing value.

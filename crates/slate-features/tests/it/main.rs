@@ -16,4 +16,5 @@ mod part_folder;
 mod properties;
 mod taste;
 mod trace;
+mod trend;
 mod vector_scale;

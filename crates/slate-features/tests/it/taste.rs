@@ -23,7 +23,7 @@ const SPEC: &str = r#"
 "#;
 
 /// A user likes the items of its own kind: of six users each visits now and then.
-fn user(row: &Row) -> i64 {
+pub(crate) fn user(row: &Row) -> i64 {
     row.list % 6
 }
 
@@ -32,7 +32,7 @@ fn affinity(row: &Row) -> f64 {
     2.0 * angle.cos() + 0.2 * row.quality.unwrap()
 }
 
-fn with_users(rows: &[Row]) -> Vec<(String, ArrayRef)> {
+pub(crate) fn with_users(rows: &[Row]) -> Vec<(String, ArrayRef)> {
     let mut columns = columns(rows);
     let users = rows.iter().map(|row| (row.list % 7 > 0).then(|| user(row)));
     let values = rows
@@ -51,7 +51,7 @@ fn place(lists: i64) -> Place {
 }
 
 /// Of each impression the first number of its row.
-fn tastes(dataset: &Dataset) -> Vec<(i64, f32)> {
+pub(crate) fn tastes(dataset: &Dataset) -> Vec<(i64, f32)> {
     let mut all = Vec::new();
     for split in Split::ALL {
         let data = dataset.split(split).unwrap();
@@ -62,7 +62,7 @@ fn tastes(dataset: &Dataset) -> Vec<(i64, f32)> {
     all
 }
 
-fn again(place: &Place) {
+pub(crate) fn again(place: &Place) {
     std::fs::remove_dir_all(place.out()).unwrap();
     std::fs::create_dir(place.out()).unwrap();
 }
@@ -224,6 +224,9 @@ fn a_trace_shows_it() {
     for row in &page.rows {
         let (_, found) = all.iter().find(|own| own.0 == row.impression_id).unwrap();
         assert_eq!(row.tensor.dense[0], *found);
+        let of = &row.features[0].mapping;
+        let expected = "`affinity` that `user_id` was shown until then, half of it within 0.25 days, by 2 numbers of 12 items; ";
+        assert!(of.starts_with(expected), "{of}");
         let read = row.features[0].inputs["taste"].as_f64().unwrap();
         assert_eq!(read as f32, *found);
     }
@@ -295,7 +298,7 @@ fn what_cannot_be_made_is_refused() {
     let named = SPEC.replace("\"taste\"", "\"price\"");
     let error = place.build(&named).unwrap_err().to_string();
     let expected =
-        "`features.taste[0].name` is the name of a column of the log, expected a name of its own";
+        "`features.taste` is `price`, the name of a column of the log, expected a name of its own";
     assert!(error.contains(expected), "{error}");
     let twice = SPEC.replace(
         "[[taste]]",

@@ -332,7 +332,7 @@ fn columns_of_placements(map: &FeatureMap, counted: &[String]) -> BTreeMap<Strin
     });
     let mut columns = BTreeMap::new();
     for (column, kind) in numbers.chain(ids).chain(several).chain(tastes) {
-        let is_made = map.taste.iter().any(|own| own.name == column);
+        let is_made = map.taste.iter().any(|own| own.makes(column));
         let is_known = is_made
             || SLOT_IMPRESSION.column(column).is_some()
             || PAGE_IMPRESSION.column(column).is_some()
