@@ -94,7 +94,7 @@ impl MapSource {
             );
         }
         // Those of a name that is to be made: not to be read, but to be refused.
-        columns.extend(spec.made().map(str::to_owned));
+        columns.extend(spec.made().map(|(_, name)| name.to_owned()));
         if let Self::Given(map) | Self::Extended { map, .. } = self {
             columns.extend(map.columns().into_iter().map(str::to_owned));
         }

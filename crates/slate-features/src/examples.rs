@@ -100,7 +100,11 @@ impl Examples {
     /// # Errors
     /// [`FeatureError::Option`] where the file has a column of such a name.
     pub(crate) fn with(&self, tastes: &[TasteFeature]) -> Result<Self, FeatureError> {
-        self.refuse_made(tastes.iter().flat_map(TasteFeature::names))?;
+        let entries = tastes.iter().enumerate();
+        self.refuse_made(entries.flat_map(|(at, taste)| {
+            let key = format!("features.taste[{at}]");
+            taste.names().map(move |name| (key.clone(), name))
+        }))?;
         Ok(Self {
             made: tastes.iter().cloned().map(Arc::new).collect(),
             ..self.clone()
@@ -110,12 +114,12 @@ impl Examples {
     /// An error where a column that is to be made is there already.
     pub(crate) fn refuse_made<'a>(
         &self,
-        mut names: impl Iterator<Item = &'a str>,
+        mut names: impl Iterator<Item = (String, &'a str)>,
     ) -> Result<(), FeatureError> {
-        match names.find(|name| self.schema.index_of(name).is_ok()) {
+        match names.find(|(_, name)| self.schema.index_of(name).is_ok()) {
             None => Ok(()),
-            Some(name) => Err(FeatureError::option(
-                "features.taste",
+            Some((key, name)) => Err(FeatureError::option(
+                key,
                 format!("`{name}`, the name of a column of the log"),
                 "a name of its own",
             )),

@@ -98,7 +98,7 @@ pub use ragged::{EventVectors, Extras, History, Ragged, Vectors};
 pub use spec::{
     Alike, Categorical, Comparison, Cross, Cyclic, DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Embedding,
     FeatureSpec, HistorySpec, ListLimit, MultiValued, Numeric, OverLong, Period, Rate,
-    RateTransform, Relative, Taste, Transform, Trend, TrendEvent,
+    RateTransform, Relative, Taste, Transform, Trend,
 };
 pub use split::{DEFAULT_FRACTIONS, SplitSpec, TimeSplit};
 pub use taste::{TasteFeature, TasteItem};

@@ -29,7 +29,8 @@ pub use kinds::{
     HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative, Transform,
 };
 pub use lists::{ListLimit, OverLong};
-pub use taste::{Taste, Trend, TrendEvent};
+pub(crate) use taste::CLICK_LAG;
+pub use taste::{Taste, Trend};
 
 /// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,
 /// rate, relative, cyclic, position; then categorical, cross. Those that are `alike` to others follow the
@@ -94,9 +95,9 @@ impl FeatureSpec {
             inputs.push((&taste.column, key("column")));
             inputs.push((&taste.user, key("user")));
             inputs.push((&taste.item, key("item")));
-            if let Some(trend) = &taste.trend {
+            if taste.trend.is_some() {
                 inputs.push(("slot", key("trend")));
-                inputs.push((trend.event.lag_column(), key("trend")));
+                inputs.push((CLICK_LAG, key("trend")));
             }
         }
         inputs

@@ -39,47 +39,28 @@ pub struct Taste {
     pub trend: Option<Trend>,
 }
 
-/// A column with the log-odds of an event that items' vectors account for, by what happened until then; see
+/// A column with the log-odds of a click that items' vectors account for, by the clicks until then; see
 /// [`TasteFeature`](crate::TasteFeature).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trend {
     /// Name of the column that is made.
     pub name: String,
-    /// What is counted.
-    #[serde(default)]
-    pub event: TrendEvent,
-    /// After so many days a row counts half.
+    /// After so many days a row counts half. A row whose click is yet to come counts as not clicked: so much
+    /// longer than clicks take.
     #[serde(default = "week")]
     pub half_life_days: f64,
 }
 
-/// An event that comes some time after a row was shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrendEvent {
-    /// The first click.
-    #[default]
-    Click,
-    /// The first purchase.
-    Purchase,
-}
-
-impl TrendEvent {
-    /// Column of the examples with the microseconds from the page to the event, null where there was none.
-    pub(crate) fn lag_column(self) -> &'static str {
-        match self {
-            Self::Click => "click_lag",
-            Self::Purchase => "purchase_lag",
-        }
-    }
-}
+/// Column of the examples with the microseconds from the page to the first click, null where there was none.
+pub(crate) const CLICK_LAG: &str = "click_lag";
 
 impl Taste {
-    /// The columns it makes.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        let trend = self.trend.iter().map(|trend| trend.name.as_str());
-        std::iter::once(self.name.as_str()).chain(trend)
+    /// The columns it makes, each with what the key of its entry ends in.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let trend = self.trend.iter();
+        let trend = trend.map(|trend| (".trend", trend.name.as_str()));
+        std::iter::once(("", self.name.as_str())).chain(trend)
     }
 }
 
@@ -100,31 +81,34 @@ fn week() -> f64 {
 }
 
 impl FeatureSpec {
-    /// The columns that are made from others.
-    pub(crate) fn made(&self) -> impl Iterator<Item = &str> {
-        self.taste.iter().flat_map(Taste::names)
+    /// The columns that are made from others, each with the key of its name.
+    pub(crate) fn made(&self) -> impl Iterator<Item = (String, &str)> {
+        let entries = self.taste.iter().enumerate();
+        entries.flat_map(|(i, taste)| {
+            let key = move |part| format!("features.taste[{i}]{part}.name");
+            taste.names().map(move |(part, name)| (key(part), name))
+        })
     }
 
     /// Whether a column is made from others.
     pub(super) fn is_made(&self, column: &str) -> bool {
-        self.made().any(|name| name == column)
+        self.made().any(|(_, name)| name == column)
     }
 
     pub(super) fn check_tastes(&self) -> Result<(), FeatureError> {
         let mut names = Vec::new();
+        for (key, name) in self.made() {
+            if name.is_empty() {
+                return Err(FeatureError::option(key, "empty", "a name"));
+            }
+            if names.contains(&name) {
+                let found = format!("`{name}` twice");
+                return Err(FeatureError::option(key, found, "a name of its own"));
+            }
+            names.push(name);
+        }
         for (i, taste) in self.taste.iter().enumerate() {
             let key = format!("features.taste[{i}]");
-            for (part, name) in ["", ".trend"].into_iter().zip(taste.names()) {
-                let key = format!("{key}{part}.name");
-                if name.is_empty() {
-                    return Err(FeatureError::option(key, "empty", "a name"));
-                }
-                if names.contains(&name) {
-                    let found = format!("`{name}` twice");
-                    return Err(FeatureError::option(key, found, "a name of its own"));
-                }
-                names.push(name);
-            }
             for (part, column) in [
                 ("column", &taste.column),
                 ("user", &taste.user),
@@ -159,7 +143,7 @@ impl FeatureSpec {
                     "a whole number from 1",
                 ));
             }
-            for (part, name) in ["", ".trend"].into_iter().zip(taste.names()) {
+            for (part, name) in taste.names() {
                 let mut read = self.readings().into_iter();
                 // The vectors of a trend are worth fitting by themselves.
                 let by_trend = part.is_empty() && taste.trend.is_some();

@@ -52,18 +52,24 @@ pub(crate) fn fit(
     })?;
     let min_count = spec.min_count.unwrap_or(DEFAULT_MIN_COUNT);
     let (values, ids) = seen.of_known_items(min_count);
+    let names: Vec<String> = spec.names().map(|(_, name)| format!("`{name}`")).collect();
+    let silent = match &names[..] {
+        [taste, trend] => format!("{taste} says nothing of users and {trend} is 0"),
+        _ => format!("{} says nothing of users", names.concat()),
+    };
     if ids.is_empty() {
         notes.push(format!(
-            "`{}` says nothing of users: no item has {min_count} rows of the training window with `{}` and `{}`",
-            spec.name, spec.column, spec.user
+            "{silent}: no item has {min_count} rows of the training window with `{}` and `{}`",
+            spec.column, spec.user
         ));
     }
     let rows = values.len();
     let found = factorise(values, &ids, spec.width as usize, advance);
-    if !ids.is_empty() && found.spread * f64::from(spec.width) < NOTHING {
+    let numbers = found.items.iter().flat_map(|item| &item.vector);
+    let squares: f64 = numbers.map(|&number| f64::from(number).powi(2)).sum();
+    if !ids.is_empty() && squares < NOTHING * ids.len() as f64 {
         notes.push(format!(
-            "`{}` says nothing of users: {rows} rows of {} items do not show that they take items differently",
-            spec.name,
+            "{silent}: {rows} rows of {} items do not show that they take items differently",
             ids.len()
         ));
     }

@@ -13,10 +13,10 @@
 //! `E[u]` being 0 for who was shown nothing. It is missing where a row has no item.
 //!
 //! The same vectors say what everyone goes for of late, in a second column, the trend: `w · v_i` of a
-//! logistic regression of an event on the vectors of what was shown; see `trend`.
+//! logistic regression of clicks on the vectors of what was shown; see `trend`.
 //!
-//! Which way the vectors point is chance, but no column depends on
-//! it: they can be fitted anew where a network reads the columns as before.
+//! Which way the vectors point is chance, but no column depends on it: they can be fitted anew where a network
+//! reads the columns as before.
 
 mod fit;
 mod normal;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Block, FeatureError, Scale,
-    spec::{Trend, TrendEvent},
+    spec::{CLICK_LAG, Trend},
 };
 
 pub(crate) use fit::{SWEEPS, fit};
@@ -177,13 +177,9 @@ impl TasteFeature {
             ));
         }
         let trend = self.trend.as_ref().filter(|trend| trend.name == column)?;
-        let event = match trend.event {
-            TrendEvent::Click => "clicks",
-            TrendEvent::Purchase => "purchases",
-        };
         let fading = fading(trend.half_life_days);
         Some(format!(
-            "{event} of everyone until then, {fading}, by the numbers of `{}`",
+            "clicks of everyone until then, {fading}, by the numbers of `{}`",
             self.name
         ))
     }
@@ -191,8 +187,8 @@ impl TasteFeature {
     /// Columns of the examples it reads.
     pub(crate) fn columns(&self) -> Vec<&str> {
         let mut columns = vec![self.column.as_str(), &self.user, &self.item];
-        if let Some(trend) = &self.trend {
-            columns.extend(["slot", trend.event.lag_column()]);
+        if self.trend.is_some() {
+            columns.extend(["slot", CLICK_LAG]);
         }
         columns
     }

@@ -9,12 +9,13 @@ use arrow::{
 use foldhash::fast::FixedState;
 
 use super::{DAY, TasteFeature, normal, trend::Trending};
-use crate::{Block, FeatureError};
+use crate::{Block, FeatureError, spec::CLICK_LAG};
 use normal::{Factor, add_square, packed};
 
 /// What was shown so far. Rows come in the order of time.
 ///
-/// Of each user it holds `width · (width + 3) / 2` numbers, and as many of each item that the map does not have.
+/// Of each user it holds `width · (width + 3) / 2` numbers, and as many of each item that the map does not have;
+/// for a trend, `width` numbers of each click that is yet to come.
 pub(crate) struct Past {
     taste: Arc<TasteFeature>,
     /// Places of the map's items.
@@ -43,7 +44,7 @@ struct Row {
     item: Option<i64>,
     /// NaN where there is none.
     value: f64,
-    /// For the trend, as is the lag: microseconds to its event.
+    /// For the trend, as is the lag: microseconds to its click.
     slot: i64,
     lag: Option<i64>,
 }
@@ -103,9 +104,9 @@ impl Past {
                 lag: None,
             })
             .collect();
-        if let Some(trend) = &self.taste.trend {
+        if self.taste.trend.is_some() {
             let slots = block.integers("slot")?.values();
-            let lags = block.ids(trend.event.lag_column())?;
+            let lags = block.ids(CLICK_LAG)?;
             for ((row, slot), lag) in rows.iter_mut().zip(slots).zip(lags) {
                 (row.slot, row.lag) = (*slot, lag);
             }
@@ -161,7 +162,10 @@ impl Past {
             if let (Some(trend), Some(state)) = (&trend, &mut self.trend) {
                 made.trend
                     .push(item.as_ref().map(|(_, vector)| dot(trend, vector)));
-                if let Some((_, vector)) = &item {
+                // What a new item's vector is taken for may be far off, and would be in the sums for good.
+                if let (Some(id), Some((_, vector))) = (row.item, &item)
+                    && self.items.contains_key(&id)
+                {
                     state.show(now, row.slot, row.lag, vector);
                 }
             }

@@ -1,20 +1,22 @@
-//! What everyone goes for of late: a logistic regression of an event on the vectors of the items shown.
+//! What everyone goes for of late: a logistic regression of clicks on the vectors of the items shown.
 //!
-//! Of the rows shown before a moment, each has a weight `w` that halves with its age, and `y` is 1 where its event
+//! Of the rows shown before a moment, each has a weight `w` that halves with its age, and `y` is 1 where its click
 //! has come by then, else 0. With an intercept for each slot alone, the chance of `y` in a slot is its share `p`;
 //! the trend is the step that Newton's method takes from there under a normal prior,
 //! `(Σ w p (1 − p) (v − m) (v − m)' + ridge · I)⁻¹ Σ w (y − p) v`, `m` being the mean vector of the slot. So a place
-//! that is looked at more does not make a style look liked, and a purchase that needs days does not make the
-//! latest pages look disliked.
+//! that is looked at more does not make a style look liked. A style that is shown more of late than before looks
+//! disliked for as long as its clicks take, which is short beside the half-life.
 
 use std::collections::BTreeMap;
 
 use super::normal::{Factor, add_square, packed};
 
-/// Slots from here on count as one.
+/// Slots that are told apart; the last stands for all behind it, too.
 const SLOTS: usize = 64;
 /// Sums are brought down where a row of now would weigh more than 2 to this.
 const HEAVIEST: f64 = 256.0;
+/// A slot whose rows weigh less has faded away.
+const FAINT: f64 = 1e-30;
 
 /// What happened so far. Rows come in the order of time.
 pub(super) struct Trending {
@@ -25,23 +27,23 @@ pub(super) struct Trending {
     /// Shown then, a row weighs 1; later, more.
     since: i64,
     slots: Vec<Slot>,
-    /// Rows whose event is yet to come, by its time.
+    /// Rows whose click is yet to come, by its time.
     waiting: BTreeMap<(i64, u64), Waiting>,
-    /// Events so far, so that no two are at one place.
-    events: u64,
+    /// Clicks so far, so that no two are at one place.
+    clicks: u64,
 }
 
 /// Sums over the rows of a slot.
 struct Slot {
     /// `Σ w` and `Σ w y`.
     shown: f64,
-    taken: f64,
+    clicked: f64,
     /// `Σ w v v'`, packed, then `Σ w v`, then `Σ w y v`.
     sums: Vec<f64>,
 }
 
 struct Waiting {
-    shown: i64,
+    since: i64,
     slot: usize,
     vector: Vec<f64>,
 }
@@ -56,7 +58,7 @@ impl Trending {
             since: 0,
             slots: Vec::new(),
             waiting: BTreeMap::new(),
-            events: 0,
+            clicks: 0,
         }
     }
 
@@ -66,13 +68,13 @@ impl Trending {
             && entry.key().0 < now
         {
             let Waiting {
-                shown,
+                since,
                 slot,
                 vector,
             } = entry.remove();
-            let weight = self.weight(shown);
+            let weight = self.weight(since);
             let slot = &mut self.slots[slot];
-            slot.taken += weight;
+            slot.clicked += weight;
             let products = &mut slot.sums[packed(self.width) + self.width..];
             let each = products.iter_mut().zip(vector);
             each.for_each(|(sum, number)| *sum += weight * number);
@@ -81,7 +83,7 @@ impl Trending {
         if fading < (-HEAVIEST).exp2() {
             for slot in &mut self.slots {
                 slot.shown *= fading;
-                slot.taken *= fading;
+                slot.clicked *= fading;
                 slot.sums.iter_mut().for_each(|sum| *sum *= fading);
             }
             self.since = now;
@@ -89,29 +91,32 @@ impl Trending {
         let fading = 1.0 / self.weight(now);
         let mut matrix = vec![0.0; packed(self.width)];
         let mut trend = vec![0.0; self.width];
-        for slot in self.slots.iter().filter(|slot| slot.taken > 0.0) {
-            let share = slot.taken / slot.shown;
+        for slot in &self.slots {
+            if slot.clicked == 0.0 || slot.shown * fading < FAINT {
+                continue;
+            }
+            let share = slot.clicked / slot.shown;
             let (squares, rest) = slot.sums.split_at(matrix.len());
-            let (of_shown, of_taken) = rest.split_at(self.width);
+            let (of_shown, of_clicked) = rest.split_at(self.width);
             let mut around = squares.to_vec();
             add_square(&mut around, -1.0 / slot.shown, of_shown);
             let each = matrix.iter_mut().zip(around);
             each.for_each(|(sum, square)| *sum += share * (1.0 - share) * square * fading);
-            let each = trend.iter_mut().zip(of_shown).zip(of_taken);
-            each.for_each(|((sum, shown), taken)| *sum += (taken - share * shown) * fading);
+            let each = trend.iter_mut().zip(of_shown).zip(of_clicked);
+            each.for_each(|((sum, shown), clicked)| *sum += (clicked - share * shown) * fading);
         }
         Factor::new(&matrix, self.ridge, self.width).solve(&mut trend);
         trend
     }
 
-    /// A row of `now`, which must be what [`Trending::at`] was asked for last. `lag`: microseconds to its event.
+    /// A row of `now`, which must be what [`Trending::at`] was asked for last. `lag`: microseconds to its click.
     pub(super) fn show(&mut self, now: i64, slot: i64, lag: Option<i64>, vector: &[f64]) {
         let slot = slot.clamp(0, SLOTS as i64 - 1) as usize;
         let weight = self.weight(now);
         while self.slots.len() <= slot {
             self.slots.push(Slot {
                 shown: 0.0,
-                taken: 0.0,
+                clicked: 0.0,
                 sums: vec![0.0; packed(self.width) + 2 * self.width],
             });
         }
@@ -123,18 +128,19 @@ impl Trending {
         each.for_each(|(sum, number)| *sum += weight * number);
         if let Some(lag) = lag {
             let waiting = Waiting {
-                shown: now,
+                since: now,
                 slot,
                 vector: vector.to_vec(),
             };
-            let at = (now.saturating_add(lag.max(0)), self.events);
+            let at = (now.saturating_add(lag.max(0)), self.clicks);
             self.waiting.insert(at, waiting);
-            self.events += 1;
+            self.clicks += 1;
         }
     }
 
-    fn weight(&self, shown: i64) -> f64 {
-        (shown.saturating_sub(self.since) as f64 / self.half_life).exp2()
+    /// Of a row that was shown then.
+    fn weight(&self, then: i64) -> f64 {
+        (then.saturating_sub(self.since) as f64 / self.half_life).exp2()
     }
 }
 
@@ -157,12 +163,12 @@ mod tests {
         Seed(5).derive(of).index(at).unit()
     }
 
-    /// Four rows at a time, some moments far apart; a third of them have an event, some of these long after.
+    /// Four rows at a time, some moments far apart; a third of them are clicked, some of these long after.
     fn rows() -> Vec<Row> {
         let row = |at: u64| Row {
             ts: (at / 4 * 5 + at / 200 * 900) as i64 * HOUR,
             slot: [0, 1, 2, 70, 90][(draw(at, "slot") * 5.0) as usize],
-            lag: (draw(at, "event") < 0.3)
+            lag: (draw(at, "click") < 0.3)
                 .then(|| (draw(at, "lag").powi(4) * 400.0 * HOUR as f64) as i64),
             vector: [draw(at, "one") - 0.5, draw(at, "two") * 2.0],
         };
@@ -175,7 +181,7 @@ mod tests {
         for slot in 0..SLOTS as i64 {
             let own = rows
                 .iter()
-                .filter(|row| row.ts < now && row.slot.min(63) == slot);
+                .filter(|row| row.ts < now && row.slot.min(SLOTS as i64 - 1) == slot);
             let seen: Vec<(f64, f64, [f64; 2])> = own
                 .map(|row| {
                     let weight = 0.5_f64.powf((now - row.ts) as f64 / half_life);
@@ -184,11 +190,11 @@ mod tests {
                 })
                 .collect();
             let shown: f64 = seen.iter().map(|(w, _, _)| w).sum();
-            let taken: f64 = seen.iter().map(|(w, y, _)| w * y).sum();
+            let clicked: f64 = seen.iter().map(|(w, y, _)| w * y).sum();
             let mean = |at: usize| seen.iter().map(|(w, _, v)| w * v[at]).sum::<f64>() / shown;
             let mean = [mean(0), mean(1)];
             for (w, y, vector) in seen {
-                let share = taken / shown;
+                let share = clicked / shown;
                 let q = share * (1.0 - share);
                 let [one, two] = [vector[0] - mean[0], vector[1] - mean[1]];
                 a += w * q * one * one;
@@ -260,6 +266,30 @@ mod tests {
         for shown_first in [0.5, 0.1, 0.9] {
             let found = after(shown_first, odds);
             assert!((found - 0.2).abs() < 0.05, "{shown_first}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_not_shown_any_more_fades_away() {
+        let show = |trending: &mut Trending, hour: i64, slot: i64, style: f64| {
+            let found = trending.at(hour * HOUR)[0];
+            trending.show(hour * HOUR, slot, Some(1), &[style]);
+            trending.show(hour * HOUR, slot, None, &[-style]);
+            found
+        };
+        for half_life in [0.5, 0.9, 1.3] {
+            let new = || Trending::new(1, half_life * HOUR as f64, 1.0);
+            let (mut one, mut both) = (new(), new());
+            for hour in 0..3000 {
+                if (150..160).contains(&hour) {
+                    show(&mut both, hour, 1, 5.0);
+                }
+                let [one, both] = [&mut one, &mut both].map(|own| show(own, hour, 0, 1.0));
+                assert!(both.is_finite(), "hour {hour}");
+                if hour > 500 {
+                    assert!((one - both).abs() < 1e-12, "hour {hour}: {one} {both}");
+                }
+            }
         }
     }
 

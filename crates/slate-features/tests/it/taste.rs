@@ -297,8 +297,7 @@ fn what_cannot_be_made_is_refused() {
     // A name that the examples have already.
     let named = SPEC.replace("\"taste\"", "\"price\"");
     let error = place.build(&named).unwrap_err().to_string();
-    let expected =
-        "`features.taste` is `price`, the name of a column of the log, expected a name of its own";
+    let expected = "`features.taste[0].name` is `price`, the name of a column of the log, expected a name of its own";
     assert!(error.contains(expected), "{error}");
     let twice = SPEC.replace(
         "[[taste]]",

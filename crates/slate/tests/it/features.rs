@@ -45,8 +45,9 @@ fn a_taste_is_a_column_and_takes_no_name_of_the_log() {
         )
     };
     for name in ["item_rating", "device", "item_clicks_30d"] {
-        let refused = "`features.taste[0].name` is the name of a column of the log";
-        slate(folder.path(), &line("data", &taste(name))).refused(&[refused]);
+        let refused =
+            format!("`features.taste[0].name` is `{name}`, the name of a column of the log");
+        slate(folder.path(), &line("data", &taste(name))).refused(&[&refused]);
         assert!(!folder.path().join("data").exists());
     }
     slate(folder.path(), &line("data", &taste("taste"))).done();
