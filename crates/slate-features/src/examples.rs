@@ -101,6 +101,7 @@ impl Examples {
     /// [`FeatureError::Option`] where the file has a column of such a name.
     pub(crate) fn with(&self, tastes: &[TasteFeature]) -> Result<Self, FeatureError> {
         let entries = tastes.iter().enumerate();
+        // The entry of a map, which no configuration need have.
         self.refuse_made(entries.flat_map(|(at, taste)| {
             let key = format!("features.taste[{at}]");
             taste.names().map(move |name| (key.clone(), name))

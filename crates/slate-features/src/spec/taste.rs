@@ -46,8 +46,8 @@ pub struct Taste {
 pub struct Trend {
     /// Name of the column that is made.
     pub name: String,
-    /// After so many days a row counts half. A row whose click is yet to come counts as not clicked: so much
-    /// longer than clicks take.
+    /// After so many days a row counts half. A row whose click is yet to come counts as not clicked, so it should
+    /// be much longer than clicks take.
     #[serde(default = "week")]
     pub half_life_days: f64,
 }

@@ -52,11 +52,13 @@ pub(crate) fn fit(
     })?;
     let min_count = spec.min_count.unwrap_or(DEFAULT_MIN_COUNT);
     let (values, ids) = seen.of_known_items(min_count);
-    let names: Vec<String> = spec.names().map(|(_, name)| format!("`{name}`")).collect();
-    let silent = match &names[..] {
-        [taste, trend] => format!("{taste} says nothing of users and {trend} is 0"),
-        _ => format!("{} says nothing of users", names.concat()),
-    };
+    let trend = spec.trend.iter();
+    let trend = trend.map(|trend| format!(" and `{}` of items", trend.name));
+    let silent = format!(
+        "`{}` says nothing of users{}",
+        spec.name,
+        trend.collect::<String>()
+    );
     if ids.is_empty() {
         notes.push(format!(
             "{silent}: no item has {min_count} rows of the training window with `{}` and `{}`",
@@ -69,7 +71,7 @@ pub(crate) fn fit(
     let squares: f64 = numbers.map(|&number| f64::from(number).powi(2)).sum();
     if !ids.is_empty() && squares < NOTHING * ids.len() as f64 {
         notes.push(format!(
-            "{silent}: {rows} rows of {} items do not show that they take items differently",
+            "{silent}, or little: {rows} rows of {} items do not show that they take items differently",
             ids.len()
         ));
     }

@@ -13,7 +13,8 @@
 //! `E[u]` being 0 for who was shown nothing. It is missing where a row has no item.
 //!
 //! The same vectors say what everyone goes for of late, in a second column, the trend: `w · v_i` of a
-//! logistic regression of clicks on the vectors of what was shown; see `trend`.
+//! logistic regression of clicks on the vectors of the map's items; see `trend`. Other items read it by
+//! the vectors they have by then, and do not feed it.
 //!
 //! Which way the vectors point is chance, but no column depends on it: they can be fitted anew where a network
 //! reads the columns as before.

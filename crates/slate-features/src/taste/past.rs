@@ -162,7 +162,7 @@ impl Past {
             if let (Some(trend), Some(state)) = (&trend, &mut self.trend) {
                 made.trend
                     .push(item.as_ref().map(|(_, vector)| dot(trend, vector)));
-                // What a new item's vector is taken for may be far off, and would be in the sums for good.
+                // What a new item's vector is taken for may be far off, and would drown all other rows.
                 if let (Some(id), Some((_, vector))) = (row.item, &item)
                     && self.items.contains_key(&id)
                 {

@@ -1,11 +1,11 @@
 //! What everyone goes for of late: a logistic regression of clicks on the vectors of the items shown.
 //!
-//! Of the rows shown before a moment, each has a weight `w` that halves with its age, and `y` is 1 where its click
-//! has come by then, else 0. With an intercept for each slot alone, the chance of `y` in a slot is its share `p`;
+//! Of the rows with items of the map that were shown before a moment, each has a weight `w` that halves with its
+//! age, and `y` is 1 where its click has come by then, else 0. With an intercept for each slot alone, the chance of `y` in a slot is its share `p`;
 //! the trend is the step that Newton's method takes from there under a normal prior,
 //! `(Σ w p (1 − p) (v − m) (v − m)' + ridge · I)⁻¹ Σ w (y − p) v`, `m` being the mean vector of the slot. So a place
 //! that is looked at more does not make a style look liked. A style that is shown more of late than before looks
-//! disliked for as long as its clicks take, which is short beside the half-life.
+//! disliked for as long as its clicks take; the half-life should be much longer.
 
 use std::collections::BTreeMap;
 
