@@ -1,8 +1,8 @@
 //! What everyone goes for of late: a logistic regression of clicks on the vectors of the items shown.
 //!
 //! Of the rows with items of the map that were shown before a moment, each has a weight `w` that halves with its
-//! age, and `y` is 1 where its click has come by then, else 0. With an intercept for each slot alone, the chance of `y` in a slot is its share `p`;
-//! the trend is the step that Newton's method takes from there under a normal prior,
+//! age, and `y` is 1 where its click has come by then, else 0. With an intercept for each slot alone, the chance of
+//! `y` in a slot is its share `p`; the trend is the step that Newton's method takes from there under a normal prior,
 //! `(Σ w p (1 − p) (v − m) (v − m)' + ridge · I)⁻¹ Σ w (y − p) v`, `m` being the mean vector of the slot. So a place
 //! that is looked at more does not make a style look liked. A style that is shown more of late than before looks
 //! disliked for as long as its clicks take; the half-life should be much longer.
@@ -43,7 +43,7 @@ struct Slot {
 }
 
 struct Waiting {
-    since: i64,
+    ts: i64,
     slot: usize,
     vector: Vec<f64>,
 }
@@ -67,12 +67,8 @@ impl Trending {
         while let Some(entry) = self.waiting.first_entry()
             && entry.key().0 < now
         {
-            let Waiting {
-                since,
-                slot,
-                vector,
-            } = entry.remove();
-            let weight = self.weight(since);
+            let Waiting { ts, slot, vector } = entry.remove();
+            let weight = self.weight(ts);
             let slot = &mut self.slots[slot];
             slot.clicked += weight;
             let products = &mut slot.sums[packed(self.width) + self.width..];
@@ -128,7 +124,7 @@ impl Trending {
         each.for_each(|(sum, number)| *sum += weight * number);
         if let Some(lag) = lag {
             let waiting = Waiting {
-                since: now,
+                ts: now,
                 slot,
                 vector: vector.to_vec(),
             };
