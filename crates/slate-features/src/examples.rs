@@ -25,7 +25,7 @@ use crate::{
     Block, FeatureError,
     ahead::Ahead,
     long_lists::{Limited, limit},
-    spec::ListLimit,
+    spec::{ListLimit, made},
     split::Window,
     taste::{Past, TasteFeature},
 };
@@ -101,11 +101,7 @@ impl Examples {
     /// [`FeatureError::Option`] where the file has a column of such a name.
     pub(crate) fn with(&self, tastes: &[TasteFeature]) -> Result<Self, FeatureError> {
         let entries = tastes.iter().enumerate();
-        // The entry of a map, which no configuration need have.
-        self.refuse_made(entries.flat_map(|(at, taste)| {
-            let key = format!("features.taste[{at}]");
-            taste.names().map(move |name| (key.clone(), name))
-        }))?;
+        self.refuse_made(entries.flat_map(|(at, own)| made(at, &own.name, own.trend.as_ref())))?;
         Ok(Self {
             made: tastes.iter().cloned().map(Arc::new).collect(),
             ..self.clone()
@@ -119,8 +115,8 @@ impl Examples {
     ) -> Result<(), FeatureError> {
         match names.find(|(_, name)| self.schema.index_of(name).is_ok()) {
             None => Ok(()),
-            Some((key, name)) => Err(FeatureError::option(
-                key,
+            Some((part, name)) => Err(FeatureError::option(
+                format!("{part}.name"),
                 format!("`{name}`, the name of a column of the log"),
                 "a name of its own",
             )),

@@ -29,7 +29,7 @@ pub use kinds::{
     HistorySpec, MultiValued, Numeric, Period, Rate, RateTransform, Relative, Transform,
 };
 pub use lists::{ListLimit, OverLong};
-pub(crate) use taste::CLICK_LAG;
+pub(crate) use taste::{CLICK_LAG, made};
 pub use taste::{Taste, Trend};
 
 /// The section `[features]`. The order of entries is the order of the dataset's columns: numeric,

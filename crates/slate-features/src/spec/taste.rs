@@ -55,13 +55,14 @@ pub struct Trend {
 /// Column of the examples with the microseconds from the page to the first click, null where there was none.
 pub(crate) const CLICK_LAG: &str = "click_lag";
 
-impl Taste {
-    /// The columns it makes, each with what the key of its entry ends in.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let trend = self.trend.iter();
-        let trend = trend.map(|trend| (".trend", trend.name.as_str()));
-        std::iter::once(("", self.name.as_str())).chain(trend)
-    }
+/// The columns that entry `at` makes, each with its part of the configuration.
+pub(crate) fn made<'a>(
+    at: usize,
+    name: &'a str,
+    trend: Option<&'a Trend>,
+) -> impl Iterator<Item = (String, &'a str)> {
+    let trend = trend.map(|trend| (format!("features.taste[{at}].trend"), trend.name.as_str()));
+    std::iter::once((format!("features.taste[{at}]"), name)).chain(trend)
 }
 
 fn user_id() -> String {
@@ -81,13 +82,10 @@ fn week() -> f64 {
 }
 
 impl FeatureSpec {
-    /// The columns that are made from others, each with the key of its name.
+    /// The columns that are made from others, each with its part of the configuration.
     pub(crate) fn made(&self) -> impl Iterator<Item = (String, &str)> {
         let entries = self.taste.iter().enumerate();
-        entries.flat_map(|(i, taste)| {
-            let key = move |part| format!("features.taste[{i}]{part}.name");
-            taste.names().map(move |(part, name)| (key(part), name))
-        })
+        entries.flat_map(|(at, own)| made(at, &own.name, own.trend.as_ref()))
     }
 
     /// Whether a column is made from others.
@@ -97,7 +95,8 @@ impl FeatureSpec {
 
     pub(super) fn check_tastes(&self) -> Result<(), FeatureError> {
         let mut names = Vec::new();
-        for (key, name) in self.made() {
+        for (part, name) in self.made() {
+            let key = format!("{part}.name");
             if name.is_empty() {
                 return Err(FeatureError::option(key, "empty", "a name"));
             }
@@ -143,13 +142,14 @@ impl FeatureSpec {
                     "a whole number from 1",
                 ));
             }
-            for (part, name) in taste.names() {
+            // The vectors of a trend are worth fitting by themselves.
+            let unread_is_fine = usize::from(taste.trend.is_some());
+            let names = made(i, &taste.name, taste.trend.as_ref());
+            for (part, name) in names.skip(unread_is_fine) {
                 let mut read = self.readings().into_iter();
-                // The vectors of a trend are worth fitting by themselves.
-                let by_trend = part.is_empty() && taste.trend.is_some();
-                if !by_trend && !read.any(|(column, _)| column == name) {
+                if !read.any(|(column, _)| column == name) {
                     return Err(FeatureError::option(
-                        format!("{key}{part}"),
+                        part,
                         format!("`{name}`, which nothing reads"),
                         format!(
                             "an entry that does, such as `numeric = [{{ column = \"{name}\" }}]`"

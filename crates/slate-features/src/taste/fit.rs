@@ -23,7 +23,7 @@ use crate::{
     moments::Moments,
     spec::{DEFAULT_MIN_COUNT, DEFAULT_SMOOTHING, Taste},
 };
-use normal::{Factor, add_square, inner, packed};
+use normal::{Factor, add_square, add_times, inner, packed};
 
 /// Most steps. Ten or twenty are usual.
 pub(crate) const SWEEPS: u64 = 100;
@@ -345,8 +345,7 @@ impl Steps {
                     let each = sums.iter_mut().zip(square);
                     each.for_each(|(sum, number)| *sum += number);
                     let vector = &self.vectors[item * width..(item + 1) * width];
-                    let each = mean.iter_mut().zip(vector);
-                    each.for_each(|(sum, number)| *sum += value * number);
+                    add_times(&mut mean, value, vector);
                 }
                 // The precision is (Σ E[v v'] / noise) + I.
                 let square = solved(&sums, self.noise, self.noise, &mut mean);

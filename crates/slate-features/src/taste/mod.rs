@@ -38,8 +38,6 @@ pub(crate) use past::Past;
 
 /// Most numbers of a vector.
 pub(crate) const WIDEST: u32 = 32;
-/// Microseconds of a day.
-const DAY: f64 = 86_400e6;
 
 /// The values of a column; NaN for null.
 fn values(block: &Block, column: &str) -> Result<Vec<f64>, FeatureError> {

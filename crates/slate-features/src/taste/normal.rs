@@ -18,6 +18,12 @@ pub(super) fn add_square(sums: &mut [f64], weight: f64, v: &[f64]) {
     }
 }
 
+/// Adds `weight · v`.
+pub(super) fn add_times(sums: &mut [f64], weight: f64, v: &[f64]) {
+    let each = sums.iter_mut().zip(v);
+    each.for_each(|(sum, number)| *sum += weight * number);
+}
+
 /// The Cholesky factor `L` of a positive matrix `L L'`, packed.
 #[derive(Debug)]
 pub(super) struct Factor {

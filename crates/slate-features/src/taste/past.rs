@@ -8,9 +8,12 @@ use arrow::{
 };
 use foldhash::fast::FixedState;
 
-use super::{DAY, TasteFeature, normal, trend::Trending};
+use super::{TasteFeature, normal, trend::Trending};
 use crate::{Block, FeatureError, spec::CLICK_LAG};
-use normal::{Factor, add_square, packed};
+use normal::{Factor, add_square, add_times, packed};
+
+/// Microseconds of a day.
+const DAY: f64 = 86_400e6;
 
 /// What was shown so far. Rows come in the order of time.
 ///
@@ -154,6 +157,7 @@ impl Past {
                 last = Some((row.user, expected));
             }
             let (_, user) = last.as_ref().expect("it was set");
+            let is_known = row.item.is_some_and(|item| self.items.contains_key(&item));
             let item = row.item.map(|item| self.item(item, now));
             let standard = item.as_ref().map(|(mean, vector)| mean + dot(user, vector));
             let scale = self.taste.scale;
@@ -163,15 +167,11 @@ impl Past {
                 made.trend
                     .push(item.as_ref().map(|(_, vector)| dot(trend, vector)));
                 // What a new item's vector is taken for may be far off, and would drown all other rows.
-                if let (Some(id), Some((_, vector))) = (row.item, &item)
-                    && self.items.contains_key(&id)
-                {
+                if let Some((_, vector)) = item.as_ref().filter(|_| is_known) {
                     state.show(now, row.slot, row.lag, vector);
                 }
             }
-            if let Some((_, item)) = row.of_known_user()
-                && !self.items.contains_key(&item)
-            {
+            if let Some((_, item)) = row.of_known_user().filter(|_| !is_known) {
                 of_new_items.push((item, user.clone(), self.standard(row.value)));
             }
         }
@@ -239,8 +239,7 @@ impl Sums {
         }
         let (squares, products) = sums.split_at_mut(packed(v.len()));
         add_square(squares, 1.0, v);
-        let each = products.iter_mut().zip(v);
-        each.for_each(|(sum, number)| *sum += r * number);
+        add_times(products, r, v);
     }
 
     /// The `x` of `(Σ v v' + ridge · I) x = Σ r v` as of now; none of an id that is new.

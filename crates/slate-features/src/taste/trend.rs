@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::normal::{Factor, add_square, packed};
+use super::normal::{Factor, add_square, add_times, packed};
 
 /// Slots that are told apart; the last stands for all behind it, too.
 const SLOTS: usize = 64;
@@ -72,8 +72,7 @@ impl Trending {
             let slot = &mut self.slots[slot];
             slot.clicked += weight;
             let products = &mut slot.sums[packed(self.width) + self.width..];
-            let each = products.iter_mut().zip(vector);
-            each.for_each(|(sum, number)| *sum += weight * number);
+            add_times(products, weight, &vector);
         }
         let fading = 1.0 / self.weight(now);
         if fading < (-HEAVIEST).exp2() {
@@ -120,8 +119,7 @@ impl Trending {
         own.shown += weight;
         let (squares, rest) = own.sums.split_at_mut(packed(self.width));
         add_square(squares, weight, vector);
-        let each = rest.iter_mut().zip(vector);
-        each.for_each(|(sum, number)| *sum += weight * number);
+        add_times(rest, weight, vector);
         if let Some(lag) = lag {
             let waiting = Waiting {
                 ts: now,
