@@ -1,8 +1,10 @@
 //! A piece of a batch through the network and back.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use slate_types::Batch;
 
 use crate::batch_norm::Standard;
@@ -15,9 +17,44 @@ use crate::shards::Shard;
 use crate::weights::fetch;
 use crate::{ModelError, Precision, distil};
 
+/// Copies of a step's network, by device, whose weights are leaves of a graph. A graph belongs to one piece at a
+/// time, so there are as many as pieces are computed at once, and a piece takes one that another is done with:
+/// after a backward pass Burn takes leaves again, and what was computed from them is gone.
+#[derive(Default)]
+pub(super) struct Leaves {
+    idle: Mutex<Vec<(Device, Network)>>,
+}
+
+impl Leaves {
+    /// A copy on this device that is idle, or else a new one.
+    fn take(&self, network: &Network, device: &Device) -> Network {
+        let mut idle = self.lock();
+        if let Some(place) = idle.iter().position(|(own, _)| own == device) {
+            return idle.swap_remove(place).1;
+        }
+        drop(idle);
+        leaves(network.clone(), device)
+    }
+
+    /// For the next piece on this device.
+    fn give_back(&self, device: Device, network: Network) {
+        self.lock().push((device, network));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Device, Network)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A network on a device, its weights the leaves of a graph.
+fn leaves(network: Network, device: &Device) -> Network {
+    network.fork(&device.clone().autodiff()).train()
+}
+
 /// What every shard of a batch is about.
 pub(super) struct Task<'a> {
     pub(super) network: &'a Network,
+    pub(super) leaves: Leaves,
     pub(super) objective: Objective<'a>,
     pub(super) batch: &'a Batch,
     /// What each loss is divided by.
@@ -38,9 +75,11 @@ pub(super) fn backward(
 ) -> Result<(f64, Gradients), ModelError> {
     let (batch, objective, in_batch) = (task.batch, &task.objective, task.in_batch);
     let device = noise.device().clone();
-    // Leaves of its own: a graph belongs to one thread.
-    let network = precision.read(task.network.clone());
-    let network = network.fork(&device.clone().autodiff()).train();
+    // Weights of 16 bits are those of cards, of which each has one piece.
+    let network = match precision {
+        Precision::Full => task.leaves.take(task.network, &device),
+        Precision::Mixed => leaves(precision.read(task.network.clone()), &device),
+    };
     let input = match &task.standard {
         Some(standard) => network.read_by(shard, batch, Some(standard), &device),
         None => network.read(shard, batch, &device),
@@ -72,6 +111,7 @@ pub(super) fn backward(
     let gradients = GradientsParams::from_grads(sum.backward(), &network);
     let gradients = Gradients::collect(&network, gradients)?;
     if precision == Precision::Full {
+        task.leaves.give_back(device, network);
         return Ok((loss, gradients));
     }
     Ok((loss, gradients.divided(scale)))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use slate_types::{Batch, Seed};
 
-use super::piece::{Task, backward};
+use super::piece::{Leaves, Task, backward};
 use crate::batch_norm::BatchMoments;
 use crate::error::Culprit;
 use crate::gradients::Gradients;
@@ -144,6 +144,7 @@ impl<'a> Trainer<'a> {
         let task = Task {
             standard: moments.map(BatchMoments::standard),
             network: &self.network,
+            leaves: Leaves::default(),
             masses: objective.masses(batch, &shards),
             objective,
             in_batch: in_batch.map(|loss| (loss, loss.mass(batch))),
@@ -462,6 +463,7 @@ pub(super) mod tests {
         let task = |network| Task {
             standard: standard.clone(),
             network,
+            leaves: Leaves::default(),
             objective: objective(),
             batch: &batch,
             masses: objective().masses(&batch, &shards),
@@ -469,8 +471,18 @@ pub(super) mod tests {
             teacher: Some((&teacher, factor)),
         };
         let mut noise = Noise::none(&device);
-        let (_, gradients) =
-            backward(&task(&network), &shards[0], Precision::Full, &mut noise).unwrap();
+        let mut twice = |in_batch| {
+            let task = Task {
+                in_batch,
+                ..task(&network)
+            };
+            let mut own = || backward(&task, &shards[0], Precision::Full, &mut noise).unwrap();
+            let (_, first) = own();
+            assert_eq!(own().1, first, "from leaves that another piece had");
+            first
+        };
+        twice(None);
+        let gradients = twice(in_batch);
         let input = network.read_by(&shards[0], &batch, standard.as_ref(), &device);
         let columns =
             |network: &Network| network.forward_as_shown(&input, &mut Noise::none(&device));
