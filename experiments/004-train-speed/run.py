@@ -101,4 +101,5 @@ def table(rows):
     print()
 
 
-main()
+if __name__ == "__main__":
+    main()

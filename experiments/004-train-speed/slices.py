@@ -14,12 +14,9 @@ import statistics
 import subprocess
 import time
 
+from run import ALLOCATOR
+
 SLICE = 0.12
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    "MALLOC_TOP_PAD_": str(1 << 28),
-}
 
 
 def start(program, options):
@@ -31,21 +28,30 @@ def start(program, options):
     return process
 
 
+def let_work(process):
+    """Seconds that it worked until it was done or stopped again."""
+    began = time.perf_counter()
+    process.send_signal(signal.SIGCONT)
+    try:
+        process.wait(timeout=SLICE)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGSTOP)
+    return time.perf_counter() - began
+
+
 def seconds(programs, options):
     """For how long each program worked until it was done."""
     processes = [start(program, options) for program in programs]
     worked = [0.0 for _ in programs]
-    while any(process.returncode is None for process in processes):
-        for place, process in enumerate(processes):
-            if process.returncode is not None:
-                continue
-            began = time.perf_counter()
-            process.send_signal(signal.SIGCONT)
-            try:
-                process.wait(timeout=SLICE)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGSTOP)
-            worked[place] += time.perf_counter() - began
+    try:
+        while any(process.returncode is None for process in processes):
+            for place, process in enumerate(processes):
+                if process.returncode is None:
+                    worked[place] += let_work(process)
+    finally:
+        # What is stopped would stay so for good.
+        for process in processes:
+            process.kill()
     if any(process.returncode != 0 for process in processes):
         raise SystemExit("a program failed")
     return worked
