@@ -18,6 +18,7 @@
 
 mod exponential;
 mod matrix;
+mod narrow;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -25,5 +26,5 @@ mod vector;
 
 pub use exponential::{exp, gelu, gelu_slope, sigmoid, tanh};
 pub use matrix::{Start, View, multiply, product, products};
-pub use rows::{Moments, dot, softmax, softmax_of_real, sum, sum_of_rows};
+pub use rows::{Moments, all_finite, dot, softmax, softmax_of_real, sum, sum_of_rows};
 pub use vector::vectorised;

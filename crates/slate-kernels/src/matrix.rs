@@ -4,6 +4,7 @@
 //! where it is wanted, and starts from what it is to be added to. The kernel is our own where the processor
 //! has what it needs, else that of `gemm`, which Burn and candle use.
 
+use crate::narrow;
 #[cfg(target_arch = "x86_64")]
 use crate::tiles::{self, Target};
 
@@ -71,6 +72,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The number of a row and a column.
+    #[inline(always)]
+    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
+        self.values[row * self.row + column * self.column]
+    }
+
     /// Every number lies within so many.
     fn check(&self, length: usize) {
         if self.rows == 0 || self.columns == 0 {
@@ -131,8 +138,13 @@ pub fn multiply(
         return unsafe { tiles::multiply(target, a, b) };
     }
     begin(into, row, start, [rows, columns]);
-    let add = !matches!(start, Start::Zero);
-    by_library(into, row, add, scale, a, b);
+    if a.columns == 0 {
+        return;
+    }
+    if let Some(way) = narrow::way(a, b) {
+        return narrow::add(into, row, scale, a, b, way);
+    }
+    by_library(into, row, scale, a, b);
 }
 
 /// `start + a b`, row after row. On the calling thread alone.
@@ -211,7 +223,8 @@ fn begin(into: &mut [f32], row: usize, start: Start<'_>, [rows, columns]: [usize
     for at in 0..rows {
         let into = &mut into[at * row..][..columns];
         match start {
-            Start::Zero | Start::There => return,
+            Start::There => return,
+            Start::Zero => into.fill(0.0),
             Start::Row(every) => into.copy_from_slice(every),
             Start::Rows(rows, every) => {
                 let own = rows[at * columns..].iter().zip(every);
@@ -223,8 +236,8 @@ fn begin(into: &mut [f32], row: usize, start: Start<'_>, [rows, columns]: [usize
     }
 }
 
-/// `into (+)= scale · a b` by `gemm`; sides were checked.
-fn by_library(into: &mut [f32], row: usize, add: bool, scale: f32, a: View<'_>, b: View<'_>) {
+/// `into += scale · a b` by `gemm`; sides were checked.
+fn by_library(into: &mut [f32], row: usize, scale: f32, a: View<'_>, b: View<'_>) {
     let stride = |steps: usize| steps as isize;
     #[expect(
         unsafe_code,
@@ -240,7 +253,7 @@ fn by_library(into: &mut [f32], row: usize, add: bool, scale: f32, a: View<'_>, 
             into.as_mut_ptr(),
             1,
             stride(row),
-            add,
+            true,
             a.values.as_ptr(),
             stride(a.column),
             stride(a.row),
@@ -343,7 +356,7 @@ mod tests {
         for turned in orders {
             for rows in [0, 1, 2, 5, 6, 7, 8, 13] {
                 for inner in [0, 1, 3, 4, 7, 19] {
-                    for columns in [0, 1, 7, 8, 15, 16, 17, 40] {
+                    for columns in [0, 1, 2, 4, 5, 7, 8, 15, 16, 17, 40] {
                         hold([rows, inner, columns], turned, 1.0);
                     }
                 }

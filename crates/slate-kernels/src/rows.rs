@@ -48,6 +48,23 @@ fn largest(row: &[f32]) -> f32 {
     strands.into_iter().fold(rest, larger)
 }
 
+/// Whether no number is NaN or infinite.
+pub fn all_finite(values: &[f32]) -> bool {
+    // By their bits, without the sign: what is not finite is at least infinity's, and the largest of many is found
+    // with vectors.
+    let largest = |values: &[f32]| {
+        let bits = values.iter().map(|value| value.abs().to_bits());
+        bits.fold(0, u32::max)
+    };
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut chunks = values.chunks(1024);
+            chunks.all(|chunk| largest(chunk) < f32::INFINITY.to_bits())
+        },
+    )
+}
+
 /// The sum of all rows of `width` numbers.
 pub fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
@@ -157,6 +174,20 @@ mod tests {
         assert_eq!(largest(&row), most);
         assert_eq!(largest(&[f32::NAN, 2.0]), 2.0);
         assert_eq!(largest(&[]), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_found_anywhere() {
+        let mut values = vec![f32::MAX; 2 * 1024 + 11];
+        values[7] = f32::MIN;
+        assert!(all_finite(&values) && all_finite(&[]));
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in [0, 1023, 1024, 2058] {
+                let there = std::mem::replace(&mut values[place], bad);
+                assert!(!all_finite(&values), "{bad} at {place}");
+                values[place] = there;
+            }
+        }
     }
 
     #[test]

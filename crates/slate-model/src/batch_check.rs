@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use slate_kernels::all_finite;
 use slate_types::{Batch, FeatureShape, PairInputs};
 
 use crate::ModelError;
@@ -31,9 +32,12 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
     if let Some(pair) = &shape.pair {
         of_lists(batch, pair)?;
     }
+    // All at once first: that is quick, and nearly always all there is to do.
+    let is_finite = all_finite(&batch.dense);
     for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
         let inputs = &batch.dense[place * shape.dense..(place + 1) * shape.dense];
-        if let Some(column) = inputs.iter().position(|input| !input.is_finite()) {
+        let bad = |inputs: &[f32]| inputs.iter().position(|input| !input.is_finite());
+        if let Some(column) = (!is_finite).then(|| bad(inputs)).flatten() {
             return Err(value(
                 batch,
                 "dense",

@@ -4,9 +4,11 @@
 //! Burn clips each parameter by itself; `torch.nn.utils.clip_grad_norm_`, which configs mean,
 //! scales all of them by one factor.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{self, FloatDType, Tensor};
 use slate_kernels::vectorised;
 
 use crate::ModelError;
@@ -25,7 +27,7 @@ impl Gradients {
     /// [`ModelError::Compute`] for a device that failed at one.
     pub(crate) fn collect<M: Module>(
         module: &M,
-        gradients: GradientsParams,
+        gradients: tensor::Gradients,
     ) -> Result<Self, ModelError> {
         let mut collect = Collect {
             gradients,
@@ -59,12 +61,7 @@ impl Gradients {
         }
         workers.map(spans, |(span, sum, others)| {
             for other in others {
-                let own = &other[span * SPAN..][..sum.len()];
-                let pairs = sum.iter_mut().zip(own);
-                vectorised(
-                    #[inline(always)]
-                    || pairs.for_each(|(sum, part)| *sum += part),
-                );
+                add(sum, &other[span * SPAN..][..sum.len()]);
             }
         });
         total
@@ -99,10 +96,7 @@ impl Gradients {
     /// Scales them down to the norm `most` where theirs is larger (0: never); the norm before.
     pub(crate) fn clip(&mut self, most: f64, workers: &Workers) -> f64 {
         let spans = self.0.iter().flatten().flat_map(|own| own.chunks(SPAN));
-        let squares = workers.map(spans.collect(), |span| {
-            let squares = span.iter().map(|&value| f64::from(value).powi(2));
-            squares.sum::<f64>()
-        });
+        let squares = workers.map(spans.collect(), sum_of_squares);
         let norm = squares.iter().sum::<f64>().sqrt();
         if most > 0.0 && norm > most && norm.is_finite() {
             self.scale((most / norm) as f32, workers);
@@ -111,8 +105,95 @@ impl Gradients {
     }
 }
 
+fn add(sum: &mut [f32], part: &[f32]) {
+    let pairs = sum.iter_mut().zip(part);
+    vectorised(
+        #[inline(always)]
+        || pairs.for_each(|(sum, part)| *sum += part),
+    );
+}
+
+/// In eight strands, which a processor adds side by side.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let square = |value: f32| f64::from(value) * f64::from(value);
+    vectorised(
+        #[inline(always)]
+        || {
+            let (chunks, rest) = values.as_chunks::<8>();
+            let mut strands = [0.0; 8];
+            for chunk in chunks {
+                for (strand, &value) in strands.iter_mut().zip(chunk) {
+                    *strand += square(value);
+                }
+            }
+            let rest: f64 = rest.iter().map(|&value| square(value)).sum();
+            strands.iter().sum::<f64>() + rest
+        },
+    )
+}
+
+/// A sum of gradients that are ready in any order. They are added in the order of their numbers, most of them while
+/// others are computed: so few are kept at a time, and one is added while it is near the processor.
+#[derive(Default)]
+pub(crate) struct RunningSum(Mutex<Parts>);
+
+#[derive(Default)]
+struct Parts {
+    /// Of those before `next`; none before the first, and while a thread adds to it.
+    total: Option<Gradients>,
+    is_adding: bool,
+    next: usize,
+    /// By number.
+    waiting: BTreeMap<usize, Gradients>,
+}
+
+impl RunningSum {
+    /// Hands in the gradients of this number.
+    pub(crate) fn put(&self, number: usize, gradients: Gradients) {
+        self.lock().waiting.insert(number, gradients);
+    }
+
+    /// Adds what can be added, where that is worth a pass over the sum and no other thread does.
+    pub(crate) fn advance(&self) {
+        let mut parts = self.lock();
+        let ready = parts.waiting.keys().zip(parts.next..);
+        if parts.is_adding || ready.take_while(|(own, next)| *own == next).count() < 2 {
+            return;
+        }
+        parts.is_adding = true;
+        let total = parts.total.take();
+        let own: Vec<_> = std::iter::from_fn(|| parts.take_next()).collect();
+        drop(parts);
+        let total = Gradients::sum(total.into_iter().chain(own), &Workers::NONE);
+        let mut parts = self.lock();
+        parts.is_adding = false;
+        parts.total = Some(total);
+    }
+
+    /// The sum of all that were handed in.
+    pub(crate) fn finish(self, workers: &Workers) -> Gradients {
+        let parts = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Gradients::sum(
+            parts.total.into_iter().chain(parts.waiting.into_values()),
+            workers,
+        )
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parts {
+    fn take_next(&mut self) -> Option<Gradients> {
+        let own = self.waiting.remove(&self.next)?;
+        self.next += 1;
+        Some(own)
+    }
+}
+
 struct Collect {
-    gradients: GradientsParams,
+    gradients: tensor::Gradients,
     /// Whether a parameter has one.
     found: Vec<bool>,
     tensors: Tensors,
@@ -120,7 +201,7 @@ struct Collect {
 
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let gradient = self.gradients.remove::<D>(param.id);
+        let gradient = param.val().grad_remove(&mut self.gradients);
         self.found.push(gradient.is_some());
         if let Some(gradient) = gradient {
             // One of a weight that was read in half precision is narrow, too.
@@ -141,7 +222,7 @@ mod tests {
         let layer = LinearConfig::new(3, 1).init(&Device::flex().autodiff());
         let output = layer.forward(Tensor::<2>::ones([1, 3], &Device::flex()));
         let backward = output.mul_scalar(factor).sum().backward();
-        Gradients::collect(&layer, GradientsParams::from_grads(backward, &layer)).unwrap()
+        Gradients::collect(&layer, backward).unwrap()
     }
 
     fn combined(most: f64) -> (Vec<f32>, f64) {
@@ -168,6 +249,61 @@ mod tests {
         let parts = [vec![None, None], vec![Some(vec![2.0]), None]].map(Gradients);
         let total = Gradients::sum(parts, &workers);
         assert_eq!(total, Gradients(vec![Some(vec![2.0]), None]));
+    }
+
+    /// Parts whose sum depends on the order in which they are added.
+    fn uneven(number: usize) -> Gradients {
+        let value =
+            |at: usize| ((number * 7 + at) as f32 * 0.37).sin() * 10_f32.powi(number as i32);
+        Gradients(vec![Some((0..19).map(value).collect()), None])
+    }
+
+    #[test]
+    fn a_running_sum_is_that_in_the_order_of_numbers() {
+        let parts = || (0..6).map(uneven);
+        let expected = Gradients::sum(parts(), &Workers::NONE);
+        let turned = Gradients::sum(parts().rev(), &Workers::NONE);
+        assert_ne!(expected, turned);
+        for order in [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [1, 0, 3, 5, 2, 4]] {
+            for advances in [0b00_0000, 0b11_1111, 0b01_0010] {
+                let sum = RunningSum::default();
+                for (place, number) in order.into_iter().enumerate() {
+                    sum.put(number, uneven(number));
+                    if advances >> place & 1 == 1 {
+                        sum.advance();
+                    }
+                }
+                assert_eq!(sum.finish(&Workers::NONE), expected);
+            }
+        }
+        assert_eq!(
+            RunningSum::default().finish(&Workers::NONE),
+            Gradients(vec![])
+        );
+    }
+
+    #[test]
+    fn a_running_sum_keeps_few_parts() {
+        let sum = RunningSum::default();
+        for number in 0..6 {
+            sum.put(number, uneven(number));
+            sum.advance();
+            assert!(sum.lock().waiting.len() < 2);
+        }
+    }
+
+    #[test]
+    fn threads_may_hand_in_and_advance_at_once() {
+        let workers = Workers::with_threads(4).unwrap();
+        let expected = Gradients::sum((0..32).map(|at| uneven(at % 7)), &Workers::NONE);
+        for _ in 0..50 {
+            let sum = RunningSum::default();
+            workers.map((0..32).collect(), |number| {
+                sum.put(number, uneven(number % 7));
+                sum.advance();
+            });
+            assert_eq!(sum.finish(&workers), expected);
+        }
     }
 
     #[test]

@@ -98,10 +98,10 @@ impl Optimizer {
     pub(crate) fn step(
         &mut self,
         rate: f64,
-        network: Network,
+        network: &mut Network,
         gradients: &Gradients,
         workers: &Workers,
-    ) -> Network {
+    ) {
         self.slots.resize(gradients.0.len(), Slot::default());
         weights::update(network, |weights| {
             let mut spans = Vec::new();
@@ -117,7 +117,7 @@ impl Optimizer {
                 spans.extend(slot.spans(self.kind, &mut weight.values, gradient, rule));
             }
             workers.map(spans, |(rule, span)| rule.apply(self.kind, span));
-        })
+        });
     }
 
     /// The state by the parameters' names: `NAME#first`, `NAME#second`, and the steps made.
@@ -214,6 +214,10 @@ struct Rule {
     momentum: f32,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "what is to be compiled for wider vectors has to be inlined there"
+)]
 impl Rule {
     fn apply(&self, kind: OptimizerKind, span: Span<'_>) {
         vectorised(
@@ -228,10 +232,12 @@ impl Rule {
     }
 
     /// What decoupled decay multiplies a weight by.
+    #[inline(always)]
     fn kept(&self) -> f32 {
         (1.0 - self.rate * self.weight_decay) as f32
     }
 
+    #[inline(always)]
     fn adamw(&self, span: Span<'_>) {
         let (kept, rate) = (self.kept(), self.rate as f32);
         let first_share = 1.0 - BETA_1.powi(span.time);
@@ -246,6 +252,7 @@ impl Rule {
         }
     }
 
+    #[inline(always)]
     fn sgd(&self, span: Span<'_>) {
         let (decay, rate) = (self.weight_decay as f32, self.rate as f32);
         let weights = span.weights.iter_mut().zip(span.gradient);
@@ -255,6 +262,7 @@ impl Rule {
         }
     }
 
+    #[inline(always)]
     fn adagrad(&self, span: Span<'_>) {
         let (decay, rate) = (self.weight_decay as f32, self.rate as f32);
         let weights = span.weights.iter_mut().zip(span.gradient);
@@ -265,6 +273,7 @@ impl Rule {
         }
     }
 
+    #[inline(always)]
     fn lion(&self, span: Span<'_>) {
         let (kept, rate) = (self.kept(), self.rate as f32);
         let weights = span.weights.iter_mut().zip(span.gradient);
@@ -319,7 +328,7 @@ mod tests {
         .unwrap()
     }
 
-    fn backward(network: &Network, step: usize) -> GradientsParams {
+    fn backward(network: &Network, step: usize) -> burn::tensor::Gradients {
         let dense = |place: usize| ((place + 7 * step) as f32).sin();
         let batch = Batch {
             lists: 2,
@@ -335,7 +344,7 @@ mod tests {
             .forward(&input, &mut Noise::none(&Device::flex()))
             .columns;
         let loss = (scores.clone() * scores).sum();
-        GradientsParams::from_grads(loss.backward(), network)
+        loss.backward()
     }
 
     /// The largest difference between our weights and Burn's after a few steps.
@@ -344,11 +353,11 @@ mod tests {
         let (mut own, mut burn) = (network(), burn);
         let mut other = network().train();
         for step in 0..5 {
-            let gradients = backward(&other, step);
+            let gradients = GradientsParams::from_grads(backward(&other, step), &other);
             other = burn.step(options.learning_rate, other, gradients);
             let leaves = own.clone().train();
             let gradients = Gradients::collect(&leaves, backward(&leaves, step)).unwrap();
-            own = ours.step(options.learning_rate, own, &gradients, &one_thread());
+            ours.step(options.learning_rate, &mut own, &gradients, &one_thread());
         }
         let (own, other) = (weights::read(&own), weights::read(&other.valid()));
         let pairs = own.values().zip(other.values());
@@ -387,10 +396,11 @@ mod tests {
     fn a_restored_optimizer_goes_on_as_before() {
         let options = TrainOptions::default();
         let mut first = Optimizer::new(&options);
-        let step = |optimizer: &mut Optimizer, network: Network, at: usize| {
+        let step = |optimizer: &mut Optimizer, mut network: Network, at: usize| {
             let leaves = network.clone().train();
             let gradients = Gradients::collect(&leaves, backward(&leaves, at)).unwrap();
-            optimizer.step(1e-2, network, &gradients, &one_thread())
+            optimizer.step(1e-2, &mut network, &gradients, &one_thread());
+            network
         };
         let at_three = (0..3).fold(network(), |network, at| step(&mut first, network, at));
         let names = weights::names(&at_three);

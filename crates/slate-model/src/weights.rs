@@ -49,11 +49,35 @@ fn visited(network: &Network) -> Vec<(String, Weight)> {
 }
 
 /// Lets `change` at all parameters, in the order the network visits them.
-pub(crate) fn update(network: Network, change: impl FnOnce(&mut [Weight])) -> Network {
-    let named = visited(&network).into_iter();
-    let mut weights: Vec<Weight> = named.map(|(_, weight)| weight).collect();
+pub(crate) fn update(network: &mut Network, change: impl FnOnce(&mut [Weight])) {
+    let mut taken = Taken::default();
+    // Values that nobody else holds then are not copied on their way out.
+    *network = network.clone().map(&mut taken);
+    let values = taken.tensors.fetch().expect("weights can be read");
+    let weights = taken.shapes.into_iter().zip(values);
+    let mut weights: Vec<Weight> = weights
+        .map(|(shape, values)| Weight { shape, values })
+        .collect();
     change(&mut weights);
-    network.map(&mut InOrder(weights.into_iter()))
+    *network = network.clone().map(&mut InOrder(weights.into_iter()));
+}
+
+/// Takes the values of all parameters, in the order the network visits them, and leaves a number in place of each.
+#[derive(Default)]
+struct Taken {
+    shapes: Vec<Vec<usize>>,
+    tensors: Tensors,
+}
+
+impl ModuleMapper for Taken {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| {
+            let device = tensor.device();
+            self.shapes.push(tensor.dims().to_vec());
+            self.tensors.push(tensor);
+            Tensor::empty([1; D], &device)
+        })
+    }
 }
 
 /// Puts values in place of all parameters, in the order the network visits them.

@@ -18,9 +18,17 @@ pub(crate) const SPAN: usize = 1 << 14;
 pub(crate) struct Workers(Option<ThreadPool>);
 
 impl Workers {
+    /// The thread that asks and no other.
+    pub(crate) const NONE: Self = Self(None);
+
+    /// How many there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.0.as_ref().map_or(1, ThreadPool::current_num_threads)
+    }
+
     pub(crate) fn with_threads(threads: usize) -> Result<Self, ModelError> {
         if threads <= 1 {
-            return Ok(Self(None));
+            return Ok(Self::NONE);
         }
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         Ok(Self(Some(
@@ -28,7 +36,7 @@ impl Workers {
         )))
     }
 
-    /// `work` of each job, in the order of the jobs whatever the threads.
+    /// `work` of each job, in the order of the jobs whatever the threads; jobs begin in their order.
     pub(crate) fn map<J: Send, T: Send>(
         &self,
         jobs: Vec<J>,
@@ -36,8 +44,11 @@ impl Workers {
     ) -> Vec<T> {
         match &self.0 {
             Some(pool) if jobs.len() > 1 => pool.install(|| {
-                let jobs = jobs.into_par_iter().with_max_len(1);
-                jobs.map(work).collect()
+                let jobs = jobs.into_iter().enumerate().par_bridge();
+                let mut done: Vec<(usize, T)> =
+                    jobs.map(|(place, job)| (place, work(job))).collect();
+                done.sort_unstable_by_key(|(place, _)| *place);
+                done.into_iter().map(|(_, result)| result).collect()
             }),
             _ => jobs.into_iter().map(work).collect(),
         }

@@ -154,7 +154,6 @@ pub(crate) fn recur(hidden: &Linear, x: Tensor<2>, real: Tensor<2>, backwards: b
 pub(crate) mod tests {
     use burn::module::Module;
     use burn::nn::LayerNormConfig;
-    use burn::optim::GradientsParams;
     use burn::tensor::{Device, TensorData};
     use slate_types::Seed;
 
@@ -200,8 +199,7 @@ pub(crate) mod tests {
         let wave = Tensor::<2>::from_data(TensorData::new(wave, shape), &Device::flex());
         let values = host(output.clone());
         let backward = (output * wave).sum().backward();
-        let gradients = GradientsParams::from_grads(backward, &case);
-        (values, Gradients::collect(&case, gradients).unwrap())
+        (values, Gradients::collect(&case, backward).unwrap())
     }
 
     /// Holds two ways to the same output to each other, and their gradients.

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use slate_types::Batch;
 
@@ -108,8 +107,7 @@ pub(super) fn backward(
         .into_iter()
         .map(|(values, slopes)| sloped(values, slopes, scale));
     let sum = sums.reduce(|one, two| one + two).expect("the columns");
-    let gradients = GradientsParams::from_grads(sum.backward(), &network);
-    let gradients = Gradients::collect(&network, gradients)?;
+    let gradients = Gradients::collect(&network, sum.backward())?;
     if precision == Precision::Full {
         task.leaves.give_back(device, network);
         return Ok((loss, gradients));

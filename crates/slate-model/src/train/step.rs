@@ -7,7 +7,7 @@ use slate_types::{Batch, Seed};
 use super::piece::{Leaves, Task, backward};
 use crate::batch_norm::BatchMoments;
 use crate::error::Culprit;
-use crate::gradients::Gradients;
+use crate::gradients::{Gradients, RunningSum};
 use crate::network::Network;
 use crate::noise::Noise;
 use crate::objective::Objective;
@@ -118,8 +118,8 @@ impl<'a> Trainer<'a> {
         if !norm.is_finite() {
             return Err(self.diverged(step, "gradient norm", norm, group.first()));
         }
-        let network = self.network.clone();
-        self.network = self.optimizer.step(rate, network, &total, workers);
+        self.optimizer
+            .step(rate, &mut self.network, &total, workers);
         for own in &moments {
             self.network = self.network.clone().followed(own);
         }
@@ -153,29 +153,26 @@ impl<'a> Trainer<'a> {
         };
         let dropout = self.config.network().dropout;
         let precision = self.config.options().precision;
+        let (sum, workers) = (RunningSum::default(), replicas.workers());
         let parts = replicas.map(shards.len(), |place, device| {
             let run = |precision| {
                 let mut noise = Noise::dropout(dropout, seed.index(place as u64), device);
                 backward(&task, &shards[place], precision, &mut noise)
             };
-            match run(precision) {
-                Ok((loss, gradients))
-                    if precision == Precision::Mixed
-                        && !(loss.is_finite() && gradients.is_finite()) =>
-                {
-                    run(Precision::Full)
-                }
-                found => found,
+            let (mut loss, mut gradients) = run(precision)?;
+            let is_sound = || loss.is_finite() && gradients.is_finite();
+            if precision == Precision::Mixed && !is_sound() {
+                (loss, gradients) = run(Precision::Full)?;
             }
+            sum.put(place, gradients);
+            // The last ones are for all threads together, which have nothing else to do then.
+            if place + workers.threads() < shards.len() {
+                sum.advance();
+            }
+            Ok(loss)
         });
-        let mut loss = 0.0;
-        let mut gradients = Vec::with_capacity(parts.len());
-        for part in parts {
-            let (share, own) = part?;
-            loss += share;
-            gradients.push(own);
-        }
-        Ok((loss, Gradients::sum(gradients, replicas.workers())))
+        let losses = parts.into_iter().collect::<Result<Vec<f64>, _>>()?;
+        Ok((losses.iter().sum(), sum.finish(workers)))
     }
 
     /// Moments of a batch's dense inputs, where the network standardises by them; none where an update keeps
