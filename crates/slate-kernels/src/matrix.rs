@@ -138,13 +138,19 @@ pub fn multiply(
         return unsafe { tiles::multiply(target, a, b) };
     }
     begin(into, row, start, [rows, columns]);
-    if a.columns == 0 {
-        return;
+    let way = narrow::way(a, b);
+    if way.is_none() && a.columns > 0 {
+        let add = !matches!(start, Start::Zero);
+        return by_library(into, row, add, scale, a, b);
     }
-    if let Some(way) = narrow::way(a, b) {
-        return narrow::add(into, row, scale, a, b, way);
+    if matches!(start, Start::Zero) {
+        for at in 0..rows {
+            into[at * row..][..columns].fill(0.0);
+        }
     }
-    by_library(into, row, scale, a, b);
+    if let Some(way) = way.filter(|_| a.columns > 0) {
+        narrow::add(into, row, scale, a, b, way);
+    }
 }
 
 /// `start + a b`, row after row. On the calling thread alone.
@@ -223,8 +229,7 @@ fn begin(into: &mut [f32], row: usize, start: Start<'_>, [rows, columns]: [usize
     for at in 0..rows {
         let into = &mut into[at * row..][..columns];
         match start {
-            Start::There => return,
-            Start::Zero => into.fill(0.0),
+            Start::Zero | Start::There => return,
             Start::Row(every) => into.copy_from_slice(every),
             Start::Rows(rows, every) => {
                 let own = rows[at * columns..].iter().zip(every);
@@ -236,8 +241,8 @@ fn begin(into: &mut [f32], row: usize, start: Start<'_>, [rows, columns]: [usize
     }
 }
 
-/// `into += scale · a b` by `gemm`; sides were checked.
-fn by_library(into: &mut [f32], row: usize, scale: f32, a: View<'_>, b: View<'_>) {
+/// `into (+)= scale · a b` by `gemm`; sides were checked.
+fn by_library(into: &mut [f32], row: usize, add: bool, scale: f32, a: View<'_>, b: View<'_>) {
     let stride = |steps: usize| steps as isize;
     #[expect(
         unsafe_code,
@@ -253,7 +258,7 @@ fn by_library(into: &mut [f32], row: usize, scale: f32, a: View<'_>, b: View<'_>
             into.as_mut_ptr(),
             1,
             stride(row),
-            true,
+            add,
             a.values.as_ptr(),
             stride(a.column),
             stride(a.row),
@@ -362,7 +367,10 @@ mod tests {
                 }
             }
             // Left matrices that are laid out, many rows, more than one span of steps, rows and columns.
-            for sides in [[50, 37, 64], [260, 9, 51], [20, 1030, 17], [3, 5, 1050]] {
+            let large = [[50, 37, 64], [260, 9, 51], [20, 1030, 17], [3, 5, 1050]];
+            // Few columns, few steps.
+            let narrow = [[7, 300, 3], [300, 7, 1], [7, 3, 40], [1, 2, 5]];
+            for sides in large.into_iter().chain(narrow) {
                 hold(sides, turned, 0.5);
             }
         }

@@ -20,11 +20,14 @@ pub(crate) enum Way {
 
 /// The way of a product, where there is one.
 pub(crate) fn way(a: View<'_>, b: View<'_>) -> Option<Way> {
-    match () {
-        () if b.columns <= FEW && a.column == 1 => Some(Way::Rows),
-        () if b.columns <= FEW && a.row == 1 => Some(Way::Columns),
-        () if a.columns <= FEW => Some(Way::Steps),
-        () => None,
+    if b.columns <= FEW && a.column == 1 {
+        Some(Way::Rows)
+    } else if b.columns <= FEW && a.row == 1 {
+        Some(Way::Columns)
+    } else if a.columns <= FEW {
+        Some(Way::Steps)
+    } else {
+        None
     }
 }
 

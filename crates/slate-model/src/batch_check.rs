@@ -36,8 +36,7 @@ pub(crate) fn features(batch: &Batch, shape: &FeatureShape) -> Result<(), ModelE
     let is_finite = all_finite(&batch.dense);
     for (place, _) in batch.mask.iter().enumerate().filter(|(_, real)| **real) {
         let inputs = &batch.dense[place * shape.dense..(place + 1) * shape.dense];
-        let bad = |inputs: &[f32]| inputs.iter().position(|input| !input.is_finite());
-        if let Some(column) = (!is_finite).then(|| bad(inputs)).flatten() {
+        if !is_finite && let Some(column) = inputs.iter().position(|input| !input.is_finite()) {
             return Err(value(
                 batch,
                 "dense",

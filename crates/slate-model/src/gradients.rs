@@ -133,7 +133,7 @@ fn sum_of_squares(values: &[f32]) -> f64 {
 }
 
 /// A sum of gradients that are ready in any order. They are added in the order of their numbers, most of them while
-/// others are computed: so few are kept at a time, and one is added while it is near the processor.
+/// others are computed: so few are kept at a time.
 #[derive(Default)]
 pub(crate) struct RunningSum(Mutex<Parts>);
 
