@@ -17,6 +17,7 @@ import subprocess
 import time
 
 from run import ALLOCATOR, HERE, ROOT
+from slices import let_work
 
 SLICE = 0.6
 # For PyTorch's import and for reading batches, in which neither is stopped.
@@ -40,13 +41,8 @@ def milliseconds(commands, threads):
             processes[name] = start(name, command, threads)
         while any(process.returncode is None for process in processes.values()):
             for process in processes.values():
-                if process.returncode is not None:
-                    continue
-                process.send_signal(signal.SIGCONT)
-                try:
-                    process.wait(timeout=SLICE)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGSTOP)
+                if process.returncode is None:
+                    let_work(process, SLICE)
     finally:
         # What is stopped would stay so for good.
         for process in processes.values():

@@ -28,12 +28,12 @@ def start(program, options):
     return process
 
 
-def let_work(process):
+def let_work(process, most=SLICE):
     """Seconds that it worked until it was done or stopped again."""
     began = time.perf_counter()
     process.send_signal(signal.SIGCONT)
     try:
-        process.wait(timeout=SLICE)
+        process.wait(timeout=most)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGSTOP)
     return time.perf_counter() - began

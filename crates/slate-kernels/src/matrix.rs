@@ -138,19 +138,16 @@ pub fn multiply(
         return unsafe { tiles::multiply(target, a, b) };
     }
     begin(into, row, start, [rows, columns]);
-    let way = narrow::way(a, b);
-    if way.is_none() && a.columns > 0 {
-        let add = !matches!(start, Start::Zero);
+    let add = !matches!(start, Start::Zero);
+    let Some(way) = narrow::way(a, b) else {
         return by_library(into, row, add, scale, a, b);
-    }
-    if matches!(start, Start::Zero) {
+    };
+    if !add {
         for at in 0..rows {
             into[at * row..][..columns].fill(0.0);
         }
     }
-    if let Some(way) = way.filter(|_| a.columns > 0) {
-        narrow::add(into, row, scale, a, b, way);
-    }
+    narrow::add(into, row, scale, a, b, way);
 }
 
 /// `start + a b`, row after row. On the calling thread alone.

@@ -18,9 +18,11 @@ pub(crate) enum Way {
     Steps,
 }
 
-/// The way of a product, where there is one.
+/// The way of a product, where there is one; none where there is nothing along the inner side.
 pub(crate) fn way(a: View<'_>, b: View<'_>) -> Option<Way> {
-    if b.columns <= FEW && a.column == 1 {
+    if a.columns == 0 {
+        None
+    } else if b.columns <= FEW && a.column == 1 {
         Some(Way::Rows)
     } else if b.columns <= FEW && a.row == 1 {
         Some(Way::Columns)

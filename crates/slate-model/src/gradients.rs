@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{self, FloatDType, Tensor};
-use slate_kernels::vectorised;
+use slate_kernels::{all_finite, vectorised};
 
 use crate::ModelError;
 use crate::weights::Tensors;
@@ -89,8 +89,7 @@ impl Gradients {
 
     /// Whether no number has left the range.
     pub(crate) fn is_finite(&self) -> bool {
-        let mut all = self.0.iter().flatten().flatten();
-        all.all(|value| value.is_finite())
+        self.0.iter().flatten().all(|own| all_finite(own))
     }
 
     /// Scales them down to the norm `most` where theirs is larger (0: never); the norm before.
